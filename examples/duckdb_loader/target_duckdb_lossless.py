@@ -1,0 +1,79 @@
+"""target-duckdb 0.8.0 with its loading step replaced by one that guesses nothing.
+
+See the README beside this file for what is wrong with the original.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import target_duckdb
+from target_duckdb.db_sync import DbSync, flatten_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# A record may hold long answers: far above DuckDB's default of 16 MiB for one JSON object.
+MAX_OBJECT_BYTES = 1 << 28
+
+
+class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
+    """Loads a batch as JSON Lines with stated types instead of as CSV with guessed ones."""
+
+    def load_rows(self, records: Iterable[dict[str, Any]], count: int, temp_dir: str) -> None:
+        """Upsert a batch of records into the stream's table.
+
+        Args:
+            records: The records.
+            count: How many they are.
+            temp_dir: Where temporary files may be.
+
+        Raises:
+            RuntimeError: Not every record has reached the temporary table.
+        """
+        stream = self.stream_schema_message["stream"]
+        self.logger.info("Loading %d rows into '%s'", count, self.table_name(stream, False))  # noqa: FBT003
+        temp_table = self.table_name(stream, is_temporary=True)
+        path = Path(temp_dir, f"{temp_table}.jsonl")
+        self.conn.execute(self.create_table_query(table_name=temp_table, is_temporary=True))
+        try:
+            with path.open("w", encoding="utf-8") as file:
+                for record in records:
+                    row = flatten_record(
+                        record, self.flatten_schema, max_level=self.data_flattening_max_level
+                    )
+                    # Positions, not names: DuckDB matches the keys of JSON without their case.
+                    columns = {f"c{i}": row.get(name) for i, name in enumerate(self.flatten_schema)}
+                    file.write(json.dumps(columns) + "\n")
+            # All are read as text and cast by the insert, as they were from the CSV.
+            types = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(self.flatten_schema)))
+            self.conn.execute(
+                f"INSERT INTO {temp_table} SELECT * FROM read_json(?, "  # noqa: S608
+                f"format = 'newline_delimited', columns = {{{types}}}, "
+                f"maximum_object_size = {MAX_OBJECT_BYTES})",
+                [str(path)],
+            )
+            loaded = self.conn.execute(f"SELECT count(*) FROM {temp_table}").fetchone()[0]  # noqa: S608
+            if loaded != count:
+                msg = f"{loaded} of {count} rows of {stream} were loaded."
+                raise RuntimeError(msg)
+            if self.stream_schema_message["key_properties"] and (
+                update := self.update_from_temp_table(temp_table)
+            ):
+                self.conn.execute(update)
+            self.conn.execute(self.insert_from_temp_table(temp_table))
+        finally:
+            self.conn.execute(f"DROP TABLE {temp_table}")
+            path.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """Run target-duckdb."""
+    target_duckdb.DbSync = LosslessDbSync
+    target_duckdb.main()
+
+
+if __name__ == "__main__":
+    main()

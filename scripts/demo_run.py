@@ -1,0 +1,93 @@
+"""The demo: serve, run, check, show. Started by scripts/demo."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+
+from tests.stand_in import StandIn, World, samples
+from tests.warehouse import KEYS, differences
+
+ROOT = Path(__file__).resolve().parent.parent
+WAREHOUSE = ROOT / "output" / "demo.duckdb"
+PARTICIPANTS = 24
+
+# What was asked, and what was answered with its unit: one row a response, joined in plain SQL.
+JOINED = """
+SELECT c.name AS collection, i.description AS question,
+       CASE WHEN i.type = 'free_text_with_unit'
+            THEN (r.answers -> i.answer_key) ->> 'value'
+            ELSE r.answers ->> i.answer_key END AS answer,
+       CASE WHEN i.type = 'free_text_with_unit'
+            THEN (r.answers -> i.answer_key) ->> 'unit' END AS unit
+FROM responses r
+JOIN collections c USING (data_collection_id)
+JOIN instructions i USING (data_collection_id)
+WHERE r.submission_id IN (SELECT min(submission_id) FROM responses GROUP BY data_collection_id)
+  AND coalesce(r.task_id, 'task-0') = 'task-0'
+  AND (r.answers -> i.answer_key) IS NOT NULL
+ORDER BY c.name, r.task_id, i.position
+"""
+
+
+def main() -> int:
+    world = World()
+    world.polls_to_generate = 1
+    collection = world.host(samples.breakfast_diary(PARTICIPANTS))
+    batch = world.host(samples.caption_check(PARTICIPANTS))
+    WAREHOUSE.parent.mkdir(exist_ok=True)
+    WAREHOUSE.unlink(missing_ok=True)  # the demo's own, of the run before
+    with StandIn(world) as stand_in:
+        print(f"A stand-in for Prolific serves a collection and a batch on {stand_in.api_url}.")
+        run_meltano(
+            PROLIFIC_URL=stand_in.api_url,
+            PROLIFIC_TOKEN=world.token,
+            TAP_PROLIFIC_EXPORT_COLLECTION_IDS=f'["{collection.id}"]',
+            TAP_PROLIFIC_EXPORT_BATCH_IDS=f'["{batch.id}"]',
+            TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS="1",
+            TARGET_DUCKDB_PATH=str(WAREHOUSE),
+        )
+        with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
+            show(connection)
+            wrong = differences(connection, world)
+    if wrong:
+        print(f"\nThe warehouse differs from what was served in {len(wrong)} places:")
+        print("\n".join(wrong[:20]))
+        return 1
+    print("\nEvery row and value in the warehouse equals what was served.")
+    print(f"The warehouse: {WAREHOUSE.relative_to(ROOT)}")
+    return 0
+
+
+def run_meltano(**settings: str) -> None:
+    """Run the job as a user would, and end the demo if it fails."""
+    command = ["meltano", "run", "--full-refresh", "--state-id-suffix=demo"]
+    command += ["tap-prolific-export", "target-duckdb"]
+    print("$ " + " ".join(command), flush=True)
+    began = time.monotonic()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "MELTANO_CLI_LOG_LEVEL": "warning", **settings}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"meltano ended with exit code {done.returncode}.")
+    print(f"... done in {time.monotonic() - began:.0f} s.\n")
+
+
+def show(connection: duckdb.DuckDBPyConnection) -> None:
+    """Print the tables with their row counts, and some joined rows."""
+    for table in KEYS:
+        found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+        print(f"{table:14}{found[0] if found else 0:6} rows")
+    print("\nThe first participant of each:")
+    for collection, question, answer, unit in connection.execute(JOINED).fetchall():
+        value = f"{answer} {unit}" if unit else answer
+        print(f"  {collection:16}{question:36}{value[:70]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

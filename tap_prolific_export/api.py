@@ -1,0 +1,483 @@
+"""The Prolific API: one method a call, typed answers, no Singer.
+
+What is known of the API, and what is not, is in ``docs/prolific-api.md``. Requests go to the
+configured host only, redirects are not followed, and the token never leaves it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import backoff
+import msgspec
+import requests
+
+from tap_prolific_export.errors import DataCollectionError, FatalError, TryAgainError
+from tap_prolific_export.redaction import scrub
+from tap_prolific_export.settings import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from requests.auth import AuthBase
+
+    Clock = Callable[[], datetime]
+    Sleep = Callable[[float], None]
+
+logger = logging.getLogger("tap-prolific-export")
+
+# The vendor's advice on a busy API is to wait 1, 2, 4, 8 s; five tries are four such waits.
+MAX_TRIES = 5
+MAX_WAIT_SECONDS = 60.0
+RETRIED_STATUSES = frozenset({408, 425, 429})
+# An error's body is quoted in a log: enough to recognise it, no more.
+MAX_QUOTE = 300
+# Without a Date header our own clock has to do; it may be ahead of the API's.
+CLOCK_DOUBT = timedelta(minutes=5)
+
+
+class Kind(str, Enum):
+    """The two kinds of data collection; the value is the API's path segment."""
+
+    COLLECTION = "collections"
+    BATCH = "batches"
+
+    @property
+    def method(self) -> str:
+        """The API's own name, as in a study's ``data_collection_method``."""
+        return {
+            Kind.COLLECTION: "AI_TASK_BUILDER_COLLECTION",
+            Kind.BATCH: "AI_TASK_BUILDER_BATCH",
+        }[self]
+
+    @property
+    def noun(self) -> str:
+        """The word for one of them."""
+        return {Kind.COLLECTION: "collection", Kind.BATCH: "batch"}[self]
+
+
+@dataclass(frozen=True)
+class DataCollectionRef:
+    """Which data collection: its kind and Prolific's id."""
+
+    kind: Kind
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.noun} {self.id}"
+
+
+@dataclass(frozen=True)
+class ExportFilter:
+    """What narrows an export; all None: everything."""
+
+    study_id: str | None = None
+    start: datetime | None = None
+
+    def as_query(self) -> dict[str, str]:
+        """Return the API's query parameters."""
+        query = {"study_id": self.study_id, "from": self.start and self.start.isoformat()}
+        return {key: value for key, value in query.items() if value}
+
+
+@dataclass(frozen=True)
+class ExportAnswer:
+    """What the API said of an export.
+
+    Attributes:
+        status: ``generating``, ``complete``, ``failed``, or whatever else it said.
+        date: When it said so, by its own clock (the Date header), else by ours less
+            `CLOCK_DOUBT`.
+        export_id: The job, where it was named.
+        url: Where the archive lies, once complete. A secret: its query is a signature.
+        expires_at: When the URL stops working, where the API says so.
+    """
+
+    status: str
+    date: datetime
+    export_id: str | None = None
+    url: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """One job in the list of jobs (newer generation of the API)."""
+
+    export_id: str
+    status: str | None
+    created_at: datetime | None
+    filter: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON answer and when the API gave it."""
+
+    body: Any
+    date: datetime
+
+
+class TokenAuth(requests.auth.AuthBase):
+    """``Authorization: Token ...``; being explicit, it keeps requests from reading .netrc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Token {self._token}"
+        return request
+
+
+class NoAuth(requests.auth.AuthBase):
+    """No authorization, explicitly: keeps requests from sending a .netrc entry's."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Leave the request as it is."""
+        return request
+
+
+def user_agent() -> str:
+    """Return the User-Agent of every request."""
+    try:
+        return f"tap-prolific-export/{version('tap-prolific-export')}"
+    except PackageNotFoundError:
+        return "tap-prolific-export"
+
+
+def new_session(auth: AuthBase) -> requests.Session:
+    """Return an HTTP session whose authentication is `auth` and nothing else.
+
+    Proxies and CA settings still come from the environment.
+    """
+    session = requests.Session()
+    session.auth = auth
+    session.headers["User-Agent"] = user_agent()
+    return session
+
+
+def utc_now() -> datetime:
+    """Return the present time."""
+    return datetime.now(timezone.utc)
+
+
+class ProlificAPI:
+    """The API's calls.
+
+    Args:
+        url: Base URL, without a trailing slash.
+        token: The API token.
+        timeout: Seconds without a byte after which a request is given up.
+        sleep: Waits between two tries.
+        clock: The present time, for an API that sends no Date.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        timeout: float,
+        sleep: Sleep,
+        clock: Clock = utc_now,
+    ) -> None:
+        self.url = url
+        self._token = token
+        self._timeout = timeout
+        self._sleep = sleep
+        self._clock = clock
+        self._session = new_session(TokenAuth(token))
+        self._session.headers["Accept"] = "application/json"
+
+    def request_export(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportAnswer:
+        """Ask for an export. Both generations of the API are understood.
+
+        Raises:
+            DataCollectionError: The API will not export this data collection.
+            FatalError: The API will not talk to us at all.
+        """
+        answer = self._call(
+            "POST", _path(ref, "export"), ref, "request an export", query=narrowed.as_query()
+        )
+        return _export_answer(answer, ref, "request an export")
+
+    def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportAnswer:
+        """Look at an export job."""
+        doing = f"look at export job {export_id}"
+        return _export_answer(
+            self._call("GET", _path(ref, "export", export_id), ref, doing), ref, doing
+        )
+
+    def export_jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
+        """List the export jobs, most recent first.
+
+        Returns:
+            None where the API has no such list (its older generation).
+        """
+        answer = self._call(
+            "GET", _path(ref, "export"), ref, "list the export jobs", absent=(404, 405)
+        )
+        body = answer.body
+        rows = body.get("results", body.get("exports")) if isinstance(body, dict) else body
+        if not isinstance(rows, list):
+            return None
+        return [
+            ExportJob(
+                export_id=row["export_id"],
+                status=_text(row.get("status")),
+                created_at=parse_timestamp(row.get("created_at")),
+                filter=row["filter"] if isinstance(row.get("filter"), dict) else {},
+            )
+            for row in rows
+            if isinstance(row, dict) and isinstance(row.get("export_id"), str)
+        ]
+
+    def data_collection(self, ref: DataCollectionRef) -> Answer:
+        """Look up a data collection: its metadata and layout, as the API has it."""
+        doing = f"look up the {ref.kind.noun}"
+        answer = self._call("GET", _path(ref), ref, doing)
+        if not isinstance(answer.body, dict):
+            raise _unreadable(ref, doing, "JSON that is no object")
+        return answer
+
+    def batch_instructions(self, ref: DataCollectionRef) -> list[Any]:
+        """Return a legacy batch's instructions; empty where the API no longer has them."""
+        answer = self._call(
+            "GET",
+            _path(ref, "instructions"),
+            ref,
+            "list the batch's instructions",
+            absent=(404, 405, 410),
+        )
+        body = answer.body
+        rows = body.get("results", body.get("instructions")) if isinstance(body, dict) else body
+        return rows if isinstance(rows, list) else []
+
+    def data_collections(self, kind: Kind, workspace_id: str) -> list[DataCollectionRef]:
+        """List a workspace's data collections of one kind.
+
+        Raises:
+            DataCollectionError: The workspace cannot be listed, or not to its end.
+        """
+        what = f"workspace {workspace_id}"
+        doing = f"list its {kind.value}"
+        found: dict[str, DataCollectionRef] = {}
+        while True:
+            query = {"workspace_id": workspace_id} | ({"offset": str(len(found))} if found else {})
+            answer = self._call(
+                "GET", f"/api/v1/data-collection/{kind.value}", what, doing, query=query
+            )
+            rows = answer.body.get("results") if isinstance(answer.body, dict) else None
+            if not isinstance(rows, list):
+                raise _unreadable(what, doing, "JSON without a list of results")
+            new = {
+                row["id"]: DataCollectionRef(kind, row["id"])
+                for row in rows
+                if isinstance(row, dict) and isinstance(row.get("id"), str)
+            }
+            meta = answer.body.get("meta")
+            count = meta.get("count") if isinstance(meta, dict) else None
+            fresh = new.keys() - found.keys()
+            found |= new
+            if not isinstance(count, int) or len(found) >= count:
+                return [*found.values()]
+            if not fresh:
+                raise DataCollectionError(
+                    what,
+                    f"Tried to {doing}; the API counts {count} but shows only {len(found)}.",
+                    f"List the ids themselves under {kind.noun}_ids.",
+                )
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        what: DataCollectionRef | str,
+        doing: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        absent: tuple[int, ...] = (),
+    ) -> Answer:
+        """Make a call until it succeeds, fails for good or has been tried often enough.
+
+        Returns:
+            The answer; without a body where its status is one of `absent`.
+        """
+        waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
+        waits.send(None)
+        for tries in range(1, MAX_TRIES + 1):
+            try:
+                response = self._send(method, path, query)
+                if response.status_code in absent:
+                    return Answer(None, self._date(response))
+                return self._read(response, what, doing)
+            except TryAgainError as error:
+                if tries == MAX_TRIES:
+                    raise DataCollectionError(
+                        str(what),
+                        f"Tried to {doing}, {tries} times; {error}",
+                        "Run again later; status.prolific.com tells of outages.",
+                    ) from None
+                wait = error.retry_after
+                if wait is None:
+                    wait = backoff.full_jitter(next(waits))
+                wait = min(wait, MAX_WAIT_SECONDS)
+                logger.info("%s: tried to %s; %s Trying again in %.1f s.", what, doing, error, wait)
+                self._sleep(wait)
+        raise AssertionError  # the loop returns or raises
+
+    def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
+        try:
+            return self._session.request(
+                method,
+                self.url + path,
+                params=query,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            msg = f"no answer from {self.url} ({_reason(error)})."
+            raise TryAgainError(msg) from None
+
+    def _read(
+        self, response: requests.Response, what: DataCollectionRef | str, doing: str
+    ) -> Answer:
+        status = response.status_code
+        if status in RETRIED_STATUSES or status >= requests.codes.server_error:
+            raise TryAgainError(
+                f"the API answered {self._quote(response)}.",
+                retry_after=retry_after(response.headers.get("Retry-After"), self._clock()),
+            )
+        if not requests.codes.ok <= status < requests.codes.multiple_choices:
+            raise self._refusal(response, what, doing)
+        try:
+            body = msgspec.json.decode(response.content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise _unreadable(what, doing, f"{status} and a body that is no JSON") from None
+        return Answer(body, self._date(response))
+
+    def _date(self, response: requests.Response) -> datetime:
+        return http_date(response.headers.get("Date")) or self._clock() - CLOCK_DOUBT
+
+    def _refusal(
+        self, response: requests.Response, what: DataCollectionRef | str, doing: str
+    ) -> DataCollectionError | FatalError:
+        status = response.status_code
+        problem = f"Tried to {doing}; the API answered {self._quote(response)}."
+        if status == requests.codes.unauthorized:
+            msg = (
+                f"{what}: {problem} The token is not valid. Make one in Prolific under "
+                "Settings > API tokens, and set it as api_token or PROLIFIC_TOKEN."
+            )
+            return FatalError(msg)
+        if status == requests.codes.forbidden:
+            advice = (
+                "Check that the token's owner is a member of the workspace, and ask Prolific "
+                "whether Task Builder exports (early access) are enabled for it."
+            )
+        elif status == requests.codes.not_found:
+            advice = "Check the id."
+            if isinstance(what, DataCollectionRef):
+                other = Kind.BATCH if what.kind is Kind.COLLECTION else Kind.COLLECTION
+                advice = f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
+        elif status < requests.codes.bad_request:
+            advice = "Redirects are not followed, as they would carry the token: check api_url."
+        else:
+            advice = "Check the settings of this data collection."
+        return DataCollectionError(str(what), problem, advice)
+
+    def _quote(self, response: requests.Response) -> str:
+        """Return status, title and detail of an error, scrubbed and short."""
+        return f"{response.status_code}{scrub(_envelope(response), [self._token])}"
+
+
+def _path(ref: DataCollectionRef, *more: str) -> str:
+    return "/".join(("/api/v1/data-collection", ref.kind.value, ref.id, *more))
+
+
+def _envelope(response: requests.Response) -> str:
+    """Return the title and detail of the API's error envelope, or that there is none."""
+    try:
+        error = msgspec.json.decode(response.content)["error"]
+        parts = [error.get("title"), error.get("detail")]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        return " without the API's error envelope"
+    except AttributeError:  # "error": "some text"
+        parts = [error]
+    text = ": ".join(_flat(part) for part in parts if part)
+    return f" ({text[:MAX_QUOTE]})" if text else ""
+
+
+def _flat(detail: object) -> str:
+    if isinstance(detail, dict):
+        return "; ".join(f"{key}: {_flat(value)}" for key, value in detail.items())
+    if isinstance(detail, list):
+        return "; ".join(_flat(item) for item in detail)
+    return " ".join(str(detail).split())
+
+
+def _unreadable(what: object, doing: str, came: str) -> DataCollectionError:
+    return DataCollectionError(
+        str(what),
+        f"Tried to {doing}; the API answered {came}.",
+        "Check api_url, and whether a proxy stands in between.",
+    )
+
+
+def _export_answer(answer: Answer, ref: DataCollectionRef, doing: str) -> ExportAnswer:
+    body = answer.body
+    status = _text(body.get("status")) if isinstance(body, dict) else None
+    if status is None:
+        raise _unreadable(ref, doing, "JSON without a status")
+    return ExportAnswer(
+        status=status,
+        date=answer.date,
+        export_id=_text(body.get("export_id")),
+        url=_text(body.get("url")),
+        expires_at=parse_timestamp(body.get("expires_at")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _reason(error: requests.RequestException) -> str:
+    """Return a network error in a few words; its own text may hold a URL or a header."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its TLS certificate was not accepted"
+    if isinstance(error, requests.Timeout):
+        return "timed out"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy did not let us through"
+    if isinstance(error, requests.ConnectionError):
+        return "connection failed"
+    return type(error).__name__
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Return an HTTP date as an aware datetime, None for what is none."""
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except (TypeError, ValueError):
+        return None
+    if moment and moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
+    return moment
+
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header, in either of its forms."""
+    if not text:
+        return None
+    if text.strip().isdecimal():
+        return float(text.strip()[:9])
+    moment = http_date(text)
+    return max(0.0, (moment - now).total_seconds()) if moment else None

@@ -1,0 +1,255 @@
+"""From the settings to deliveries: each source looked up or exported, fetched and opened.
+
+A `Delivery` is all that a stream sees of a data collection. This is the last module that does not
+know Singer; a notebook can stop here.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tap_prolific_export import collection as collections
+from tap_prolific_export.api import (
+    DataCollectionRef,
+    ExportFilter,
+    Kind,
+    ProlificAPI,
+)
+from tap_prolific_export.archive import Archive, archive_ref
+from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.export import Exporter
+from tap_prolific_export.lines import Response, responses
+from tap_prolific_export.records import ExportFacts
+from tap_prolific_export.remote import Downloader, open_local
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_prolific_export.collection import DataCollection
+    from tap_prolific_export.settings import Settings
+
+logger = logging.getLogger("tap-prolific-export")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One data collection, ready to be read.
+
+    Attributes:
+        facts: What every row says about the export.
+        collection: Its metadata and questions.
+        archive: Its export; None where it was only looked up.
+        archive_bytes: Size of the archive.
+        asked: What narrowed the export; None where nothing can have.
+        only_study: The study whose responses are wanted, where the API did not choose them.
+    """
+
+    facts: ExportFacts
+    collection: DataCollection
+    archive: Archive | None = None
+    archive_bytes: int | None = None
+    asked: ExportFilter | None = None
+    only_study: str | None = None
+
+    def responses(self) -> Iterator[Response]:
+        """Yield the responses of the archive, none where there is no archive.
+
+        Raises:
+            DataCollectionError: The archive is damaged, or its responses cannot be told apart
+                by study although only one study is wanted.
+        """
+        for line in self.archive.lines() if self.archive else ():
+            for response in responses(line.object):
+                if self.only_study and response.study_id is None:
+                    raise DataCollectionError(
+                        str(self.collection.ref),
+                        "The API ignored study_id, and the responses do not say of which study "
+                        "they are.",
+                        "Unset study_id to get the responses of all studies.",
+                    )
+                if self.only_study in {None, response.study_id}:
+                    yield response
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a delivery comes from: a data collection of the API, or an archive on disk."""
+
+    ref: DataCollectionRef | None = None
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.ref) if self.ref else f"archive {self.path}"
+
+
+class Deliveries:
+    """Makes deliveries.
+
+    Args:
+        settings: What is wanted.
+        api: The Prolific API; None where no source needs it.
+        exporter: Gets exports made; None likewise.
+        downloader: Fetches archives.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        api: ProlificAPI | None,
+        exporter: Exporter | None,
+        downloader: Downloader,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._exporter = exporter
+        self._downloader = downloader
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Deliveries:
+        """Return deliveries that use the real network, clock and sleep."""
+        api = exporter = None
+        if settings.uses_api and settings.api_token:
+            api = ProlificAPI(
+                settings.api_url,
+                settings.api_token,
+                timeout=settings.request_timeout_seconds,
+                sleep=time.sleep,
+            )
+            exporter = Exporter(
+                api,
+                poll_interval=settings.poll_interval_seconds,
+                timeout=settings.export_timeout_seconds,
+                sleep=time.sleep,
+                monotonic=time.monotonic,
+            )
+        downloader = Downloader(timeout=settings.request_timeout_seconds)
+        return cls(settings, api=api, exporter=exporter, downloader=downloader)
+
+    def sources(self) -> Iterator[Source]:
+        """Yield every source once: archives on disk, oldest first, then the API's.
+
+        In this order the newest rows are the last, which is what a target keeps.
+
+        Raises:
+            ConfigError: A path or glob matches nothing.
+            DataCollectionError: A workspace cannot be listed.
+        """
+        for path in self._archive_paths():
+            yield Source(path=path)
+        refs = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
+        refs += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
+        if self._api:
+            for workspace_id in self._settings.workspace_ids:
+                for kind in Kind:
+                    refs += self._api.data_collections(kind, workspace_id)
+        for ref in dict.fromkeys(refs):
+            yield Source(ref=ref)
+
+    @contextmanager
+    def open(self, source: Source, *, with_archive: bool) -> Iterator[Delivery]:
+        """Make the delivery of a source; its files are gone when the context is left.
+
+        Args:
+            source: One of `sources`.
+            with_archive: Whether responses or uploads are wanted. Without, the API is only
+                asked for the metadata, and no export is requested.
+
+        Raises:
+            DataCollectionError: This data collection cannot be delivered.
+            FatalError: None can.
+        """
+        with ExitStack() as stack:
+            if source.path:
+                yield self._from_path(source.path, stack)
+            elif source.ref and with_archive:
+                yield self._from_export(source.ref, stack)
+            elif source.ref:
+                yield self.look_up(source.ref)
+
+    def look_up(self, ref: DataCollectionRef) -> Delivery:
+        """Return a delivery without an archive: what the API tells of a data collection."""
+        api = self._need(self._api)
+        answer = api.data_collection(ref)
+        collection = collections.parse(ref, answer.body)
+        if ref.kind is Kind.BATCH and not collection.instructions:
+            collection = collections.with_instructions(collection, api.batch_instructions(ref))
+        return Delivery(ExportFacts(ref.id, None, answer.date), collection)
+
+    def _from_export(self, ref: DataCollectionRef, stack: ExitStack) -> Delivery:
+        asked = ExportFilter(self._settings.study_id, self._settings.start_date)
+        export = self._need(self._exporter).export(ref, asked)
+        fetched = stack.enter_context(self._downloader.open(export.url, str(ref)))
+        archive = Archive(fetched.file, str(ref))
+        _, metadata = archive.metadata()
+        return Delivery(
+            ExportFacts(ref.id, export.export_id, export.exported_at(fetched.last_modified)),
+            collections.parse(ref, metadata),
+            archive,
+            fetched.size,
+            asked,
+            None if export.filtered_by_study else self._settings.study_id,
+        )
+
+    def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
+        name = f"archive {path}"
+        opened = stack.enter_context(open_local(path))
+        archive = Archive(opened.file, name)
+        kind, metadata = archive.metadata()
+        ref = archive_ref(kind, metadata, path.name)
+        if ref is None:
+            raise DataCollectionError(
+                name,
+                "Neither its metadata nor its name tells of which data collection it is.",
+                "Name it <id>-export-<time>.zip, as Prolific's own client does.",
+            )
+        exported_at = archive.newest_member() or opened.last_modified
+        return Delivery(
+            ExportFacts(ref.id, None, self._need(exported_at)),
+            collections.parse(ref, metadata),
+            archive,
+            opened.size,
+            only_study=self._settings.study_id,
+        )
+
+    def _archive_paths(self) -> list[Path]:
+        found: dict[Path, None] = {}
+        unmatched = []
+        for place, pattern in enumerate(self._settings.archive_paths, 1):
+            path = Path(pattern).expanduser()
+            matches = [str(path)] if path.is_file() else _glob(path)
+            if not matches:
+                unmatched.append(f"archive_paths: item {place} matches no file: {pattern}")
+            found.update(dict.fromkeys(Path(match) for match in matches))
+        if unmatched:
+            raise ConfigError(unmatched)
+        return sorted(found, key=_age)
+
+    @staticmethod
+    def _need(thing: _T | None) -> _T:
+        if thing is None:  # a caller's mistake: no setting leads here
+            msg = "This needs a source that the settings do not name."
+            raise TapError(msg)
+        return thing
+
+
+def _glob(pattern: Path) -> list[str]:
+    # Path.glob takes no absolute pattern.
+    return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+
+
+def _age(path: Path) -> tuple[float, str]:
+    """Return what sorts archives oldest first: the newest member, else the file's own time."""
+    try:
+        with open_local(path) as opened:
+            newest = Archive(opened.file, str(path)).newest_member() or opened.last_modified
+    except DataCollectionError:  # said when its turn comes
+        newest = None
+    return (newest.timestamp() if newest else 0.0, str(path))

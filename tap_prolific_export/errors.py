@@ -1,0 +1,60 @@
+"""What can go wrong, grouped by consequence.
+
+The text of every error here is fit for a log: it names the data collection, what was tried, what
+came back and what to do next, and holds neither a secret nor a participant's content.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class TapError(Exception):
+    """Base of every error that this tap raises on purpose."""
+
+
+class ConfigError(TapError):
+    """Fix the configuration: nothing was requested and nothing was emitted.
+
+    Attributes:
+        problems: One sentence for each setting that is wrong.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("Configuration error: " + " ".join(problems))
+        self.problems = tuple(problems)
+
+
+class TryAgainError(TapError):
+    """Try again: the cause is expected to pass by itself (network, rate limit, server error).
+
+    Attributes:
+        retry_after: Seconds the server asked to wait, if it did.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DataCollectionError(TapError):
+    """Give up on this data collection; the others go on.
+
+    Attributes:
+        what: The data collection or archive it is about, as a log names it.
+        problem: What was tried and what came back.
+        advice: What the user can do.
+    """
+
+    def __init__(self, what: str, problem: str, advice: str) -> None:
+        super().__init__(f"{what}: {problem} {advice}".rstrip())
+        self.what = what
+        self.problem = problem
+        self.advice = advice
+
+
+class FatalError(TapError):
+    """Give up: no data collection can succeed, or some have failed and the run is over."""

@@ -1,0 +1,392 @@
+"""The settings: what each one means, and one frozen object that holds them all, checked.
+
+`SETTINGS` is the only place that describes a setting: the JSON Schema of ``--about``, the checks
+and the README's table are made from it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tap_prolific_export.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+PUBLIC_API_URL = "https://api.prolific.com"
+
+AnswerKeys = Literal["instruction_id", "label"]
+SettingType = Literal["string", "integer", "array", "boolean"]
+
+# Ids go into the path of a URL: nothing that could leave its segment.
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting, as documentation, JSON Schema and checks see it.
+
+    Attributes:
+        name: Its key in the configuration.
+        type: JSON type; an array's items are strings.
+        title: Its short name for people.
+        description: What it does; Markdown.
+        default: Its value where nothing is configured; None if it has no default.
+        secret: Whether its value must never be shown.
+        minimum: Least integer allowed.
+        allowed: The only strings allowed.
+        environment: The variable that is read where the setting is absent.
+        format: JSON Schema format of a string.
+    """
+
+    name: str
+    type: SettingType
+    title: str
+    description: str
+    default: str | int | bool | None = None
+    secret: bool = False
+    minimum: int | None = None
+    allowed: tuple[str, ...] = ()
+    environment: str | None = None
+    format: str | None = None
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of this setting, annotated as the Singer SDK expects."""
+        schema: dict[str, Any] = {"type": [self.type, "null"]}
+        if self.type == "array":
+            schema["items"] = {"type": "string"}
+        if self.minimum is not None:
+            schema["minimum"] = self.minimum
+        if self.allowed:
+            schema["enum"] = [*self.allowed, None]
+        if self.format:
+            schema["format"] = self.format
+        if self.secret:
+            schema |= {"secret": True, "writeOnly": True}
+        if self.default is not None:
+            schema["default"] = self.default
+        return schema | {"title": self.title, "description": self.description}
+
+
+SETTINGS = (
+    Setting(
+        "api_token",
+        "string",
+        "API token",
+        "Prolific API token, made under *Settings > API tokens*. It carries the whole account's "
+        "permissions: keep it in the environment or a secret store. Not needed if "
+        "`archive_paths` is the only source.",
+        secret=True,
+        environment="PROLIFIC_TOKEN",
+    ),
+    Setting(
+        "api_url",
+        "string",
+        "API URL",
+        f"Base URL of the Prolific API (default: `{PUBLIC_API_URL}`). The token is sent to this "
+        "host only; plain `http` is accepted for a loopback address alone.",
+        environment="PROLIFIC_URL",
+    ),
+    Setting(
+        "collection_ids",
+        "array",
+        "Collection ids",
+        "Collections (participants provide data) to export.",
+    ),
+    Setting(
+        "batch_ids",
+        "array",
+        "Batch ids",
+        "Batches (participants annotate a dataset) to export.",
+    ),
+    Setting(
+        "workspace_ids",
+        "array",
+        "Workspace ids",
+        "Export every collection and every batch of these workspaces.",
+    ),
+    Setting(
+        "archive_paths",
+        "array",
+        "Archive paths",
+        "Export ZIPs that are on disk already: paths and globs. Needs no token.",
+    ),
+    Setting(
+        "study_id",
+        "string",
+        "Study id",
+        "Only responses of this study. Where the API ignores the filter, responses are chosen "
+        "by their own `study_id`.",
+    ),
+    Setting(
+        "start_date",
+        "string",
+        "Start date",
+        "Ask the API only for responses from this ISO 8601 time on. An API that ignores the "
+        "filter delivers all.",
+        format="date-time",
+    ),
+    Setting(
+        "answer_keys",
+        "string",
+        "Answer keys",
+        "Names of the properties in `responses.answers`: the `instruction_id`, or a readable "
+        "`label` made of the question and a short hash of the id.",
+        default="instruction_id",
+        allowed=("instruction_id", "label"),
+    ),
+    Setting(
+        "poll_interval_seconds",
+        "integer",
+        "Poll interval",
+        "Seconds between two looks at an export that is being generated.",
+        default=4,
+        minimum=1,
+    ),
+    Setting(
+        "export_timeout_seconds",
+        "integer",
+        "Export timeout",
+        "Seconds after which an export that is still being generated is given up.",
+        default=3600,
+        minimum=1,
+    ),
+    Setting(
+        "request_timeout_seconds",
+        "integer",
+        "Request timeout",
+        "Seconds without a byte after which a request is given up.",
+        default=60,
+        minimum=1,
+    ),
+)
+
+
+def config_jsonschema() -> dict[str, Any]:
+    """Return a fresh JSON Schema of all settings."""
+    return {
+        "type": "object",
+        "properties": {setting.name: setting.json_schema() for setting in SETTINGS},
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration, complete and checked; see `SETTINGS` for the meaning of each field."""
+
+    api_token: str | None
+    api_url: str
+    collection_ids: tuple[str, ...]
+    batch_ids: tuple[str, ...]
+    workspace_ids: tuple[str, ...]
+    archive_paths: tuple[str, ...]
+    study_id: str | None
+    start_date: datetime | None
+    answer_keys: AnswerKeys
+    poll_interval_seconds: int
+    export_timeout_seconds: int
+    request_timeout_seconds: int
+
+    @property
+    def uses_api(self) -> bool:
+        """Whether any source needs the API, and so a token."""
+        return bool(self.collection_ids or self.batch_ids or self.workspace_ids)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        environment: Mapping[str, str] = os.environ,
+        *,
+        also_known: Collection[str] = (),
+    ) -> Settings:
+        """Read a configuration.
+
+        Args:
+            config: Setting names to values, as JSON has them.
+            environment: Environment variables, for the settings that fall back to one.
+            also_known: Names of settings that somebody else reads.
+
+        Raises:
+            ConfigError: With one problem per setting that is wrong. No value is quoted: a
+                secret may stand in any place by mistake.
+        """
+        problems = [*_unknown(config, also_known)]
+        values: dict[str, Any] = {}
+        for setting in SETTINGS:
+            value, problem = _read(setting, config, environment)
+            values[setting.name] = value
+            if problem:
+                problems.append(f"{setting.name}: {problem}")
+        if problems:
+            raise ConfigError(problems)
+        values["api_url"] = (values["api_url"] or PUBLIC_API_URL).rstrip("/")
+        values["start_date"] = values["start_date"] and parse_timestamp(values["start_date"])
+        settings = cls(**values)
+        if problems := [*_cross_checks(settings)]:
+            raise ConfigError(problems)
+        return settings
+
+
+def parse_timestamp(text: object) -> datetime | None:
+    """Return an ISO 8601 date or time as an aware datetime (UTC where it names no zone).
+
+    Returns:
+        None for what is no timestamp.
+    """
+    if not isinstance(text, str):
+        return None
+    text = text.strip()
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        text += "T00:00:00Z"
+    try:
+        moment = msgspec.convert(text, datetime)
+        # An offset can carry a time out of the years that a datetime holds.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(
+            timezone.utc
+        )
+    except (msgspec.ValidationError, OverflowError):
+        return None
+
+
+def _unknown(config: Mapping[str, Any], also_known: Collection[str]) -> Iterator[str]:
+    names = [setting.name for setting in SETTINGS]
+    for name in config:
+        if name not in names and name not in also_known:
+            close = difflib.get_close_matches(name, [*names, *also_known], n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            yield f"{name}: unknown setting.{hint}"
+
+
+def _read(
+    setting: Setting, config: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[Any, str | None]:
+    """Return a setting's value and, if it is wrong, what is wrong with it."""
+    value = config.get(setting.name)
+    if setting.environment and (value is None or value == ""):
+        value = environment.get(setting.environment)
+    if value is None or (value == "" and setting.type == "string"):
+        return (() if setting.type == "array" else setting.default), None
+    problem = {
+        "string": _string_problem,
+        "integer": _integer_problem,
+        "array": _array_problem,
+        "boolean": _boolean_problem,
+    }[setting.type](setting, value)
+    if problem:
+        return None, problem
+    if setting.type == "array":
+        return tuple(dict.fromkeys(value)), None
+    return (value.strip() if isinstance(value, str) else value), None
+
+
+def _integer_problem(setting: Setting, value: object) -> str | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return f"must be a whole number, not {_json_type(value)}."
+    if setting.minimum is not None and value < setting.minimum:
+        return f"must be at least {setting.minimum}, not {value}."
+    return None
+
+
+def _boolean_problem(_: Setting, value: object) -> str | None:
+    return None if isinstance(value, bool) else f"must be true or false, not {_json_type(value)}."
+
+
+def _array_problem(setting: Setting, value: object) -> str | None:
+    if not isinstance(value, (list, tuple)):
+        return f"must be an array of strings, not {_json_type(value)}."
+    for place, item in enumerate(value, 1):
+        if not isinstance(item, str):
+            return f"item {place} must be a string, not {_json_type(item)}."
+        if not item.strip():
+            return f"item {place} is empty."
+        if setting.name.endswith("_ids") and (problem := _id_problem(item)):
+            return f"item {place} {problem}"
+    return None
+
+
+def _string_problem(setting: Setting, value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"must be a string, not {_json_type(value)}."
+    text = value.strip()
+    if setting.allowed and text not in setting.allowed:
+        return f"must be one of {', '.join(setting.allowed)}."
+    if setting.format == "date-time" and parse_timestamp(text) is None:
+        return "must be an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T09:00:00Z."
+    if setting.name == "study_id" and (problem := _id_problem(text)):
+        return problem
+    if setting.name == "api_token" and not (
+        text.isascii() and text.isprintable() and " " not in text
+    ):
+        return (
+            "holds characters that no token has (spaces, line breaks or non-ASCII). Copy it anew."
+        )
+    if setting.name == "api_url":
+        return _url_problem(text)
+    return None
+
+
+def _id_problem(text: str) -> str | None:
+    if _ID.fullmatch(text):
+        return None
+    return (
+        "is not an id: an id is 1 to 128 letters, digits, '-' and '_', such as the one at the "
+        "end of its address in Prolific's web app."
+    )
+
+
+def _url_problem(text: str) -> str | None:
+    try:
+        url = urlsplit(text)
+        _ = url.port  # only here does a malformed port raise
+    except ValueError:
+        return "is not a URL."
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        return f"must be a URL such as {PUBLIC_API_URL}."
+    if url.username or url.password or url.query or url.fragment:
+        return "must hold no user, password, query or fragment."
+    if url.scheme == "http" and not is_loopback(text):
+        return "must be https: the token would be readable on the way."
+    return None
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the URL's host is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    return names.get(type(value), "an array" if isinstance(value, (list, tuple)) else "an object")
+
+
+def _cross_checks(settings: Settings) -> Iterator[str]:
+    if not (settings.uses_api or settings.archive_paths):
+        yield (
+            "No source: set at least one of collection_ids, batch_ids, workspace_ids and "
+            "archive_paths."
+        )
+    if settings.uses_api and not settings.api_token:
+        yield (
+            "No token: set api_token (or the environment variable PROLIFIC_TOKEN); only "
+            "archive_paths works without one."
+        )
+    for name in sorted({*settings.collection_ids} & {*settings.batch_ids}):
+        yield f"{name} stands in both collection_ids and batch_ids."

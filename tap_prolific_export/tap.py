@@ -1,0 +1,218 @@
+"""The tap: settings, discovery, failures, command line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import click
+from singer_sdk import Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import SingerCommand
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from tap_prolific_export.delivery import Deliveries
+from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.redaction import RedactingFilter
+from tap_prolific_export.schema import answers_schema
+from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
+from tap_prolific_export.streams import STREAM_TYPES, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from singer_sdk import Stream
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.plugin_base import _ConfigInput
+
+    from tap_prolific_export.schema import JsonSchema
+
+
+class Command(SingerCommand):
+    """The command line, on which an expected failure is a message and not a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and end with exit code 1 where the tap failed for a reason it can name."""
+        try:
+            return super().main(*args, **kwargs)
+        except ConfigValidationError as error:  # raised where the SDK does not catch it
+            for problem in error.errors:
+                self.logger.error("%s", problem)  # noqa: TRY400
+        except TapError as error:
+            self.logger.error("%s", error)  # noqa: TRY400
+        except json.JSONDecodeError:
+            self.logger.error("A file given on the command line is no valid JSON.")  # noqa: TRY400
+        sys.exit(1)
+
+
+class TapProlificExport(Tap):
+    """Singer tap for Prolific data-collection exports."""
+
+    name = "tap-prolific-export"
+    config_jsonschema: ClassVar[dict[str, Any]] = config_jsonschema()
+    # The schema of the answers is made from the questions of the configured data collections.
+    dynamic_catalog = True
+    # Neither BATCH, whose files bypass selection and stream maps, nor ACTIVATE_VERSION, which the
+    # SDK would send per data collection and targets would apply to the whole table.
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(self, *, parse_env_config: bool = False, **kwargs: Any) -> None:
+        """Make the tap.
+
+        Args:
+            parse_env_config: Whether to read ``TAP_PROLIFIC_EXPORT_*``.
+            **kwargs: As the SDK's.
+        """
+        self._settings: Settings | None = None
+        self._run: Run | None = None
+        try:
+            super().__init__(parse_env_config=parse_env_config, **kwargs)
+        except ValueError:
+            # The SDK parses a whole number from the environment with a bare int().
+            problems = _malformed_integers(self._env_var_prefix) if parse_env_config else []
+            if not problems:
+                raise
+            raise ConfigValidationError("", errors=problems, schema={}) from None
+
+    @property
+    def run(self) -> Run:
+        """The sync that this tap is for."""
+        if self._run is None:
+            settings = self._settings or Settings.from_config(self.config)
+            self._run = Run(settings, Deliveries.from_settings(settings))
+        return self._run
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Check the configuration ourselves: the SDK's errors quote values, secrets included."""
+        self.append_builtin_config(self.config_jsonschema)
+        ours = {setting.name for setting in SETTINGS}
+        builtin = {k: v for k, v in self.config_jsonschema["properties"].items() if k not in ours}
+        problems: list[str] = []
+        try:
+            self._settings = Settings.from_config(self.config, also_known=builtin)
+        except ConfigError as error:
+            problems += error.problems
+        validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
+        for misfit in validator.iter_errors(self._config):
+            path = ".".join(str(part) for part in misfit.absolute_path)
+            problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
+        if problems and raise_errors:
+            summary = "Config validation failed"
+            raise ConfigValidationError(summary, errors=problems, schema=self.config_jsonschema)
+        if self._settings:
+            _keep_secret(self._settings.api_token)
+        return problems
+
+    def setup_mapper(self) -> None:
+        """Apply the catalog to the streams first: they add to it what it lacks."""
+        _ = self.streams
+        super().setup_mapper()
+
+    def discover_streams(self) -> Sequence[Stream]:
+        """Return the streams; without a catalog, with the questions of every source.
+
+        Raises:
+            TapError: No source could be looked up.
+        """
+        answers = {} if self.input_catalog else self._discovered_answers()
+        return [stream_type(self, self.run, answers) for stream_type in STREAM_TYPES]
+
+    def _discovered_answers(self) -> JsonSchema:
+        if self._settings is None:  # not validated: only what needs no source
+            return {}
+        deliveries = Deliveries.from_settings(self._settings)
+        collections = []
+        failures: list[DataCollectionError] = []
+        for source in deliveries.sources():
+            try:
+                with deliveries.open(source, with_archive=False) as delivery:
+                    collections.append(delivery.collection)
+            except DataCollectionError as error:
+                self.logger.warning("%s", error)
+                failures.append(error)
+        if failures and not collections:
+            raise failures[0]
+        return answers_schema(collections, self._settings.answer_keys)
+
+    def sync_all(self) -> None:  # type: ignore[misc]
+        """Sync all streams, and fail at the end if any data collection did.
+
+        Final in the SDK; there is no other place after the last stream.
+        """
+        super().sync_all()
+        self.run.raise_failures()
+
+    def run_sync_dry_run(  # type: ignore[misc]
+        self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
+    ) -> bool:
+        """Sync a few records (``--test``), and fail if any data collection did.
+
+        Final in the SDK, which reports no failure of a data collection.
+        """
+        result = super().run_sync_dry_run(dry_run_record_limit, streams)
+        self.run.raise_failures()
+        return result
+
+    @classmethod
+    def cb_config(
+        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
+    ) -> _ConfigInput:
+        """Read the configuration files.
+
+        Raises:
+            click.BadParameter: One of them cannot be read.
+        """
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, ValueError, TypeError):  # their texts may quote the file
+            msg = "a configuration file is missing or is no JSON object."
+            raise click.BadParameter(msg, ctx, param) from None
+
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """Return the command line."""
+        command = super().get_singer_command()
+        return Command(
+            name=command.name,
+            callback=command.callback,
+            context_settings=command.context_settings,
+            params=command.params,
+            help=command.help,
+            logger=cls.logger,
+        )
+
+
+def _malformed_integers(prefix: str) -> list[str]:
+    problems = []
+    for setting in SETTINGS:
+        name = prefix + setting.name.upper()
+        if setting.type == "integer" and name in os.environ:
+            try:
+                int(os.environ[name])
+            except ValueError:
+                problems.append(f"{setting.name}: {name} is no whole number.")
+    return problems
+
+
+def _keep_secret(token: str | None) -> None:
+    """Scrub everything that is logged from now on, whoever logs it."""
+    for handler in logging.getLogger().handlers:
+        for old in [f for f in handler.filters if isinstance(f, RedactingFilter)]:
+            handler.removeFilter(old)
+        handler.addFilter(RedactingFilter([token] if token else []))
+
+
+if __name__ == "__main__":
+    TapProlificExport.cli()

@@ -1,0 +1,13 @@
+"""A stand-in for Prolific: what is known of its export API, as a real HTTP server.
+
+`world` is what it holds and may change while it runs, `archives` how it packs that into ZIPs,
+`server` how it is asked for it, `samples` a realistic collection and batch. It imports nothing of
+the tap. To try it by hand: ``python -m tests.stand_in --help``.
+"""
+
+from __future__ import annotations
+
+from tests.stand_in.server import StandIn
+from tests.stand_in.world import Hosted, Submission, World
+
+__all__ = ["Hosted", "StandIn", "Submission", "World"]

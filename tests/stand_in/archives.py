@@ -1,0 +1,65 @@
+"""The export's ZIP, as Prolific packs it."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.stand_in.world import Hosted, Submission
+
+README = "Export of a Prolific data collection. See README for the format.\n"
+
+
+def build(hosted: Hosted, submissions: list[Submission]) -> bytes:
+    """Return the archive of these submissions."""
+    buffer = io.BytesIO()
+    lines = [submission.line for submission in submissions]
+    metadata = {"id": hosted.id, **hosted.metadata, "instructions": hosted.instructions}
+    if hosted.layout_in_archive:
+        metadata[hosted.layout_field] = hosted.layout
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        if hosted.kind == "collections":
+            archive.writestr("responses.jsonl", json_lines(lines))
+            archive.writestr("collection.json", json.dumps(metadata, indent=2))
+        else:
+            rows = list(flat(lines)) if hosted.flat_lines else lines
+            archive.writestr("responses-by-submission.jsonl", json_lines(rows))
+            archive.writestr("responses-by-task.jsonl", json_lines(by_task(lines)))
+            archive.writestr("batch.json", json.dumps(metadata, indent=2))
+        archive.writestr("README.md", README)
+        for submission in submissions:
+            for name, content in submission.uploads.items():
+                # Photos and films do not deflate.
+                archive.writestr(f"files/{name}", content, zipfile.ZIP_STORED)
+    return buffer.getvalue()
+
+
+def json_lines(lines: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def flat(lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a batch's lines as one a submission and task."""
+    for line in lines:
+        shared = {name: value for name, value in line.items() if name != "tasks"}
+        for task in line["tasks"]:
+            yield {**shared, **task}
+
+
+def by_task(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a batch's lines turned round: one a task, with the responses of each submission."""
+    tasks: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        shared = {name: value for name, value in line.items() if name != "tasks"}
+        for task in line["tasks"]:
+            entry = tasks.setdefault(
+                task["task_id"],
+                {"task_id": task["task_id"], "datapoint": task["datapoint"], "submissions": []},
+            )
+            entry["submissions"].append({**shared, "responses": task["responses"]})
+    return list(tasks.values())

@@ -1,0 +1,166 @@
+"""What the stand-in holds: data collections, their submissions, the export jobs."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+from tests.stand_in import archives
+
+Generation = Literal["idempotent", "fresh"]
+Kind = Literal["collections", "batches"]
+
+MAX_JOBS = 10
+
+
+@dataclass
+class Submission:
+    """One submission.
+
+    Attributes:
+        line: As it stands in the archive's JSON Lines (for a batch: nested, with its tasks).
+        submitted_at: What the API's `from` and `to` filters look at.
+        study_id: What its `study_id` filter looks at.
+        uploads: Name below ``files/`` to content.
+        expected: The `answers` that the table must have for it, by task id (None: no task).
+    """
+
+    line: dict[str, Any]
+    submitted_at: datetime
+    study_id: str
+    uploads: dict[str, bytes] = field(default_factory=dict)
+    expected: dict[str | None, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class Hosted:
+    """One collection or batch.
+
+    Attributes:
+        metadata: What both the API and the archive say of it.
+        layout: Its pages, as the API has them (``collection_items`` or ``batch_items``).
+        instructions: All questions in a flat list, as the archive has them.
+        submissions: By submission id, active ones only.
+        flat_lines: Whether a batch's lines are one a task instead of nested.
+        layout_in_archive: Whether the archive's metadata holds the layout, too.
+    """
+
+    kind: Kind
+    id: str
+    workspace_id: str
+    metadata: dict[str, Any]
+    layout: list[dict[str, Any]]
+    instructions: list[dict[str, Any]]
+    submissions: dict[str, Submission] = field(default_factory=dict)
+    flat_lines: bool = False
+    layout_in_archive: bool = True
+
+    @property
+    def layout_field(self) -> str:
+        """What the layout is called."""
+        return "collection_items" if self.kind == "collections" else "batch_items"
+
+
+@dataclass
+class Job:
+    """One export job: a snapshot as of when it was requested."""
+
+    export_id: str
+    filter: dict[str, str]
+    created_at: datetime
+    archive: bytes
+    polls_left: int
+    status: str = "generating"
+    finished_at: datetime | None = None
+
+
+class World:
+    """Everything the stand-in knows, and the knobs that tests turn.
+
+    Attributes:
+        generation: Which of the two generations of the API is spoken.
+        token: The only token that is accepted.
+        polls_to_generate: How many times a job is ``generating`` when looked at.
+        reuse_seconds: How long the idempotent generation hands out an archive again.
+        url_seconds: How long a presigned URL works.
+        forbidden: Ids without workspace access.
+        not_enabled: Workspaces without the feature.
+        requests: Every request so far, as (server, method, path with query, headers).
+    """
+
+    def __init__(self, *, generation: Generation = "fresh", token: str = "stand-in-token") -> None:
+        self.generation = generation
+        self.token = token
+        self.polls_to_generate = 0
+        self.reuse_seconds = 0.0
+        self.url_seconds = 3600
+        self.forbidden: set[str] = set()
+        self.not_enabled: set[str] = set()
+        self.requests: list[tuple[str, str, str, dict[str, str]]] = []
+        self.lock = threading.RLock()
+        self.hosted: dict[tuple[str, str], Hosted] = {}
+        self.jobs: dict[tuple[str, str], list[Job]] = {}
+
+    def now(self) -> datetime:
+        return datetime.now(timezone.utc)
+
+    def host(self, hosted: Hosted) -> Hosted:
+        with self.lock:
+            self.hosted[hosted.kind, hosted.id] = hosted
+            self.jobs.setdefault((hosted.kind, hosted.id), [])
+        return hosted
+
+    def submit(self, hosted: Hosted, submission: Submission) -> None:
+        with self.lock:
+            hosted.submissions[submission.line["submission_id"]] = submission
+
+    def withdraw(self, hosted: Hosted, submission_id: str) -> None:
+        with self.lock:
+            del hosted.submissions[submission_id]
+
+    def start_job(self, hosted: Hosted, narrowed: dict[str, str]) -> Job | None:
+        """Start or find a job; None where there are too many already."""
+        with self.lock:
+            jobs = self.jobs[hosted.kind, hosted.id]
+            if self.generation == "idempotent":
+                narrowed = {}
+            for job in jobs:
+                recent = (
+                    self.generation == "idempotent"
+                    and job.finished_at
+                    and self.now() - job.finished_at < timedelta(seconds=self.reuse_seconds)
+                )
+                if job.filter == narrowed and (job.status == "generating" or recent):
+                    return job
+            if self.generation == "fresh" and len(jobs) >= MAX_JOBS:
+                return None
+            job = Job(
+                export_id=str(uuid.uuid4()),
+                filter=narrowed,
+                created_at=self.now(),
+                archive=archives.build(hosted, self.selected(hosted, narrowed)),
+                polls_left=self.polls_to_generate,
+            )
+            jobs.insert(0, job)
+            return job
+
+    def poll(self, job: Job) -> None:
+        with self.lock:
+            if job.status == "generating":
+                if job.polls_left <= 0:
+                    job.status = "complete"
+                    job.finished_at = self.now()
+                job.polls_left -= 1
+
+    def selected(self, hosted: Hosted, narrowed: dict[str, str]) -> list[Submission]:
+        start = datetime.fromisoformat(narrowed.get("from", "0001-01-01T00:00:00+00:00"))
+        end = datetime.fromisoformat(narrowed.get("to", "9999-12-31T00:00:00+00:00"))
+        return [
+            submission
+            for submission in hosted.submissions.values()
+            if start <= submission.submitted_at <= end
+            and narrowed.get("study_id") in {None, submission.study_id}
+        ]
