@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ import requests
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, TryAgainError
 from tap_prolific_export.redaction import scrub
-from tap_prolific_export.settings import parse_timestamp
+from tap_prolific_export.times import http_date, parse_timestamp, retry_after, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,11 +160,6 @@ def new_session(auth: AuthBase) -> requests.Session:
     session.auth = auth
     session.headers["User-Agent"] = user_agent()
     return session
-
-
-def utc_now() -> datetime:
-    """Return the present time."""
-    return datetime.now(timezone.utc)
 
 
 class ProlificAPI:
@@ -460,24 +454,3 @@ def _reason(error: requests.RequestException) -> str:
     if isinstance(error, requests.ConnectionError):
         return "connection failed"
     return type(error).__name__
-
-
-def http_date(text: str | None) -> datetime | None:
-    """Return an HTTP date as an aware datetime, None for what is none."""
-    try:
-        moment = parsedate_to_datetime(text) if text else None
-    except (TypeError, ValueError):
-        return None
-    if moment and moment.tzinfo is None:
-        return moment.replace(tzinfo=timezone.utc)
-    return moment
-
-
-def retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds of a Retry-After header, in either of its forms."""
-    if not text:
-        return None
-    if text.strip().isdecimal():
-        return float(text.strip()[:9])
-    moment = http_date(text)
-    return max(0.0, (moment - now).total_seconds()) if moment else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_prolific_export.settings import parse_timestamp
+from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

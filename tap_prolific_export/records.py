@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.answers import Shape, fit, json_text, shape_of
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
-from tap_prolific_export.settings import parse_timestamp
+from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import requests
 from urllib3.exceptions import HTTPError
 
-from tap_prolific_export.api import NoAuth, http_date, new_session
+from tap_prolific_export.api import NoAuth, new_session
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.redaction import host_of
+from tap_prolific_export.times import http_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

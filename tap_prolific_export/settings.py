@@ -10,17 +10,16 @@ import difflib
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
 from tap_prolific_export.errors import ConfigError
+from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
 
 PUBLIC_API_URL = "https://api.prolific.com"
 
@@ -235,27 +234,6 @@ class Settings:
         if problems := [*_cross_checks(settings)]:
             raise ConfigError(problems)
         return settings
-
-
-def parse_timestamp(text: object) -> datetime | None:
-    """Return an ISO 8601 date or time as an aware datetime (UTC where it names no zone).
-
-    Returns:
-        None for what is no timestamp.
-    """
-    if not isinstance(text, str):
-        return None
-    text = text.strip()
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        text += "T00:00:00Z"
-    try:
-        moment = msgspec.convert(text, datetime)
-        # An offset can carry a time out of the years that a datetime holds.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(
-            timezone.utc
-        )
-    except (msgspec.ValidationError, OverflowError):
-        return None
 
 
 def _unknown(config: Mapping[str, Any], also_known: Collection[str]) -> Iterator[str]:
