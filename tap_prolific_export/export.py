@@ -160,8 +160,9 @@ class Exporter:
                 "The API says that the export is complete, but gives no URL for it.",
                 "Run again later.",
             )
-        local = self._api.url.startswith("http://") and is_loopback(answer.url)
-        if not answer.url.startswith("https://") and not local:
+        both_local = self._api.url.startswith("http://") and is_loopback(answer.url)
+        allowed = ("https://", "http://") if both_local else ("https://",)
+        if not answer.url.startswith(allowed):
             raise DataCollectionError(
                 str(ref),
                 f"The archive's URL on {host_of(answer.url)} is not https: not fetched.",

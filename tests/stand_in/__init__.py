@@ -8,6 +8,6 @@ the tap. To try it by hand: ``python -m tests.stand_in --help``.
 from __future__ import annotations
 
 from tests.stand_in.server import StandIn
-from tests.stand_in.world import Hosted, Submission, World
+from tests.stand_in.world import Fault, Hosted, Submission, World
 
-__all__ = ["Hosted", "StandIn", "Submission", "World"]
+__all__ = ["Fault", "Hosted", "StandIn", "Submission", "World"]

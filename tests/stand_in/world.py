@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
@@ -77,6 +79,29 @@ class Job:
     finished_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Fault:
+    """An answer that is given instead of the true one.
+
+    Attributes:
+        server: ``api`` or ``archives``.
+        request: Regular expression that is searched in "METHOD /path?query".
+        times: How often; then the truth again.
+        status: Of the answer; 0: none, the connection is closed.
+        body: Of the answer.
+        headers: Of the answer, beside its length; a Date stands for the true one.
+        body_missing: How many bytes of the announced body do not come.
+    """
+
+    server: Literal["api", "archives"]
+    request: str
+    times: int = 1
+    status: int = 500
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    body_missing: int = 0
+
+
 class World:
     """Everything the stand-in knows, and the knobs that tests turn.
 
@@ -88,6 +113,7 @@ class World:
         url_seconds: How long a presigned URL works.
         forbidden: Ids without workspace access.
         not_enabled: Workspaces without the feature.
+        faults: What goes wrong, first match first.
         requests: Every request so far, as (server, method, path with query, headers).
     """
 
@@ -99,10 +125,26 @@ class World:
         self.url_seconds = 3600
         self.forbidden: set[str] = set()
         self.not_enabled: set[str] = set()
+        self.faults: list[Fault] = []
+        self._spent: Counter[int] = Counter()
         self.requests: list[tuple[str, str, str, dict[str, str]]] = []
         self.lock = threading.RLock()
         self.hosted: dict[tuple[str, str], Hosted] = {}
         self.jobs: dict[tuple[str, str], list[Job]] = {}
+
+    def fault(self, server: str, request: str) -> Fault | None:
+        """Return what is to go wrong with a request, and count it."""
+        with self.lock:
+            for fault in self.faults:
+                left = fault.times - self._spent[id(fault)]
+                if left and fault.server == server and re.search(fault.request, request):
+                    self._spent[id(fault)] += 1
+                    return fault
+        return None
+
+    def asked(self, server: str) -> list[str]:
+        """Return the requests that a server has had, each as "METHOD /path?query"."""
+        return [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
 
     def now(self) -> datetime:
         return datetime.now(timezone.utc)
