@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from tests.stand_in import StandIn, World, samples
-from tests.warehouse import KEYS, differences
+from tests.warehouse import KEYS, differences, tables_of
 
 ROOT = Path(__file__).resolve().parent.parent
 WAREHOUSE = ROOT / "output" / "demo.duckdb"
@@ -54,7 +54,7 @@ def main() -> int:
         )
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             show(connection)
-            wrong = differences(connection, world)
+            wrong = differences(tables_of(connection), world)
     if wrong:
         print(f"\nThe warehouse differs from what was served in {len(wrong)} places:")
         print("\n".join(wrong[:20]))

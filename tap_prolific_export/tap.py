@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
@@ -44,7 +43,10 @@ class Command(SingerCommand):
                 self.logger.error("%s", problem)  # noqa: TRY400
         except TapError as error:
             self.logger.error("%s", error)  # noqa: TRY400
-        except json.JSONDecodeError:
+        except ValueError as error:
+            # The SDK reads --state and --catalog with simplejson, which has a class of its own.
+            if type(error).__name__ != "JSONDecodeError":
+                raise
             self.logger.error("A file given on the command line is no valid JSON.")  # noqa: TRY400
         sys.exit(1)
 

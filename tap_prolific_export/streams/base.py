@@ -77,8 +77,10 @@ class Run:
                         context = {"data_collection_id": delivery.facts.data_collection_id}
                         self._open = delivery
                         self.response_count = None
+                        failures = len(self.failures)
                         yield context
-                        if context not in delivered:
+                        # A child may have failed in between.
+                        if len(self.failures) == failures and context not in delivered:
                             delivered.append(context)
                 except DataCollectionError as error:
                     self.fail(error)
@@ -101,10 +103,7 @@ class Run:
         if not self.failures:
             return
         delivered = len(self._delivered or ())
-        msg = (
-            f"Failed: {len(self.failures)} (see above). Delivered: {delivered}. "
-            "What was delivered is complete."
-        )
+        msg = f"Failed: {len(self.failures)}, as said above. Delivered: {delivered}."
         raise FatalError(msg)
 
 

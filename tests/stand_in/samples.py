@@ -67,7 +67,9 @@ def _instruction(id_: str, type_: str, question: str, **more: Any) -> dict[str, 
     }
 
 
-def breakfast_diary(participants: int) -> Hosted:
+def breakfast_diary(
+    participants: int, *, id_: str = DIARY, workspace_id: str = WORKSPACE
+) -> Hosted:
     """Return a collection with a question of every type."""
     pages: list[list[dict[str, Any]]] = [
         [
@@ -127,11 +129,11 @@ def breakfast_diary(participants: int) -> Hosted:
     questions = [item for page in layout for item in page["page_items"] if "description" in item]
     hosted = Hosted(
         kind="collections",
-        id=DIARY,
-        workspace_id=WORKSPACE,
+        id=id_,
+        workspace_id=workspace_id,
         metadata={
             "name": "Breakfast diary",
-            "workspace_id": WORKSPACE,
+            "workspace_id": workspace_id,
             "status": "READY",
             "schema_version": 3,
             "created_at": "2026-11-10T09:00:00Z",

@@ -1,0 +1,85 @@
+"""Fails when the internals of the SDK that we touch have moved; move the pin only with it.
+
+Each test names what the tap relies on, and where.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import singer_sdk.helpers._catalog as sdk_catalog
+from singer_sdk import Stream, Tap
+from singer_sdk.mapper import PluginMapper
+from singer_sdk.plugin_base import PluginBase, SingerCommand
+from singer_sdk.singerlib import SelectionMask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(function: Callable[..., Any]) -> str:
+    return inspect.getsource(function)
+
+
+def test_the_schema_message_can_be_withheld() -> None:
+    """streams/base.py overrides _write_schema_message and takes its messages from the SDK."""
+    assert "_generate_schema_messages" in source(Stream._write_schema_message)
+    assert "self._write_schema_message()" in source(Stream.sync)
+
+
+def test_the_mapper_follows_a_schema_that_grows() -> None:
+    """streams/base.py registers a grown schema and drops the cached stream maps."""
+    assert parameters(sdk_catalog.get_selected_schema) == ["stream_name", "schema", "mask"]
+    assert parameters(PluginMapper.register_raw_stream_schema)[1:] == [
+        "stream_name",
+        "schema",
+        "key_properties",
+    ]
+    assert "self._stream_maps" in source(vars(Stream)["stream_maps"].fget)
+    assert "_input_schema" in source(vars(Stream)["effective_schema"].fget)
+
+
+def test_a_property_that_the_catalog_lacks_inherits_its_parents_selection() -> None:
+    mask = SelectionMask({(): True, ("properties", "answers"): False})
+    assert mask["properties", "answers", "properties", "new"] is False
+    assert mask["properties", "new"] is True
+
+
+def test_the_context_is_prepared_before_the_schema_is_written() -> None:
+    """streams/responses.py grows the schema in preprocess_context."""
+    sync = source(Stream.sync)
+    assert sync.index("preprocess_context") < sync.index("_write_schema_message")
+
+
+def test_children_run_before_the_parents_record_is_written() -> None:
+    """streams/collections.py fills in what only the children know."""
+    assert "_sync_children" in source(Stream._process_record)
+    assert parameters(Stream._process_record)[1:] == [
+        "record",
+        "child_context",
+        "partition_context",
+    ]
+    sync = source(Stream._sync_records)
+    assert sync.index("self._process_record(") < sync.index("self._write_record_message(")
+
+
+def test_partitions_are_walked_lazily() -> None:
+    """Run.contexts opens a delivery when the SDK comes to it."""
+    assert "for context_element in context_list or [{}]" in source(Stream._sync_records)
+
+
+def test_the_runs_that_fail_at_their_end_are_where_they_were() -> None:
+    """tap.py overrides two methods that are final only for type checkers."""
+    assert "tap.sync_all()" in source(Tap.invoke)
+    assert "run_sync_dry_run(" in source(Tap.run_connection_test)
+
+
+def test_the_configuration_is_validated_in_one_place() -> None:
+    """tap.py checks the configuration itself: the SDK's errors quote values."""
+    assert "self._validate_config(raise_errors=validate_config)" in source(PluginBase.__init__)
+    assert parameters(SingerCommand.__init__) == ["self", "args", "logger", "kwargs"]

@@ -1,0 +1,377 @@
+"""The whole tap against the stand-in, in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_prolific_export.errors import FatalError
+from tests.stand_in import Fault, archives, samples
+from tests.warehouse import differences
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Runner
+    from tests.stand_in import Hosted, World
+
+Catalog = dict[str, Any]
+
+
+def ids(*hosted: Hosted) -> dict[str, Any]:
+    found: dict[str, Any] = {"collection_ids": [], "batch_ids": []}
+    for each in hosted:
+        found["collection_ids" if each.kind == "collections" else "batch_ids"].append(each.id)
+    return found
+
+
+def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog:
+    """Return the catalog with a stream or a property of it (de)selected."""
+    catalog = deepcopy(catalog)
+    breadcrumb = [part for name in path for part in ("properties", name)]
+    [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == stream]
+    [metadata] = [m for m in entry["metadata"] if m["breadcrumb"] == breadcrumb]
+    metadata["metadata"]["selected"] = selected
+    return catalog
+
+
+def zipped(**files: str) -> bytes:
+    """Return a ZIP of collection.json and responses.jsonl, as far as they are given."""
+    names = {"collection": "collection.json", "responses": "responses.jsonl"}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(names[name], text)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
+@pytest.mark.parametrize("layout", [False, True], ids=["list only", "with layout"])
+def test_what_is_emitted_equals_what_is_served(  # noqa: PLR0917
+    flat: bool,  # noqa: FBT001
+    layout: bool,  # noqa: FBT001
+    runner: Runner,
+    world: World,
+    collection: Hosted,
+    batch: Hosted,
+) -> None:
+    batch.flat_lines = flat
+    collection.layout_in_archive = batch.layout_in_archive = layout
+    out = runner.sync(**ids(collection, batch))
+    if not layout:  # nothing tells of pages then
+        for hosted in (collection, batch):
+            hosted.layout = []
+    assert differences(out.rows, world) == []
+
+
+def test_every_record_follows_a_schema_that_has_all_its_properties(
+    runner: Runner, collection: Hosted, batch: Hosted
+) -> None:
+    known: dict[str, Any] = {}
+    for message in runner.sync(**ids(collection, batch)).messages:
+        if message["type"] == "SCHEMA":
+            known[message["stream"]] = message["schema"]["properties"]
+        elif message["type"] == "RECORD":
+            properties = known[message["stream"]]
+            assert message["record"].keys() <= properties.keys()
+            answers = message["record"].get("answers", {})
+            assert answers.keys() <= properties.get("answers", {}).get("properties", {}).keys()
+
+
+def test_a_schema_is_written_only_when_it_has_changed(runner: Runner, world: World) -> None:
+    hosted = [world.host(samples.breakfast_diary(1, id_=f"diary-{n}")) for n in range(3)]
+    out = runner.sync(**ids(*hosted))
+    assert len(out.rows("collections")) == 3
+    assert len(out.of_type("SCHEMA")) == 3  # one a stream
+
+
+def test_answer_keys_may_be_readable(runner: Runner, collection: Hosted) -> None:
+    out = runner.sync(answer_keys="label", **ids(collection))
+    key = "what_did_you_drink_" + hashlib.sha256(b"q-drink").hexdigest()[:8]
+    answers = out.schema("responses")["properties"]["answers"]["properties"]
+    assert answers[key] == {"type": ["string", "null"], "title": "What did you drink?"}
+    assert {row["answers"][key] for row in out.rows("responses")} == {"tea", "coffee", "other"}
+    keys = {row["instruction_id"]: row["answer_key"] for row in out.rows("instructions")}
+    assert keys["q-drink"] == key
+
+
+def test_a_workspace_stands_for_everything_in_it(
+    runner: Runner, world: World, collection: Hosted, batch: Hosted
+) -> None:
+    world.host(samples.breakfast_diary(1, id_="elsewhere", workspace_id="another"))
+    out = runner.sync(workspace_ids=[collection.workspace_id], collection_ids=[collection.id])
+    found = [row["data_collection_id"] for row in out.rows("collections")]
+    assert found == [collection.id, batch.id]
+
+
+def test_without_responses_no_export_is_requested(
+    runner: Runner, world: World, collection: Hosted, batch: Hosted
+) -> None:
+    catalog = select(runner.catalog(**ids(collection, batch)), "responses", selected=False)
+    world.requests.clear()
+    out = runner.sync(catalog, **ids(collection, batch))
+    assert len(out.rows("collections")) == 2
+    assert len(out.rows("instructions")) == len(collection.instructions) + len(batch.instructions)
+    assert {row["exported_response_count"] for row in out.rows("collections")} == {None}
+    assert [request.split()[0] for request in world.asked("api")] == ["GET", "GET"]
+    assert world.asked("archives") == []
+
+
+def test_a_legacy_batch_without_a_layout_is_described_by_its_instructions(
+    runner: Runner, batch: Hosted
+) -> None:
+    batch.layout = []
+    catalog = runner.catalog(**ids(batch))
+    [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+    answers = responses["schema"]["properties"]["answers"]["properties"]
+    assert answers.keys() == {"b-fits", "b-wrong", "b-better"}
+
+
+def test_children_are_emitted_without_their_parent(runner: Runner, collection: Hosted) -> None:
+    catalog = select(runner.catalog(**ids(collection)), "collections", selected=False)
+    out = runner.sync(catalog, **ids(collection))
+    assert len(out.rows("responses")) == len(collection.submissions)
+    assert out.of_type("SCHEMA", "collections") == []
+
+
+def test_discovery_starts_no_export(runner: Runner, world: World, collection: Hosted) -> None:
+    runner.catalog(**ids(collection))
+    assert world.asked("api") == [f"GET /api/v1/data-collection/collections/{collection.id}"]
+
+
+def test_with_a_catalog_nothing_is_looked_up(
+    runner: Runner, world: World, collection: Hosted
+) -> None:
+    catalog = runner.catalog(**ids(collection))
+    world.requests.clear()
+    runner.sync(catalog, **ids(collection))
+    assert world.asked("api")[0].startswith("POST ")
+
+
+class TestACatalogOfAnEarlierDay:
+    """Meltano passes a catalog that it has kept."""
+
+    @pytest.fixture
+    def catalog(self, runner: Runner, collection: Hosted) -> Catalog:
+        return runner.catalog(**ids(collection))
+
+    @pytest.fixture
+    def asked_since(self, collection: Hosted) -> str:
+        """A question that was added, and answered, after the catalog was made."""
+        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
+        collection.instructions.append(question)
+        collection.layout[-1]["page_items"].append(question)
+        for submission in collection.submissions.values():
+            submission.line["responses"]["q-new"] = {"value": "fine"}
+        return "q-new"
+
+    def test_a_new_question_is_not_dropped(
+        self, runner: Runner, catalog: Catalog, asked_since: str, collection: Hosted
+    ) -> None:
+        out = runner.sync(catalog, **ids(collection))
+        answers = out.schema("responses")["properties"]["answers"]["properties"]
+        assert answers[asked_since]["title"] == "And today?"
+        assert {row["answers"][asked_since] for row in out.rows("responses")} == {"fine"}
+
+    def test_a_column_that_it_lacks_is_not_dropped(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        del entry["schema"]["properties"]["participant_id"]
+        entry["metadata"] = [
+            m for m in entry["metadata"] if m["breadcrumb"] != ["properties", "participant_id"]
+        ]
+        out = runner.sync(catalog, **ids(collection))
+        assert all(row["participant_id"] for row in out.rows("responses"))
+
+    @pytest.mark.usefixtures("asked_since")
+    def test_what_is_deselected_stays_so(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        catalog = select(catalog, "responses", "answers", "q-name", selected=False)
+        catalog = select(catalog, "responses", "participant_id", selected=False)
+        out = runner.sync(catalog, **ids(collection))
+        properties = out.schema("responses")["properties"]
+        assert "participant_id" not in properties
+        assert "q-name" not in properties["answers"]["properties"]
+        for row in out.rows("responses"):
+            assert "participant_id" not in row
+            assert "q-name" not in row["answers"]
+            assert row["answers"]["q-new"] == "fine"
+
+    @pytest.mark.usefixtures("asked_since")
+    def test_deselected_answers_hide_new_ones_too(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        catalog = select(catalog, "responses", "answers", selected=False)
+        out = runner.sync(catalog, **ids(collection))
+        assert "answers" not in out.schema("responses")["properties"]
+        assert not any("answers" in row for row in out.rows("responses"))
+
+
+def test_stream_maps_and_flattening_work(runner: Runner, collection: Hosted) -> None:
+    out = runner.sync(
+        **ids(collection),
+        stream_maps={"responses": {"participant_id": "md5(participant_id)"}},
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )
+    properties = out.schema("responses")["properties"]
+    assert properties["answers__q-weight__value"]["type"] == ["number", "null"]
+    for row, submission in zip(out.rows("responses"), collection.submissions.values(), strict=True):
+        digest = hashlib.md5(submission.line["participant_id"].encode(), usedforsecurity=False)
+        assert row["participant_id"] == digest.hexdigest()
+        assert row["answers__q-minutes"] == submission.expected[None]["q-minutes"]
+
+
+class TestArchivesOnDisk:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, collection: Hosted, batch: Hosted) -> Path:
+        for hosted in (collection, batch):
+            archive = archives.build(hosted, list(hosted.submissions.values()))
+            path = tmp_path / f"{hosted.id}-export-20261123T090000Z.zip"
+            path.write_bytes(archive)
+        return tmp_path
+
+    def test_a_glob_of_archives_gives_what_the_api_gives(
+        self, runner: Runner, folder: Path, world: World, collection: Hosted, batch: Hosted
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{folder}/*-export-*.zip"], api_token=None)
+        assert differences(out.rows, world) == []
+        assert world.requests == []
+        again = runner.sync(**ids(collection, batch))
+
+        def alike(row: dict[str, Any]) -> str:
+            about = {"export_id", "exported_at", "archive_bytes"}
+            return json.dumps({k: v for k, v in row.items() if k not in about}, sort_keys=True)
+
+        for stream in ("collections", "instructions", "responses"):
+            rows, api_rows = out.rows(stream), again.rows(stream)
+            assert sorted(map(alike, rows)) == sorted(map(alike, api_rows))
+
+    def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
+        catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
+        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        answers = responses["schema"]["properties"]["answers"]["properties"]
+        assert {"q-stars", "b-fits"} <= answers.keys()
+
+
+class TestOneStudyOfSeveral:
+    @pytest.fixture
+    def other_study(self, collection: Hosted) -> str:
+        first = next(iter(collection.submissions.values()))
+        first.study_id = first.line["study_id"] = "the-other-study"
+        return first.study_id
+
+    def test_only_its_responses_are_emitted(
+        self, runner: Runner, other_study: str, collection: Hosted
+    ) -> None:
+        out = runner.sync(study_id=other_study, **ids(collection))
+        assert [row["study_id"] for row in out.rows("responses")] == [other_study]
+        [row] = out.rows("collections")
+        assert row["exported_response_count"] == 1
+        assert json.loads(row["export_filter"]) == {"study_id": other_study}
+
+    def test_studies_that_cannot_be_told_apart_are_not_mixed(
+        self, runner: Runner, other_study: str, world: World, collection: Hosted
+    ) -> None:
+        for submission in collection.submissions.values():
+            del submission.line["study_id"]
+        if world.generation == "fresh":  # the API has chosen them
+            out = runner.sync(study_id=other_study, **ids(collection))
+            assert len(out.rows("responses")) == 1
+        else:
+            with pytest.raises(FatalError):
+                runner.sync(study_id=other_study, **ids(collection))
+
+
+class TestOneBadDataCollection:
+    def test_the_others_are_delivered_and_the_run_fails(  # noqa: PLR0917
+        self,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.forbidden.add(collection.id)
+        tap = runner.tap(**ids(collection, batch))
+        capsys.readouterr()
+        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
+            tap.sync_all()
+        written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        found = {m["record"]["data_collection_id"] for m in written if m["type"] == "RECORD"}
+        assert found == {batch.id}
+        assert f"collection {collection.id}: Tried to request an export" in caplog.text
+
+    def test_a_token_that_is_not_valid_ends_the_run_at_once(
+        self, runner: Runner, world: World, collection: Hosted, batch: Hosted
+    ) -> None:
+        catalog = runner.catalog(**ids(collection, batch))
+        world.requests.clear()
+        with pytest.raises(FatalError):
+            runner.sync(catalog, api_token="wrong", **ids(collection, batch))
+        assert len(world.asked("api")) == 1
+
+    @pytest.mark.parametrize(
+        ("archive", "says"),
+        [
+            (b"no ZIP", "the archive is damaged or no ZIP"),
+            (zipped(), "It has neither collection.json nor batch.json."),
+            (zipped(collection="{}"), "It has no responses.jsonl"),
+            (zipped(collection="{}", responses="{}\n\n{"), "responses.jsonl, line 3, is no valid"),
+        ],
+        ids=["no ZIP", "no metadata", "no responses", "a bad line"],
+    )
+    def test_a_bad_archive_fails_its_data_collection_only(  # noqa: PLR0917
+        self,
+        archive: bytes,
+        says: str,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        catalog = runner.catalog(**ids(collection, batch))
+        world.faults = [Fault("archives", "", status=200, body=archive)]
+        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
+            runner.sync(catalog, **ids(collection, batch))
+        assert f"collection {collection.id}: {says}" in caplog.text
+
+    def test_discovery_passes_over_it_with_a_warning(
+        self,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.forbidden.add(collection.id)
+        catalog = runner.catalog(**ids(collection, batch))
+        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        assert "b-fits" in responses["schema"]["properties"]["answers"]["properties"]
+        assert f"collection {collection.id}" in caplog.text
+
+
+def test_answers_that_do_not_fit_are_kept_and_counted(
+    runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = next(iter(collection.submissions.values()))
+    first.line["responses"]["q-minutes"] = {"value": "a few"}
+    with caplog.at_level(logging.WARNING):
+        out = runner.sync(**ids(collection))
+    [row] = [r for r in out.rows("responses") if r["submission_id"] == first.line["submission_id"]]
+    assert row["answers"]["q-minutes"] is None
+    assert json.loads(row["additional_fields"]) == {"answers": {"q-minutes": {"value": "a few"}}}
+    [warning] = [r.message for r in caplog.records if "did not fit" in r.message]
+    assert warning.startswith(f"collection {collection.id}: 1 answers did not fit")
+    assert "a few" not in warning
