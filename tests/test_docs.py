@@ -1,0 +1,106 @@
+"""The documentation and the project's files say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from scripts.docs import PAGES, PARTS, generated
+from tap_prolific_export.settings import SETTINGS, Settings
+from tap_prolific_export.tap import TapProlificExport
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [path for path in ROOT.glob("**/*.md") if not set(path.parts) & {".venv", ".meltano"}]
+
+
+@pytest.fixture(scope="module")
+def extractor() -> dict[str, Any]:
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    [extractor] = project["plugins"]["extractors"]
+    assert isinstance(extractor, dict)
+    return extractor
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_generated_parts_are_as_the_code_has_them(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert generated(text) == text, "run: python -m scripts.docs"
+
+
+def test_every_generated_part_stands_somewhere() -> None:
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    for name in PARTS:
+        assert f"<!-- begin {name} -->" in text
+    for setting in SETTINGS:
+        assert f"| `{setting.name}` |" in text
+
+
+def test_meltano_knows_every_setting_of_the_tap(extractor: dict[str, Any]) -> None:
+    TapProlificExport.append_builtin_config(TapProlificExport.config_jsonschema)
+    assert {setting["name"] for setting in extractor["settings"]} == set(
+        TapProlificExport.config_jsonschema["properties"]
+    )
+    sensitive = {s["name"] for s in extractor["settings"] if s.get("sensitive")}
+    assert sensitive == {setting.name for setting in SETTINGS if setting.secret}
+    kinds = {"array": "array", "integer": "integer", "boolean": "boolean"}
+    ours = {setting.name: setting for setting in SETTINGS}
+    for each in extractor["settings"]:
+        setting = ours.get(each["name"])
+        if setting and setting.type in kinds:
+            assert each["kind"] == kinds[setting.type]
+        if setting and setting.allowed:
+            assert tuple(option["value"] for option in each["options"]) == setting.allowed
+
+
+def test_meltano_knows_every_capability_of_the_tap(extractor: dict[str, Any]) -> None:
+    assert sorted(extractor["capabilities"]) == sorted(
+        capability.value for capability in TapProlificExport.capabilities
+    )
+
+
+def test_the_example_environment_is_a_configuration() -> None:
+    values = dotenv_values(ROOT / ".env.example")
+    prefix = "TAP_PROLIFIC_EXPORT_"
+    settings = {name.removeprefix(prefix).lower() for name in values if name.startswith(prefix)}
+    assert settings <= {setting.name for setting in SETTINGS}
+    assert {name for name in values if not name.startswith(prefix)} == {"PROLIFIC_TOKEN"}
+    arrays = {s.name for s in SETTINGS if s.type == "array"}
+    config = {
+        name: yaml.safe_load(values[prefix + name.upper()] or "")
+        if name in arrays
+        else values[prefix + name.upper()]
+        for name in settings
+    }
+    assert Settings.from_config(config, {"PROLIFIC_TOKEN": "t"}).collection_ids
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_inside_the_documentation_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+        assert (path.parent / target).exists(), target
+
+
+def test_the_readmes_commands_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"^(scripts/\w+)", text, flags=re.MULTILINE):
+        assert (ROOT / name).stat().st_mode & 0o111
+    assert re.findall(r"^(scripts/\w+)", text, flags=re.MULTILINE) == [
+        "scripts/demo",
+        "scripts/test",
+    ]
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == (
+        "exec scripts/test"
+    )
+
+
+def test_no_file_names_an_address_of_a_package_registry() -> None:
+    assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
