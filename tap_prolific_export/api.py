@@ -336,6 +336,15 @@ class ProlificAPI:
                 timeout=self._timeout,
                 allow_redirects=False,
             )
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                msg = f"no answer from {self.url} (TLS failed)."
+                raise TryAgainError(msg) from None
+            msg = (
+                f"The TLS certificate of {self.url} is not trusted. Check api_url; where a proxy "
+                "stands in between, name its certificates in REQUESTS_CA_BUNDLE."
+            )
+            raise FatalError(msg) from None
         except requests.RequestException as error:
             msg = f"no answer from {self.url} ({_reason(error)})."
             raise TryAgainError(msg) from None
@@ -445,8 +454,6 @@ def _text(value: object) -> str | None:
 
 def _reason(error: requests.RequestException) -> str:
     """Return a network error in a few words; its own text may hold a URL or a header."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "its TLS certificate was not accepted"
     if isinstance(error, requests.Timeout):
         return "timed out"
     if isinstance(error, requests.exceptions.ProxyError):

@@ -71,6 +71,17 @@ def test_no_authorization_reaches_the_archives_host(
     assert headers["Accept-Encoding"] == "identity"
 
 
+def test_a_proxy_of_the_environment_is_used(
+    downloader: Downloader, url: str, job: Job, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", stand_in.archives_url)
+    elsewhere = url.replace(stand_in.archives_url, "http://archives.invalid")
+    with downloader.open(elsewhere, "x") as fetched:
+        assert fetched.file.read() == job.archive
+
+
 def test_the_copy_is_private_and_gone_afterwards(
     downloader: Downloader, url: str, temporary: Path
 ) -> None:

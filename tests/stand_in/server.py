@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from tests.stand_in.world import Hosted, Job, Submission, World
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
     from types import TracebackType
 
@@ -34,9 +35,10 @@ class StandIn:
     Args:
         world: What they serve.
         port: The API's port; 0: any that is free.
+        tls: Serve https with this, instead of http.
     """
 
-    def __init__(self, world: World, port: int = 0) -> None:
+    def __init__(self, world: World, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.world = world
         self.signed: dict[str, tuple[Job, datetime]] = {}
         handlers = [type(h.__name__, (h,), {"stand_in": self}) for h in (_Api, _Archives)]
@@ -46,8 +48,11 @@ class StandIn:
         ]
         for server in self._servers:
             server.daemon_threads = True
-        self.api_url = f"http://127.0.0.1:{self._servers[0].server_port}"
-        self.archives_url = f"http://localhost:{self._servers[1].server_port}"
+            if tls:
+                server.socket = tls.wrap_socket(server.socket, server_side=True)
+        scheme = "https" if tls else "http"
+        self.api_url = f"{scheme}://127.0.0.1:{self._servers[0].server_port}"
+        self.archives_url = f"{scheme}://localhost:{self._servers[1].server_port}"
 
     def __enter__(self) -> Self:
         for server in self._servers:
