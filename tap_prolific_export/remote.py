@@ -107,11 +107,6 @@ class Downloader:
                 with path.open("wb") as file:
                     while chunk := response.raw.read(CHUNK, decode_content=False):
                         file.write(chunk)
-                    size = file.tell()
-                expected = response.headers.get("Content-Length", "")
-                if expected.isdecimal() and int(expected) != size:
-                    problem = f"{doing} {size} of {expected} bytes came."
-                    raise DataCollectionError(what, problem, advice)
                 return http_date(response.headers.get("Last-Modified"))
         except (requests.RequestException, HTTPError) as error:
             problem = f"{doing} it broke off ({type(error).__name__})."

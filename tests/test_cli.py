@@ -177,10 +177,11 @@ def test_bad_input_gets_a_clear_error_and_nothing_is_emitted(
     assert SECRET not in done.stderr + done.stdout
 
 
-def test_an_archive_without_responses_names_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["", "--test"], ids=["sync", "test"])
+def test_an_archive_without_responses_names_the_file(option: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("collection.json", '{"id": "x"}')
-    done = tap(config={"archive_paths": ["x.zip"]}, folder=tmp_path)
+    done = tap(*filter(None, [option]), config={"archive_paths": ["x.zip"]}, folder=tmp_path)
     assert done.returncode == 1
     assert "archive x.zip: It has no responses.jsonl" in done.stderr
     assert "Traceback" not in done.stderr

@@ -180,6 +180,19 @@ class TestACatalogOfAnEarlierDay:
         assert answers[asked_since]["title"] == "And today?"
         assert {row["answers"][asked_since] for row in out.rows("responses")} == {"fine"}
 
+    def test_the_schema_grows_as_often_as_it_has_to(
+        self, runner: Runner, catalog: Catalog, collection: Hosted, batch: Hosted, world: World
+    ) -> None:
+        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        entry["schema"]["properties"]["answers"]["properties"] = {}
+        out = runner.sync(catalog, **ids(collection, batch))
+        assert differences(out.rows, world) == []
+        schemas = [
+            message["schema"]["properties"]["answers"]["properties"].keys()
+            for message in out.of_type("SCHEMA", "responses")
+        ]
+        assert [len(properties) for properties in schemas] == [9, 12]
+
     def test_a_column_that_it_lacks_is_not_dropped(
         self, runner: Runner, catalog: Catalog, collection: Hosted
     ) -> None:
