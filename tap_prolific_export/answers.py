@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -203,14 +203,12 @@ def _read_object(
     note = next((name for name in _EXPLANATIONS if isinstance(fields.get(name), str)), None)
     explanation = fields.pop(note) if note else None
     values = _read(content, repeated, depth - 1)
-    if values is None or len(values) > 1:
-        # What stands beside several values cannot be given to one of them.
-        alone = unit is None and explanation is None and not _some(fields)
-        return values if alone else None
-    if not values:
-        empty = unit is None and explanation is None and not _some(fields)
-        return () if empty else (Value(None, unit, explanation, rest=_some(fields)),)
-    value = values[0]
+    alone = unit is None and explanation is None and not _some(fields)
+    if values is None or (alone and len(values) != 1):
+        return values
+    if len(values) > 1:  # what stands beside several values cannot be given to one of them
+        return tuple(replace(value, rest=True) for value in values)
+    value = values[0] if values else Value()
     clash = (unit and value.unit) or (explanation and value.explanation)
     return (
         Value(
@@ -334,7 +332,10 @@ def _number(value: Scalar) -> float | int | None:
         if not _JSON_NUMBER.fullmatch(text):
             return None
         value = float(text) if {".", "e", "E"} & set(text) else _int(text)
-    return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    try:
+        return value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
 
 
 def _int(text: str) -> int | None:

@@ -7,6 +7,7 @@ as a `DataCollectionError` that names the member, never its content.
 from __future__ import annotations
 
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -31,6 +32,18 @@ UPLOADS = "files/"
 # The vendor's client names a download <id>-export-<time>.zip.
 _VENDOR_NAME = re.compile(r"(?P<id>[A-Za-z0-9_-]+)-export-[^/]*\.zip", re.IGNORECASE)
 _BUFFER = 1 << 20
+# What zipfile lets out for a damaged archive; an empty name is an IndexError before Python 3.12,
+# a directory that lies before the file's begin a ValueError.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    IndexError,
+    ValueError,
+)
+_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -57,12 +70,12 @@ class Archive:
         self.name = name
         with self._reading("the archive"):
             self._zip = zipfile.ZipFile(file)
-        root = self._find_root()
-        self._members = {
-            info.filename.removeprefix(root): info
-            for info in self._zip.infolist()
-            if info.filename.startswith(root) and not info.is_dir()
-        }
+            root = self._find_root()
+            self._members = {
+                info.filename.removeprefix(root): info
+                for info in self._zip.infolist()
+                if info.filename.startswith(root) and not info.is_dir()
+            }
 
     @property
     def uploads(self) -> dict[str, int]:
@@ -81,7 +94,10 @@ class Archive:
             if name in self._members:
                 with self._reading(name):
                     text = self._zip.read(self._members[name]).removeprefix(_BOM)
+                try:
                     value = msgspec.json.decode(text)
+                except _NO_JSON:
+                    raise self._wrong(f"{name} is no valid JSON.") from None
                 if not isinstance(value, dict):
                     raise self._wrong(f"{name} holds no JSON object.")
                 return kind, value
@@ -104,7 +120,7 @@ class Archive:
                     continue
                 try:
                     value = msgspec.json.decode(text)
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                except _NO_JSON:
                     raise self._wrong(f"{name}, line {number}, is no valid JSON.") from None
                 if not isinstance(value, dict):
                     raise self._wrong(f"{name}, line {number}, is no JSON object.")
@@ -137,12 +153,15 @@ class Archive:
         """Turn what the ZIP's readers raise into an error that names the member."""
         try:
             yield
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise self._wrong(f"{name} is no valid JSON.") from None
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-            raise self._wrong(f"{name} is damaged or no ZIP ({type(error).__name__}).") from None
+        except NotImplementedError as error:  # a RuntimeError, too
+            raise self._damaged(name, error) from None
         except RuntimeError:  # what zipfile raises for an encrypted member
             raise self._wrong(f"{name} is encrypted.") from None
+        except _DAMAGED as error:
+            raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, error: Exception) -> DataCollectionError:
+        return self._wrong(f"{name} is damaged or no ZIP ({type(error).__name__}).")
 
     def _wrong(self, problem: str) -> DataCollectionError:
         return DataCollectionError(

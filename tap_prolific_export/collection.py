@@ -95,12 +95,17 @@ def parse(ref: DataCollectionRef, raw: Mapping[str, Any]) -> DataCollection:
         ref: Which one it is; the metadata's own id is not trusted over it.
         raw: ``collection.json``, ``batch.json`` or the API's look-up.
     """
-    layout = next((raw[name] for name in LAYOUTS if raw.get(name)), None)
+    layout = next((name for name in LAYOUTS if raw.get(name)), LAYOUTS[0])
+    found = tuple(instructions(raw.get(layout), raw.get("instructions")))
+    taken = {"instructions", layout, *(name for name in LAYOUTS if raw.get(name) is None)}
+    flat = _list(raw.get("instructions"))
+    if len(flat) != len({item["id"] for item in flat if _is_question(item)}):
+        taken.discard("instructions")  # not all of it is questions, each once: kept as it came
     return DataCollection(
         ref=ref,
-        metadata={k: v for k, v in raw.items() if k not in {*LAYOUTS, "instructions"}},
-        layout=layout,
-        instructions=tuple(instructions(layout, raw.get("instructions"))),
+        metadata={name: value for name, value in raw.items() if name not in taken},
+        layout=raw.get(layout),
+        instructions=found,
     )
 
 
@@ -174,12 +179,12 @@ def _ordered(items: Any) -> list[Any]:
     orders = [item.get("order") if isinstance(item, dict) else None for item in items]
     if not all(isinstance(order, (int, float)) for order in orders):
         return items
-    return sorted(items, key=lambda item: float(item["order"]))
+    return sorted(items, key=lambda item: item["order"])
 
 
 def _list(items: Any) -> list[Any]:
     """Return the flat list as it came: its ``order`` is a place on a page, not in the list."""
-    return items if isinstance(items, list) else []
+    return items if isinstance(items, list) else [] if items is None else [items]
 
 
 def _text(value: Any) -> str | None:

@@ -66,21 +66,34 @@ def responses(line: Mapping[str, Any]) -> Iterator[Response]:
         yield _response(task, shared)
 
 
+def beside(fields: dict[str, Any], name: str, value: Any) -> None:
+    """Put a value under a name, or one like it where a field of that name is there already."""
+    while name in fields:
+        name += "_"
+    fields[name] = value
+
+
 def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
-    # An id of the whole submission's line is not its tasks'.
-    fields = {k: v for k, v in shared.items() if k not in _RESPONSE_IDS} | dict(own)
+    # A task's own field stands before its line's; and an id of the line is not its tasks'.
+    hidden = {
+        name: value
+        for name, value in shared.items()
+        if name in _RESPONSE_IDS or (name in own and own[name] != value)
+    }
+    fields = {name: value for name, value in shared.items() if name not in hidden} | dict(own)
+    if hidden:
+        beside(fields, "submission", hidden)
     taken = {name: _take(fields, name) for name in ("submission_id", "participant_id")}
     taken |= {name: _take(fields, name) for name in ("study_id", "task_id")}
-    own_id = next((_take(fields, n) for n in _RESPONSE_IDS if isinstance(fields.get(n), str)), None)
+    own_id = next(filter(None, (_take(fields, name) for name in _RESPONSE_IDS)), None)
     time = next((name for name in _TIMES if parse_timestamp(fields.get(name))), None)
     submitted_at = parse_timestamp(fields.pop(time)) if time else None
     answers = _take_answers(fields)
-    kept = {name: shared[name] for name in _RESPONSE_IDS if name in shared and name not in own}
     return Response(
         id=own_id or _own_id(taken["submission_id"], taken["task_id"], [own, shared]),
         submitted_at=submitted_at,
         answers=answers,
-        rest=fields | kept,
+        rest=fields,
         **taken,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.answers import Shape, fit, json_text, shape_of
+from tap_prolific_export.lines import beside
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
@@ -137,9 +138,10 @@ def response_row(
             kept[instruction_id] = entry
     rest = dict(response.rest)
     if kept:
-        if "answers" in rest:  # a field of the line itself: neither may hide the other
-            rest["answers_"] = rest["answers"]
+        own = rest.pop("answers", None)
         rest["answers"] = kept
+        if own is not None:  # a field of the line itself: neither may hide the other
+            beside(rest, "answers", own)
     row = {
         **facts.as_row(),
         "response_id": response.id,

@@ -92,12 +92,12 @@ class Downloader:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _fetch(self, url: str, what: str, path: Path) -> datetime | None:
-        request = self._session.prepare_request(requests.Request("GET", url))
-        request.url = url  # as it was signed: requests would re-encode the query
-        settings = self._session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003
         doing = f"Tried to fetch the archive from {host_of(url)};"
         advice = "Run again later."
         try:
+            request = self._session.prepare_request(requests.Request("GET", url))
+            request.url = url  # as it was signed: requests would re-encode the query
+            settings = self._session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003
             with self._session.send(
                 request, timeout=self._timeout, allow_redirects=False, **settings
             ) as response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,7 +74,7 @@ class StreamColumns:
                 schema["properties"] = {}
             if column.name in {*self.key, "exported_at"}:
                 schema["type"] = [name for name in schema["type"] if name != "null"]
-            properties[column.name] = schema
+            properties[column.name] = deepcopy(schema)
         return {"type": "object", "properties": properties, "required": [*self.key, "exported_at"]}
 
 
@@ -228,7 +229,7 @@ def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> J
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
     """Return the JSON Schema of one instruction's property; its title is the question."""
-    schema = _shape_schema(shape_of(instruction))
+    schema = deepcopy(_shape_schema(shape_of(instruction)))
     return schema | ({"title": instruction.question} if instruction.question else {})
 
 
@@ -265,4 +266,6 @@ def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
         result[name] = {**known, **schema}
         if "properties" in known and "properties" in schema:
             result[name]["properties"] = merged(known["properties"], schema["properties"])
+        if "items" in known and "items" in schema:
+            result[name]["items"] = merged({"": known["items"]}, {"": schema["items"]})[""]
     return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -182,7 +182,7 @@ def config_jsonschema() -> dict[str, Any]:
 class Settings:
     """The configuration, complete and checked; see `SETTINGS` for the meaning of each field."""
 
-    api_token: str | None
+    api_token: str | None = field(repr=False)
     api_url: str
     collection_ids: tuple[str, ...]
     batch_ids: tuple[str, ...]
@@ -240,7 +240,7 @@ def _unknown(config: Mapping[str, Any], also_known: Collection[str]) -> Iterator
     names = [setting.name for setting in SETTINGS]
     for name in config:
         if name not in names and name not in also_known:
-            close = difflib.get_close_matches(name, [*names, *also_known], n=1)
+            close = difflib.get_close_matches(name.lower(), [*names, *also_known], n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             yield f"{name}: unknown setting.{hint}"
 
@@ -264,14 +264,18 @@ def _read(
         return None, problem
     if setting.type == "array":
         return tuple(dict.fromkeys(value)), None
+    if setting.type == "integer":
+        return int(value), None
     return (value.strip() if isinstance(value, str) else value), None
 
 
 def _integer_problem(setting: Setting, value: object) -> str | None:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return f"must be a whole number, not {_json_type(value)}."
+    if isinstance(value, float) and not value.is_integer():
+        return "must be a whole number."
     if setting.minimum is not None and value < setting.minimum:
-        return f"must be at least {setting.minimum}, not {value}."
+        return f"must be at least {setting.minimum}."
     return None
 
 
@@ -285,8 +289,8 @@ def _array_problem(setting: Setting, value: object) -> str | None:
     for place, item in enumerate(value, 1):
         if not isinstance(item, str):
             return f"item {place} must be a string, not {_json_type(item)}."
-        if not item.strip():
-            return f"item {place} is empty."
+        if not item.strip() or "\0" in item:
+            return f"item {place} is empty or holds a NUL character."
         if setting.name.endswith("_ids") and (problem := _id_problem(item)):
             return f"item {place} {problem}"
     return None
@@ -323,15 +327,17 @@ def _id_problem(text: str) -> str | None:
 
 
 def _url_problem(text: str) -> str | None:
+    if not text.isascii() or not text.isprintable() or {*text} & {*" ?#@\\"}:
+        return "must be a plain URL, without spaces, user, password, query or fragment."
     try:
         url = urlsplit(text)
-        _ = url.port  # only here does a malformed port raise
+        host, port = url.hostname or "", url.port  # only here does a malformed port raise
     except ValueError:
         return "is not a URL."
-    if url.scheme not in {"http", "https"} or not url.hostname:
+    # What stands beside host and port would be read one way here and another by the client.
+    plain = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
+    if url.scheme not in {"http", "https"} or not host or url.netloc.lower() != plain:
         return f"must be a URL such as {PUBLIC_API_URL}."
-    if url.username or url.password or url.query or url.fragment:
-        return "must hold no user, password, query or fragment."
     if url.scheme == "http" and not is_loopback(text):
         return "must be https: the token would be readable on the way."
     return None
@@ -339,11 +345,9 @@ def _url_problem(text: str) -> str | None:
 
 def is_loopback(url: str) -> bool:
     """Return whether the URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -366,5 +370,6 @@ def _cross_checks(settings: Settings) -> Iterator[str]:
             "No token: set api_token (or the environment variable PROLIFIC_TOKEN); only "
             "archive_paths works without one."
         )
-    for name in sorted({*settings.collection_ids} & {*settings.batch_ids}):
-        yield f"{name} stands in both collection_ids and batch_ids."
+    for place, id_ in enumerate(settings.collection_ids, 1):
+        if id_ in settings.batch_ids:
+            yield f"collection_ids: item {place} stands in batch_ids, too."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +15,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_prolific_export.delivery import Deliveries
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
-from tap_prolific_export.redaction import RedactingFilter
+from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, Run
@@ -114,7 +113,7 @@ class TapProlificExport(Tap):
             summary = "Config validation failed"
             raise ConfigValidationError(summary, errors=problems, schema=self.config_jsonschema)
         if self._settings:
-            _keep_secret(self._settings.api_token)
+            redact_logs([self._settings.api_token or ""])
         return problems
 
     def setup_mapper(self) -> None:
@@ -206,14 +205,6 @@ def _malformed_integers(prefix: str) -> list[str]:
             except ValueError:
                 problems.append(f"{setting.name}: {name} is no whole number.")
     return problems
-
-
-def _keep_secret(token: str | None) -> None:
-    """Scrub everything that is logged from now on, whoever logs it."""
-    for handler in logging.getLogger().handlers:
-        for old in [f for f in handler.filters if isinstance(f, RedactingFilter)]:
-            handler.removeFilter(old)
-        handler.addFilter(RedactingFilter([token] if token else []))
 
 
 if __name__ == "__main__":

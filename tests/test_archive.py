@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tap_prolific_export.api import DataCollectionRef, Kind
+from tap_prolific_export.archive import Archive, Line, archive_ref
+from tap_prolific_export.errors import DataCollectionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Date = tuple[int, int, int, int, int, int]
+
+NAME = "archive exports/x.zip"
+SAID = "what-a-participant-said"
+BOM = b"\xef\xbb\xbf"
+LINES = b'{"submission_id": "s1", "a": "%b"}\n{"submission_id": "s2"}\n' % SAID.encode()
+METADATA = {"id": "c1", "name": SAID}
+METADATA_TEXT = json.dumps(METADATA).encode()
+UPLOAD = f"files/s1_{SAID}.txt"
+COLLECTION = {
+    "responses.jsonl": LINES,
+    "collection.json": METADATA_TEXT,
+    UPLOAD: b"0123456789" * 9,
+    "README.md": b"About this export.",
+}
+
+
+class Content(NamedTuple):
+    kind: Kind
+    metadata: dict[str, Any]
+    lines: list[Line]
+    uploads: dict[str, int]
+
+
+ROWS = [Line(1, {"submission_id": "s1", "a": SAID}), Line(2, {"submission_id": "s2"})]
+CONTENT = Content(Kind.COLLECTION, METADATA, ROWS, {UPLOAD: 90})
+
+
+class Pipe(io.BytesIO):
+    """What cannot seek: zipfile puts sizes and checksums behind the data."""
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+def zipped(
+    members: Mapping[str, bytes],
+    method: int = zipfile.ZIP_DEFLATED,
+    *,
+    zip64: bool = False,
+    to: type[io.BytesIO] = io.BytesIO,
+) -> bytes:
+    buffer = to()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members.items():
+            with archive.open(name, "w", force_zip64=zip64) as member:
+                member.write(content)
+    return buffer.getvalue()
+
+
+def below(folder: str) -> dict[str, bytes]:
+    return {f"{folder}{name}": content for name, content in COLLECTION.items()}
+
+
+def with_lines(lines: bytes) -> bytes:
+    return zipped(COLLECTION | {"responses.jsonl": lines})
+
+
+def patched(data: bytes, offset: int, field: bytes) -> bytes:
+    """Set two bytes of every entry of the directory."""
+    head, *entries = data.split(b"PK\x01\x02")
+    entries = [entry[: offset - 4] + field + entry[offset - 2 :] for entry in entries]
+    return b"PK\x01\x02".join([head, *entries])
+
+
+def read(data: bytes) -> Content:
+    archive = Archive(io.BytesIO(data), NAME)
+    return Content(*archive.metadata(), [*archive.lines()], archive.uploads)
+
+
+def failure(data: bytes) -> str:
+    """Return what is wrong with an archive, having looked for its content in the error."""
+    with pytest.raises(DataCollectionError) as caught:
+        read(data)
+    assert caught.value.what == NAME
+    assert SAID not in str(caught.value)
+    return caught.value.problem
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(zipped(COLLECTION, zipfile.ZIP_STORED), id="stored"),
+        pytest.param(zipped(COLLECTION), id="deflated"),
+        pytest.param(zipped(COLLECTION, zipfile.ZIP_BZIP2), id="bzip2"),
+        pytest.param(zipped(COLLECTION, zipfile.ZIP_LZMA), id="lzma"),
+        pytest.param(zipped(COLLECTION, zip64=True), id="zip64"),
+        pytest.param(zipped(COLLECTION, to=Pipe), id="data descriptors"),
+        pytest.param(zipped(below("export c1/")), id="one top folder"),
+        pytest.param(zipped({"export/": b"", "export/files/": b""} | below("export/")), id="dirs"),
+        pytest.param(zipped({"old/collection.json": b"{}"} | COLLECTION), id="the root first"),
+        pytest.param(zipped(COLLECTION | {"collection.json": BOM + METADATA_TEXT}), id="a BOM"),
+    ],
+)
+def test_an_archive_reads_the_same_however_it_is_packed(data: bytes) -> None:
+    assert read(data) == CONTENT
+
+
+def test_a_batch_is_read_by_submission() -> None:
+    lines = {"responses-by-task.jsonl": b"[]", "responses-by-submission.jsonl": LINES}
+    found = read(zipped({"batch.json": b'{"id": "b1"}'} | lines))
+    assert found == (Kind.BATCH, {"id": "b1"}, ROWS, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        pytest.param("", [], id="empty"),
+        pytest.param("\ufeff\r\n", [], id="a BOM and nothing"),
+        pytest.param('{"a": "x"}\n{"a": "y"}', [1, 2], id="no final newline"),
+        pytest.param('{"a": "x"}\r\n{"a": "y"}\r\n', [1, 2], id="CRLF"),
+        pytest.param('\ufeff{"a": "x"}\n{"a": "y"}\n', [1, 2], id="BOM"),
+        pytest.param('\n{"a": "x"}\n \t\n\r\n{"a": "y"}\n\n', [2, 5], id="blank lines"),
+        pytest.param('{"a": "\u2028é"}\n{"a": "\u0085\u2029"}\n', [1, 2], id="separators"),
+        pytest.param(f'{{"a": "{"é" * 3_000_000}"}}\n{{"a": "😀"}}\n', [1, 2], id="a huge line"),
+    ],
+)
+def test_lines_end_at_line_feeds_and_nowhere_else(text: str, numbers: list[int]) -> None:
+    rows = text.removeprefix("\ufeff").split("\n")
+    expected = [Line(number, json.loads(rows[number - 1])) for number in numbers]
+    assert read(with_lines(text.encode())).lines == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(f"{SAID}".encode(), id="no JSON"),
+        pytest.param(f'{{"a": "{SAID}"'.encode(), id="cut off"),
+        pytest.param(f'{{"a": "{SAID}\xff"}}'.encode("latin-1"), id="no UTF-8"),
+        pytest.param(f'{{"a": "{SAID}"}}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(f'["{SAID}"]'.encode(), id="an array"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b'{"a": %b}' % (b"[" * 100_000 + b"]" * 100_000), id="too deep"),
+    ],
+)
+def test_a_line_that_is_no_object_is_named_by_file_and_number(line: bytes) -> None:
+    assert "responses.jsonl, line 4," in failure(with_lines(LINES + b"\n" + line + b"\n" + LINES))
+
+
+def test_lines_come_one_by_one() -> None:
+    lines = Archive(io.BytesIO(with_lines(LINES + b"?")), NAME).lines()
+    assert [next(lines), next(lines)] == ROWS
+    with pytest.raises(DataCollectionError):
+        next(lines)
+
+
+@pytest.mark.parametrize("content", [SAID.encode(), b"", b"{", f'["{SAID}"]'.encode(), b"\xff{}"])
+@pytest.mark.parametrize("name", ["collection.json", "batch.json"])
+def test_metadata_that_is_no_object_is_named(name: str, content: bytes) -> None:
+    assert name in failure(zipped({name: content, "responses.jsonl": LINES}))
+
+
+@pytest.mark.parametrize(
+    ("missing", "problem"),
+    [
+        ("responses.jsonl", "It has no responses.jsonl or responses-by-submission.jsonl."),
+        ("collection.json", "It has neither collection.json nor batch.json."),
+    ],
+)
+def test_a_missing_member_is_named(missing: str, problem: str) -> None:
+    members = {name: content for name, content in COLLECTION.items() if name != missing}
+    assert failure(zipped(members)) == problem
+
+
+NOT_UTF_8 = zipped({"ä": b""}).replace("ä".encode(), b"\xff\xff")
+BAD_LZMA = zipped(COLLECTION, zipfile.ZIP_LZMA).replace(b"\x5d\x00\x00", b"\xff\x00\x00")
+# The directory's offset lies behind its end; a file on disk raises OSError, one in memory not.
+FAR_AWAY = zipped(COLLECTION)[:-6] + b"\xff\xff\xff\x00\x00\x00"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        pytest.param(f"<Error>{SAID}</Error>".encode(), "ZIP", id="no ZIP"),
+        pytest.param(b"", "ZIP", id="nothing"),
+        pytest.param(zipped({}), "collection.json", id="no members"),
+        pytest.param(patched(zipped(COLLECTION), 8, b"\1\0"), "encrypted", id="encrypted"),
+        pytest.param(patched(zipped(COLLECTION), 10, b"\x63\0"), "damaged", id="unknown method"),
+        pytest.param(zipped(COLLECTION, 0).replace(b"s2", b"s3"), "responses", id="wrong CRC"),
+        pytest.param(NOT_UTF_8, "ZIP", id="name"),
+        pytest.param(BAD_LZMA, "collection", id="LZMA"),
+        pytest.param(FAR_AWAY, "ZIP", id="far away"),
+    ],
+)
+def test_a_damaged_archive_is_told_from_others(data: bytes, named: str) -> None:
+    assert named in failure(data)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_cut_off_anywhere_is_no_zip(method: int) -> None:
+    data = zipped(COLLECTION, method)
+    for length in range(len(data)):
+        assert "ZIP" in failure(data[:length])
+
+
+def survived(path: Path) -> bool:
+    """Read what may be damaged; return whether all came that should, or nothing personal did."""
+    with path.open("rb") as file:
+        try:
+            archive = Archive(file, NAME)
+            archive.newest_member()
+            found = Content(*archive.metadata(), [*archive.lines()], archive.uploads)
+        except DataCollectionError as error:
+            return SAID not in str(error)
+    return found[:3] == CONTENT[:3]  # the directory's word is all there is about uploads
+
+
+@pytest.mark.parametrize(
+    "data", [zipped(COLLECTION, 0), zipped(COLLECTION, zip64=True)], ids=["stored", "zip64"]
+)
+def test_a_byte_flipped_anywhere_fails_cleanly_or_changes_nothing(
+    data: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.zip"
+    for at in range(len(data)):
+        for mask in (0x01, 0x80, 0xFF):
+            path.write_bytes(data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :])
+            assert survived(path), f"byte {at} ^ {mask}"
+
+
+def test_a_member_without_a_name_fails_cleanly_or_changes_nothing(tmp_path: Path) -> None:
+    # The last entry's name is one byte: make that the extra field's.
+    data = bytearray(zipped(COLLECTION | {"x": b""}))
+    struct.pack_into("<HH", data, data.rfind(b"PK\x01\x02") + 28, 0, 1)
+    path = tmp_path / "x.zip"
+    path.write_bytes(data)
+    assert survived(path)
+
+
+def newest(*dates: Date) -> datetime | None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, date in enumerate(dates):
+            archive.writestr(zipfile.ZipInfo(f"{number}.txt", date), b"")
+    return Archive(buffer, NAME).newest_member()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param((2030, 0, 1, 0, 0, 0), id="month 0"),
+        pytest.param((2030, 15, 1, 0, 0, 0), id="month 15"),
+        pytest.param((2030, 1, 1, 31, 63, 62), id="past midnight"),
+    ],
+)
+def test_the_newest_member_is_dated_in_utc_odd_dates_apart(odd: Date) -> None:
+    date, older = (2026, 1, 31, 9, 30, 58), (2025, 12, 31, 23, 59, 58)
+    assert newest(older, date, odd, older) == datetime(*date, tzinfo=timezone.utc)
+    assert newest(odd) is newest() is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "file_name", "found"),
+    [
+        pytest.param("collections", {"id": "c1"}, "b2-export-1.zip", "c1", id="metadata first"),
+        pytest.param("collections", {"collection_id": "c1"}, "x.zip", "c1", id="collection_id"),
+        pytest.param("batches", {"batch_id": "b1"}, "x.zip", "b1", id="batch_id"),
+        pytest.param("batches", {}, "65f-export-2026-01-31T09:00.zip", "65f", id="file name"),
+        pytest.param("batches", {"id": ""}, "a_B-1-export-.ZIP", "a_B-1", id="id is empty"),
+        pytest.param("batches", {"collection_id": "c"}, "x.zip", None, id="of the other kind"),
+        pytest.param("batches", {"id": None}, "export.zip", None, id="neither"),
+        pytest.param("batches", {}, "-export-x.zip", None, id="file name without an id"),
+        pytest.param("batches", {}, "65f-export-x.zip.part", None, id="not yet whole"),
+    ],
+)
+def test_an_archive_is_told_by_its_metadata_else_by_its_name(
+    kind: str, metadata: dict[str, Any], file_name: str, found: str | None
+) -> None:
+    ref = archive_ref(Kind(kind), metadata, file_name)
+    assert ref == (found and DataCollectionRef(Kind(kind), found))
