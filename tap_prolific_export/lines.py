@@ -78,7 +78,8 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     hidden = {
         name: value
         for name, value in shared.items()
-        if name in _RESPONSE_IDS or (name in own and own[name] != value)
+        # Compared as JSON: to Python, 1 and true are equal.
+        if name in _RESPONSE_IDS or (name in own and _encode(own[name]) != _encode(value))
     }
     fields = {name: value for name, value in shared.items() if name not in hidden} | dict(own)
     if hidden:

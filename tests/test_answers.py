@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+
+from tap_prolific_export.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
+from tap_prolific_export.collection import Instruction, instructions
+from tap_prolific_export.schema import answer_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def question(type_: str | None, **fields: Any) -> Instruction:
+    [made] = instructions(None, [{"id": "q", "type": type_, **fields}])
+    return made
+
+
+def options(values: list[Any]) -> list[dict[str, Any]]:
+    return [{"label": f"Option {value}", "value": value} for value in values]
+
+
+AS_NUMBER = {"validation": {"type": "number"}}
+UNITS = [{"value": "g", **AS_NUMBER}, {"value": "oz", **AS_NUMBER}]
+
+TEXT = question("free_text")
+NUMBER = question("free_text", **AS_NUMBER)
+ONE = question("multiple_choice", answer_limit=1, options=options(["tea", "milk"]))
+ONE_NUMBER = question("multiple_choice", answer_limit=1, options=options([1, 2.5]))
+ONE_BOOLEAN = question("multiple_choice", answer_limit=1, options=options([True, False]))
+ONE_MIXED = question("multiple_choice", answer_limit=1, options=options(["tea", 2, True]))
+MANY = question("multiple_choice", answer_limit=-1, options=options(["tea", "milk"]))
+MANY_NUMBERS = question("multiple_choice", answer_limit=3, options=options([1, 2.5]))
+MANY_MIXED = question("multiple_choice", options=options(["tea", 2, True]))
+EXPLAINED = question("multiple_choice_with_free_text", answer_limit=1, options=options(["a", "b"]))
+EXPLAINED_NUMBER = question("multiple_choice_with_free_text", options=options([1, -1]))
+WEIGHT = question("free_text_with_unit", unit_options=UNITS)
+AMOUNT = question("free_text_with_unit", unit_options=[*UNITS, {"value": "cups"}])
+UPLOAD = question("file_upload")
+VIDEO = question("video_narration")
+STARS = question("star_rating", max_stars=5)
+UNKNOWN = question("drawing")
+UNTYPED = question(None)
+
+QUESTIONS = {name: made for name, made in dict(globals()).items() if isinstance(made, Instruction)}
+SIZES = {"files/s_a.png": 1024, "files/s_b.mp4": 2048}
+
+
+def known(instruction: Instruction) -> dict[str, Any]:
+    return {"type": instruction.type, "instruction_id": instruction.id}
+
+
+def fitted(instruction: Instruction, entry: Any) -> Fitted:
+    return fit(entry, shape_of(instruction), SIZES, known(instruction))
+
+
+def same(found: Fitted, expected: Fitted) -> bool:
+    """Whether both are the same to the type: 1, 1.0 and True are not."""
+    return repr(found) == repr(expected)
+
+
+def file(path: str, name: str, type_: str | None = None, size: int | None = None) -> dict[str, Any]:
+    return {"path": path, "file_name": name, "content_type": type_, "size_bytes": size}
+
+
+def whole(value: Any) -> Fitted:
+    return Fitted(value, whole=True)
+
+
+def partly(value: Any) -> Fitted:
+    return Fitted(value, whole=False)
+
+
+PHOTO = file("files/s_a.png", "s_a.png", size=1024)
+
+SHAPES: dict[str, Callable[[Any], Any]] = {
+    "bare": lambda value: value,
+    "object": lambda value: {"value": value},
+    "object-with-nulls": lambda value: {"value": value, "unit": None, "explanation": None},
+    "list": lambda value: [value],
+    "list-of-objects": lambda value: [{"value": value}],
+    "object-of-list": lambda value: {"value": [value]},
+    "object-of-list-of-objects": lambda value: {"value": [{"value": value}]},
+    "answer-objects": lambda value: {"answer": [{"value": value}]},
+    "answer-object": lambda value: {"answer": {"value": value}},
+    "answer-bare": lambda value: {"answer": value},
+}
+# One given value of each kind of column, and what the column must then hold.
+GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
+    "text": (TEXT, "Toast & jam", "Toast & jam"),
+    "text-empty": (TEXT, "", ""),
+    "text-that-looks-like-a-number": (TEXT, "007", "007"),
+    "number": (NUMBER, 12.5, 12.5),
+    "number-as-text": (NUMBER, "42", 42),
+    "number-as-text-with-spaces": (NUMBER, " -3 ", -3),
+    "number-as-text-with-exponent": (NUMBER, "1.5e2", 150.0),
+    "choice": (ONE, "tea", "tea"),
+    "choice-that-is-no-option": (ONE, "beer", "beer"),
+    "choice-of-number": (ONE_NUMBER, 1, 1),
+    "choice-of-number-as-text": (ONE_NUMBER, "2.5", 2.5),
+    "choice-of-boolean": (ONE_BOOLEAN, False, False),
+    "mixed-choice-of-text": (ONE_MIXED, "tea", "tea"),
+    "mixed-choice-of-number": (ONE_MIXED, 2, "2"),
+    "mixed-choice-of-boolean": (ONE_MIXED, True, "true"),
+    "choices": (MANY, "tea", ["tea"]),
+    "choices-of-number": (MANY_NUMBERS, "1", [1]),
+    "mixed-choices": (MANY_MIXED, True, ["true"]),
+    "explained": (EXPLAINED, "a", [{"value": "a", "explanation": None}]),
+    "explained-number": (EXPLAINED_NUMBER, -1, [{"value": -1, "explanation": None}]),
+    "with-unit": (WEIGHT, "80", {"value": 80, "unit": None}),
+    "with-unit-as-text": (AMOUNT, "two", {"value": "two", "unit": None}),
+    "upload": (UPLOAD, "files/s_a.png", [PHOTO]),
+    "upload-unpacked": (UPLOAD, {"path": "files/s_a.png"}, [PHOTO]),
+    "narration": (VIDEO, "files/s_b.mp4", [file("files/s_b.mp4", "s_b.mp4", size=2048)]),
+    "stars": (STARS, 4, 4),
+    "stars-as-text": (STARS, "4", 4),
+    "stars-as-float": (STARS, 4.0, 4),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize(("instruction", "given_", "value"), GIVEN.values(), ids=GIVEN)
+def test_one_value_is_typed_alike_in_every_shape(
+    instruction: Instruction, given_: Any, value: Any, shape: Callable[[Any], Any]
+) -> None:
+    assert same(fitted(instruction, shape(given_)), whole(value))
+
+
+def both(value: str, **more: str) -> list[dict[str, str]]:
+    return [{"value": value, **more}, {"value": "b"}]
+
+
+A_BUT_SALTY = [{"value": "a", "explanation": "salty"}, {"value": "b", "explanation": None}]
+EIGHTY_GRAMS = {"value": 80, "unit": "g"}
+STORED = {"file_key": "files/s_b.mp4", "file_name": "me.mp4", "content_type": "video/mp4"}
+
+CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
+    # Several values.
+    "list": (MANY, ["tea", "milk"], whole(["tea", "milk"])),
+    "list-in-value": (MANY, {"value": ["tea", "milk"]}, whole(["tea", "milk"])),
+    "list-of-objects": (MANY, [{"value": "tea"}, {"value": "milk"}], whole(["tea", "milk"])),
+    "list-of-numbers": (MANY_NUMBERS, [1, "2.5"], whole([1, 2.5])),
+    "list-of-mixed": (MANY_MIXED, ["tea", 2, True], whole(["tea", "2", "true"])),
+    "answer-list": (MANY, {"answer": [{"value": "tea"}, {"value": "b"}]}, whole(["tea", "b"])),
+    "same-twice": (MANY, ["tea", "tea"], whole(["tea", "tea"])),
+    "none-chosen": (MANY, [], whole([])),
+    "none-chosen-in-value": (MANY, {"value": []}, whole([])),
+    "none-chosen-in-answer": (EXPLAINED, {"answer": []}, whole([])),
+    "no-upload": (UPLOAD, [], whole([])),
+    # What stands beside a value.
+    "explanation": (EXPLAINED, both("a", explanation="salty"), whole(A_BUT_SALTY)),
+    "free_text": (EXPLAINED, {"value": both("a", free_text="salty")}, whole(A_BUT_SALTY)),
+    "text": (EXPLAINED, {"answer": both("a", text="salty")}, whole(A_BUT_SALTY)),
+    "explanation-of-one": (
+        EXPLAINED,
+        {"value": ["a"], "explanation": "salty"},
+        whole([{"value": "a", "explanation": "salty"}]),
+    ),
+    "unit": (WEIGHT, {"value": "80", "unit": "g"}, whole(EIGHTY_GRAMS)),
+    "unit-in-list": (WEIGHT, [{"value": 80, "unit": "g"}], whole(EIGHTY_GRAMS)),
+    "unit-in-answer": (WEIGHT, {"answer": [{"value": 80, "unit": "g"}]}, whole(EIGHTY_GRAMS)),
+    "unit-in-value": (WEIGHT, {"value": {"value": 80, "unit": "g"}}, whole(EIGHTY_GRAMS)),
+    "unit-of-text": (AMOUNT, {"value": "8", "unit": "g"}, whole({"value": "8", "unit": "g"})),
+    "unit-alone": (WEIGHT, {"value": None, "unit": "g"}, whole({"value": None, "unit": "g"})),
+    "what-is-known": (ONE, {"value": "tea", **known(ONE)}, whole("tea")),
+    "what-is-known-of-many": (MANY, {"value": ["a", "b"], **known(MANY)}, whole(["a", "b"])),
+    # Uploads.
+    "paths": (VIDEO, ["files/s_a.png", {"path": "x"}], whole([PHOTO, file("x", "x")])),
+    "path-from-root": (UPLOAD, "/files/s_a.png", whole([PHOTO])),
+    "path-from-here": (UPLOAD, {"path": "./files/s_a.png"}, whole([PHOTO])),
+    "file-key": (
+        VIDEO,
+        {"answer": [STORED]},
+        whole([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+    ),
+    "file-key-with-size": (
+        VIDEO,
+        {"answer": [{**STORED, "file_size_mb": 0.002}]},
+        partly([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+    ),
+    # More was said than the column can hold.
+    "unit-without-place": (NUMBER, {"value": 80, "unit": "g"}, partly(80)),
+    "explanation-without-place": (ONE, {"value": "tea", "explanation": "warm"}, partly("tea")),
+    "two-units": (
+        WEIGHT,
+        {"value": {"value": 80, "unit": "g"}, "unit": "oz"},
+        partly(EIGHTY_GRAMS),
+    ),
+    "two-notes": (
+        EXPLAINED,
+        {"value": "a", "explanation": "salty", "text": "sweet"},
+        partly([{"value": "a", "explanation": "salty"}]),
+    ),
+    "field-unheard-of": (TEXT, {"value": "Toast", "seconds": 9}, partly("Toast")),
+    "other-type": (TEXT, {"value": "Toast", "type": "poem"}, partly("Toast")),
+    "field-beside-several": (MANY, {"value": ["tea", "b"], "seconds": 9}, partly(["tea", "b"])),
+    "unit-beside-several": (MANY_NUMBERS, {"value": [1, 2], "unit": "g"}, partly([1, 2])),
+    "note-beside-several": (
+        EXPLAINED,
+        {"value": ["a", "b"], "explanation": "both"},
+        partly([{"value": "a", "explanation": None}, {"value": "b", "explanation": None}]),
+    ),
+    "value-and-answer": (TEXT, {"value": "Toast", "answer": "Jam"}, partly("Toast")),
+    # No place for it at all.
+    "text-for-number": (NUMBER, "a lot", MISFIT),
+    "comma-for-number": (NUMBER, "1,5", MISFIT),
+    "hex-for-number": (NUMBER, "0x10", MISFIT),
+    "other-digits-for-number": (NUMBER, "4\u0662", MISFIT),
+    "nan-for-number": (NUMBER, "NaN", MISFIT),
+    "number-past-all-bounds": (NUMBER, "1e999", MISFIT),
+    "boolean-for-number": (NUMBER, True, MISFIT),
+    "boolean-for-stars": (STARS, True, MISFIT),
+    "half-a-star": (STARS, 3.5, MISFIT),
+    "text-with-unit-for-number": (WEIGHT, {"value": "some", "unit": "g"}, MISFIT),
+    "number-for-text": (TEXT, 5, MISFIT),
+    "number-for-boolean": (ONE_BOOLEAN, 1, MISFIT),
+    "text-for-boolean": (ONE_BOOLEAN, "true", MISFIT),
+    "one-of-many-does-not-fit": (MANY_NUMBERS, [1, "two"], MISFIT),
+    "two-for-one": (ONE, ["tea", "milk"], MISFIT),
+    "none-for-one": (ONE, [], MISFIT),
+    "file-for-text": (TEXT, {"path": "files/s_a.png"}, MISFIT),
+    "number-for-upload": (UPLOAD, 7, MISFIT),
+    "null-among-values": (MANY, ["tea", None], MISFIT),
+    "empty-object": (TEXT, {}, MISFIT),
+    "object-unheard-of": (TEXT, {"words": ["Toast"]}, MISFIT),
+    "object-of-booleans": (MANY, {"tea": True, "milk": False}, MISFIT),
+    "nested-too-deep": (TEXT, [[[[["Toast"]]]]], MISFIT),
+    # Nothing was said.
+    "null": (NUMBER, None, NO_ANSWER),
+    "null-for-many": (MANY, None, NO_ANSWER),
+    "null-value": (WEIGHT, {"value": None, "unit": None}, NO_ANSWER),
+    "null-answer": (UPLOAD, {"answer": None, "type": "file_upload"}, NO_ANSWER),
+    "null-for-unknown": (UNKNOWN, None, NO_ANSWER),
+    # A type that nobody has heard of: JSON, whatever it is.
+    "unknown-text": (UNKNOWN, "line", whole('"line"')),
+    "unknown-number": (UNKNOWN, 1.5, whole("1.5")),
+    "unknown-object": (UNKNOWN, {"value": [1, None]}, whole('{"value":[1,null]}')),
+    "untyped-list": (UNTYPED, [True, "\u671d"], whole('[true,"\u671d"]')),
+}
+
+
+@pytest.mark.parametrize(("instruction", "entry", "expected"), CASES.values(), ids=CASES)
+def test_an_entry_becomes_what_its_column_can_hold(
+    instruction: Instruction, entry: Any, expected: Fitted
+) -> None:
+    assert same(fitted(instruction, entry), expected)
+
+
+@pytest.mark.parametrize("entry", ["9" * 350, 10**350], ids=["text", "number"])
+@pytest.mark.parametrize("instruction", [NUMBER, WEIGHT, STARS], ids=["text", "unit", "stars"])
+def test_a_number_that_no_float_can_hold_fits_nowhere(instruction: Instruction, entry: Any) -> None:
+    assert same(fitted(instruction, entry), MISFIT)
+
+
+NAMES = ["value", "answer", "unit", "explanation", "free_text", "text", "type", "instruction_id"]
+NAMES += ["path", "file_key", "file_name", "content_type", "file_size_mb"]
+WORDS = ["", "tea", "5", " 5.50 ", "1e3", "true", "g", "q", "free_text", "files/s_a.png", "./x"]
+scalars: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.sampled_from(WORDS) | st.text()
+)
+scalars |= st.floats(allow_nan=False, allow_infinity=False)
+entries = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+any_question = st.sampled_from(list(QUESTIONS.values()))
+
+
+def leaves(node: Any, repeated: dict[str, Any]) -> Iterator[str]:
+    """Yield all that a JSON value says; nulls and empty texts beside others say nothing."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name not in repeated or repeated[name] != value:
+                yield from leaves(value, repeated)
+    elif isinstance(node, list):
+        for value in node:
+            yield from leaves(value, repeated)
+    elif node is not None and (text := spelled(node)):
+        yield text
+
+
+def spelled(leaf: Any) -> str:
+    """Return a leaf in the one spelling that a number, or a path, has of many."""
+    text = (leaf if isinstance(leaf, str) else json.dumps(leaf)).lstrip("./")
+    try:
+        number = json.loads(text.strip())
+    except ValueError:
+        return text
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+    return repr(float(number) + 0.0) if is_number else text
+
+
+@settings(deadline=None, max_examples=400)
+@given(any_question, entries)
+def test_whatever_comes_is_said_again_or_said_to_be_kept(
+    instruction: Instruction, entry: Any
+) -> None:
+    found = fitted(instruction, entry)
+    if not found.whole:
+        return
+    value = found.value
+    if instruction in (UNKNOWN, UNTYPED) and entry is not None:
+        assert json.loads(value) == entry
+        return
+    lost = Counter(leaves(entry, known(instruction))) - Counter(leaves(value, {}))
+    assert not lost
+
+
+@settings(deadline=None, max_examples=400)
+@given(any_question, entries)
+def test_whatever_comes_a_column_holds_only_what_its_schema_allows(
+    instruction: Instruction, entry: Any
+) -> None:
+    Draft7Validator(answer_schema(instruction)).validate(fitted(instruction, entry).value)

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tap_prolific_export.lines import Response, responses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+Line = dict[str, Any]
+
+
+def only(line: Line) -> Response:
+    [response] = responses(line)
+    return response
+
+
+IDS: dict[str, tuple[Line, list[str]]] = {
+    "response-id-before-all": (
+        {"response_id": "r", "id": "i", "submission_id": "s", "task_id": "t"},
+        ["r"],
+    ),
+    "id-before-submission": ({"id": "i", "submission_id": "s"}, ["i"]),
+    "submission": ({"submission_id": "s", "participant_id": "p"}, ["s"]),
+    "submission-and-task": ({"submission_id": "s", "task_id": "t"}, ["s:t"]),
+    "response-id-that-is-no-text": ({"response_id": 7, "id": "i"}, ["i"]),
+    "ids-that-are-no-text": ({"response_id": 7, "id": None, "submission_id": "s"}, ["s"]),
+    "empty-response-id": ({"response_id": "", "id": "i", "submission_id": "s"}, ["i"]),
+    "empty-ids": ({"response_id": "", "id": "", "submission_id": "s"}, ["s"]),
+    "empty-task": ({"submission_id": "s", "task_id": ""}, ["s"]),
+    "tasks": (
+        {"submission_id": "s", "tasks": [{"task_id": "t"}, {"task_id": "u"}]},
+        ["s:t", "s:u"],
+    ),
+    "tasks-with-ids": (
+        {"submission_id": "s", "tasks": [{"response_id": "r"}, {"id": "i", "task_id": "t"}]},
+        ["r", "i"],
+    ),
+    "id-of-the-line-is-not-its-tasks": (
+        {"id": "i", "response_id": "r", "submission_id": "s", "tasks": [{"task_id": "t"}]},
+        ["s:t"],
+    ),
+    "submission-in-the-task": ({"tasks": [{"submission_id": "s", "task_id": "t"}]}, ["s:t"]),
+}
+
+
+@pytest.mark.parametrize(("line", "ids"), IDS.values(), ids=IDS)
+def test_a_response_has_the_best_id_that_its_line_has(line: Line, ids: list[str]) -> None:
+    assert [response.id for response in responses(line)] == ids
+
+
+def test_a_line_without_any_id_is_known_by_its_content() -> None:
+    said = only({"participant_id": "p", "responses": {"q": 1, "r": 2}}).id
+    assert said.startswith("line-")
+    assert len(bytes.fromhex(said.removeprefix("line-"))) == 32
+    assert only({"responses": {"r": 2, "q": 1}, "participant_id": "p"}).id == said
+    assert only({"participant_id": "p", "responses": {"q": 1, "r": 3}}).id != said
+
+
+def test_tasks_without_any_id_are_known_by_their_content() -> None:
+    line: Line = {"participant_id": "p", "tasks": [{"task_id": "t"}, {"task_id": "u"}]}
+    other = {**line, "participant_id": "o"}
+    ids = [response.id for response in [*responses(line), *responses(other)]]
+    assert len(set(ids)) == 4
+    assert [response.id for response in responses(line)] == ids[:2]
+
+
+def test_a_line_of_a_collection_is_one_response() -> None:
+    answers = {"q": {"value": "tea"}, "r": None}
+    ids = {"submission_id": "s", "participant_id": "p", "study_id": "y"}
+    found = only({**ids, "responses": answers, "status": "ACTIVE"})
+    assert found == Response("s", "s", "p", "y", None, None, answers, {"status": "ACTIVE"})
+
+
+def test_a_flat_line_of_a_batch_is_one_response_to_one_task() -> None:
+    rest = {"datapoint": {"caption": "A dog"}}
+    found = only({"submission_id": "s", "task_id": "t", "responses": {"q": 1}, **rest})
+    assert found == Response("s:t", "s", None, None, "t", None, {"q": 1}, rest)
+
+
+def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
+    line = {
+        "submission_id": "s",
+        "participant_id": "p",
+        "device": "phone",
+        "tasks": [
+            {"task_id": "u", "datapoint": {"n": 1}, "responses": {"q": 1}},
+            {"task_id": "t", "metadata": {"n": 2}, "responses": {"q": 2}},
+        ],
+    }
+    assert list(responses(line)) == [
+        Response(
+            f"s:{task}", "s", "p", None, task, None, {"q": n}, {"device": "phone", name: {"n": n}}
+        )
+        for task, n, name in [("u", 1, "datapoint"), ("t", 2, "metadata")]
+    ]
+
+
+@pytest.mark.parametrize("tasks", [[], None, "t", {"t": {}}, [{"task_id": "t"}, "u"], [[]]])
+def test_tasks_that_are_none_leave_one_response_and_stay(tasks: Any) -> None:
+    response = only({"submission_id": "s", "tasks": tasks})
+    assert (response.id, response.rest) == ("s", {"tasks": tasks})
+
+
+# Fields of a line and of its task, and what of the line its response has beside its own.
+SHADOWED: dict[str, tuple[Line, Line, Line]] = {
+    "field": ({"status": "sent"}, {"status": "done"}, {"status": "sent"}),
+    "field-alike": ({"status": "sent"}, {"status": "sent"}, {}),
+    "answers": ({"responses": {"q": 1}}, {"responses": {"r": 2}}, {"responses": {"q": 1}}),
+    "time": ({"created_at": "2026-11-20"}, {"created_at": "soon"}, {"created_at": "2026-11-20"}),
+    "own-id": ({"id": "i"}, {"id": "j"}, {"id": "i"}),
+    "id-of-the-line": ({"response_id": "r"}, {}, {"response_id": "r"}),
+    "participant": ({"participant_id": "p"}, {"participant_id": "o"}, {"participant_id": "p"}),
+}
+
+
+@pytest.mark.parametrize(("shared", "own", "hidden"), SHADOWED.values(), ids=SHADOWED)
+def test_a_task_stands_before_its_line_and_hides_nothing_of_it(
+    shared: Line, own: Line, hidden: Line
+) -> None:
+    response = only({"submission_id": "s", **shared, "tasks": [{"task_id": "t", **own}]})
+    alone = only({"submission_id": "s", "task_id": "t", **own})
+    more = {"submission": hidden} if hidden else shared
+    assert (response.id, response.answers) == (alone.id, alone.answers)
+    assert response.participant_id == alone.participant_id
+    assert response.rest == {**alone.rest, **more}
+
+
+@pytest.mark.parametrize(("line", "task"), [(True, 1), ([0], [False])], ids=["scalar", "list"])
+def test_a_task_hides_nothing_of_its_line_for_looking_alike(line: Any, task: Any) -> None:
+    response = only({"submission_id": "s", "seen": line, "tasks": [{"seen": task}]})
+    assert {*leaves([line, task])} <= {*said(response)}
+
+
+TIMES: dict[str, tuple[Line, str | None, set[str]]] = {
+    "submitted": ({"submitted_at": "2026-11-20T08:30:00Z"}, "2026-11-20T08:30:00+00:00", set()),
+    "completed": ({"completed_at": "2026-11-20T08:30:00Z"}, "2026-11-20T08:30:00+00:00", set()),
+    "created": ({"created_at": "2026-11-20T08:30:00Z"}, "2026-11-20T08:30:00+00:00", set()),
+    "submitted-before-completed": (
+        {"created_at": "2026-11-18", "completed_at": "2026-11-19", "submitted_at": "2026-11-20"},
+        "2026-11-20T00:00:00+00:00",
+        {"created_at", "completed_at"},
+    ),
+    "completed-before-created": (
+        {"created_at": "2026-11-18", "completed_at": "2026-11-19"},
+        "2026-11-19T00:00:00+00:00",
+        {"created_at"},
+    ),
+    "best-that-parses": (
+        {"submitted_at": "yesterday", "completed_at": 1763600000, "created_at": "2026-11-18"},
+        "2026-11-18T00:00:00+00:00",
+        {"submitted_at", "completed_at"},
+    ),
+    "none-parses": (
+        {"submitted_at": "2026-13-01", "created_at": None},
+        None,
+        {"submitted_at", "created_at"},
+    ),
+    "offset": ({"submitted_at": "2026-11-20T01:00:00+02:00"}, "2026-11-19T23:00:00+00:00", set()),
+    "without-zone": ({"submitted_at": "2026-11-20T08:30:00"}, "2026-11-20T08:30:00+00:00", set()),
+}
+
+
+@pytest.mark.parametrize(("times", "submitted_at", "kept"), TIMES.values(), ids=TIMES)
+def test_the_best_time_that_can_be_read_is_taken_and_the_others_stay(
+    times: Line, submitted_at: str | None, kept: set[str]
+) -> None:
+    response = only({"submission_id": "s", **times})
+    assert (response.submitted_at and response.submitted_at.isoformat()) == submitted_at
+    assert response.rest == {name: times[name] for name in kept}
+
+
+TEA = {"instruction_id": "q", "value": "tea"}
+MILK = {"instruction_id": "r", "value": "milk"}
+
+
+@pytest.mark.parametrize(
+    ("given_", "answers"),
+    [({"q": "tea"}, {"q": "tea"}), ([TEA, MILK], {"q": TEA, "r": MILK}), ({}, {}), ([], {})],
+    ids=["object", "list", "empty-object", "empty-list"],
+)
+def test_answers_are_told_apart_by_instruction(given_: Any, answers: Line) -> None:
+    response = only({"submission_id": "s", "responses": given_})
+    assert (response.answers, response.rest) == (answers, {})
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        [TEA, {**TEA, "value": "milk"}],
+        [TEA, {"value": "milk"}],
+        [TEA, {"instruction_id": 7, "value": "milk"}],
+        [TEA, "milk"],
+        ["tea"],
+        "tea",
+        7,
+        None,
+    ],
+    ids=repr,
+)
+def test_answers_that_cannot_be_told_apart_stay_in_the_rest(given_: Any) -> None:
+    response = only({"submission_id": "s", "responses": given_})
+    assert (response.answers, response.rest) == ({}, {"responses": given_})
+
+
+@pytest.mark.parametrize("name", ["submission_id", "participant_id", "study_id", "task_id"])
+@pytest.mark.parametrize("value", ["", 7, None, ["s"], {"id": "s"}], ids=repr)
+def test_an_id_that_is_no_text_stays_in_the_rest(name: str, value: Any) -> None:
+    response = only({"response_id": "r", name: value})
+    assert (getattr(response, name), response.rest) == (None, {name: value})
+
+
+# The one spelling of a time that a response gives back as it came.
+TIME = st.datetimes(timezones=st.just(timezone.utc)).map(datetime.isoformat)
+NAMES = ["id", "response_id", "submission_id", "participant_id", "study_id", "task_id"]
+NAMES += ["responses", "submitted_at", "completed_at", "created_at", "instruction_id", "datapoint"]
+numbers: st.SearchStrategy[Any] = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | numbers | st.text() | TIME,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(st.fixed_dictionaries({"instruction_id": st.text()}, optional={"value": inner}))
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=4)
+    ),
+    max_leaves=6,
+)
+lines = st.dictionaries(st.sampled_from(NAMES) | st.text(), values, max_size=6)
+
+
+@st.composite
+def nested_lines(draw: st.DrawFn) -> Line:
+    """Return a line with tasks that have some of its fields, with the same values and others."""
+    line = draw(lines)
+    tasks = draw(st.lists(lines, max_size=3))
+    alike = [
+        {name: line[name] if line.get(name, ...) == value else value for name, value in t.items()}
+        for t in tasks
+    ]
+    return {**line, "tasks": alike}
+
+
+def leaves(node: Any) -> Iterator[str]:
+    """Yield every scalar of a JSON value as JSON text."""
+    if isinstance(node, (dict, list)):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from leaves(value)
+    else:
+        yield json.dumps(node)
+
+
+def said(response: Response) -> list[str]:
+    """Return every scalar that a response holds."""
+    time = response.submitted_at and response.submitted_at.isoformat()
+    ids = [response.id, response.submission_id, response.participant_id, response.study_id]
+    return list(leaves([*ids, response.task_id, time, response.answers, response.rest]))
+
+
+@settings(deadline=None, max_examples=200)
+@given(lines)
+def test_whatever_a_line_says_its_response_says_as_often(line: Line) -> None:
+    response = only(line)
+    assert not Counter(leaves(line)) - Counter(said(response))
+    assert response.id
+
+
+@settings(deadline=None, max_examples=200)
+@given(nested_lines())
+def test_whatever_a_line_with_tasks_says_its_responses_say(line: Line) -> None:
+    found = list(responses(line))
+    assert not {*leaves(line)} - {leaf for response in found for leaf in said(response)}
+    assert all(response.id for response in found)
+
+
+@settings(deadline=None)
+@given(lines, st.randoms())
+def test_the_order_of_a_lines_fields_does_not_matter(line: Line, random: Random) -> None:
+    names = list(line)
+    random.shuffle(names)
+    assert list(responses({name: line[name] for name in names})) == list(responses(line))

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import re
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+
+from tap_prolific_export.api import DataCollectionRef, Kind
+from tap_prolific_export.collection import Instruction, instructions, parse
+from tap_prolific_export.schema import (
+    RESPONSES,
+    STREAMS,
+    StreamColumns,
+    answer_key,
+    answer_schema,
+    answers_schema,
+    merged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tap_prolific_export.schema import JsonSchema
+
+
+def question(id_: str = "q", **fields: Any) -> Instruction:
+    [made] = instructions(None, [{"id": id_, **fields}])
+    return made
+
+
+def options(values: list[Any]) -> list[dict[str, Any]]:
+    return [{"label": f"Option {value}", "value": value} for value in values]
+
+
+TEXT = {"type": ["string", "null"]}
+NUMBER = {"type": ["number", "null"]}
+BOOLEAN = {"type": ["boolean", "null"]}
+INTEGER = {"type": ["integer", "null"]}
+AS_NUMBER = {"validation": {"type": "number", "min": 0}}
+
+
+def scalars(type_: str) -> JsonSchema:
+    return {"type": ["array", "null"], "items": {"type": type_}}
+
+
+def objects(**properties: JsonSchema) -> JsonSchema:
+    return {"type": ["array", "null"], "items": {"type": "object", "properties": properties}}
+
+
+def amount(value: JsonSchema) -> JsonSchema:
+    return {"type": ["object", "null"], "properties": {"value": value, "unit": TEXT}}
+
+
+FILES = objects(path=TEXT, file_name=TEXT, content_type=TEXT, size_bytes=INTEGER)
+ONE = {"type": "multiple_choice", "answer_limit": 1}
+MANY = {"type": "multiple_choice", "answer_limit": -1}
+EXPLAINED = {"type": "multiple_choice_with_free_text", "answer_limit": 1}
+AMOUNT = {"type": "free_text_with_unit"}
+
+GOLDENS: dict[str, tuple[dict[str, Any], JsonSchema]] = {
+    "free-text": ({"type": "free_text"}, TEXT),
+    "free-text-as-text": ({"type": "free_text", "validation": {"type": "string"}}, TEXT),
+    "free-text-as-number": ({"type": "free_text", **AS_NUMBER}, NUMBER),
+    "free-text-odd-validation": ({"type": "free_text", "validation": ["number"]}, TEXT),
+    "one-of-texts": ({**ONE, "options": options(["1", "2"])}, TEXT),
+    "one-of-numbers": ({**ONE, "options": options([1, 2.5])}, NUMBER),
+    "one-of-booleans": ({**ONE, "options": options([True, False])}, BOOLEAN),
+    "one-of-mixed": ({**ONE, "options": options(["1", 2])}, TEXT),
+    "one-of-booleans-and-numbers": ({**ONE, "options": options([True, 1])}, TEXT),
+    "one-of-nulls": ({**ONE, "options": options([None])}, TEXT),
+    "one-of-unknown": (ONE, TEXT),
+    "one-of-wrong-type": ({**ONE, "options": {"value": 1}}, TEXT),
+    "many-texts": ({**MANY, "options": options(["1", "2"])}, scalars("string")),
+    "many-numbers": ({**MANY, "options": options([1, 2])}, scalars("number")),
+    "many-booleans": ({**MANY, "options": options([True])}, scalars("boolean")),
+    "many-mixed": ({**MANY, "options": options([True, "x"])}, scalars("string")),
+    "up-to-two": ({**MANY, "answer_limit": 2, "options": options([1])}, scalars("number")),
+    "limit-not-told": ({"type": "multiple_choice", "options": options([1])}, scalars("number")),
+    "explained": (EXPLAINED, objects(value=TEXT, explanation=TEXT)),
+    "explained-numbers": (
+        {**EXPLAINED, "options": options([1, -1])},
+        objects(value=NUMBER, explanation=TEXT),
+    ),
+    "unit": ({**AMOUNT, "unit_options": [{"value": "g", **AS_NUMBER}]}, amount(NUMBER)),
+    "unit-not-all-numbers": (
+        {**AMOUNT, "unit_options": [{"value": "g", **AS_NUMBER}, {"value": "cups"}]},
+        amount(TEXT),
+    ),
+    "unit-not-told": (AMOUNT, amount(TEXT)),
+    "upload": ({"type": "file_upload"}, FILES),
+    "narration": ({"type": "video_narration"}, FILES),
+    "stars": ({"type": "star_rating", "max_stars": 5}, INTEGER),
+    "type-unheard-of": ({"type": "drawing"}, TEXT),
+    "type-not-told": ({}, TEXT),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), GOLDENS.values(), ids=GOLDENS)
+def test_an_instruction_has_the_property_that_the_design_gives_it(
+    fields: dict[str, Any], expected: JsonSchema
+) -> None:
+    found = answer_schema(question(**fields, description="How was it?"))
+    assert found == {**expected, "title": "How was it?"}
+    Draft7Validator.check_schema(found)
+    assert answer_schema(question(**fields)) == expected
+
+
+def test_every_question_of_every_data_collection_is_a_property() -> None:
+    diary, captions = (
+        parse(DataCollectionRef(Kind.COLLECTION, name), {"instructions": items})
+        for name, items in {
+            "diary": [{"id": "a", "type": "star_rating"}, {"id": "b"}],
+            "captions": [{"id": "c", "type": "file_upload", "description": "Show us."}],
+        }.items()
+    )
+    assert answers_schema([diary, captions], "instruction_id") == {
+        "a": INTEGER,
+        "b": TEXT,
+        "c": {**FILES, "title": "Show us."},
+    }
+    assert [name[:-9] for name in answers_schema([captions, diary], "label")] == [
+        "show_us",
+        "question",
+        "question",
+    ]
+
+
+LABELS: dict[str, tuple[str | None, str]] = {
+    "question": ("What did you have?", "what_did_you_have"),
+    "accents": ("Où est  le café (à Genève)?", "ou_est_le_cafe_a_geneve"),
+    "digits-first": ("2nd thing: 100%", "2nd_thing_100"),
+    "not-told": (None, "question"),
+    "only-punctuation": ("?!…", "question"),
+    "only-other-scripts": ("朝ごはん", "question"),
+    "too-long": ("x" * 200, "x" * 54),
+    "too-long-with-a-gap-at-the-end": ("y" * 53 + " and more", "y" * 53),
+}
+
+
+@pytest.mark.parametrize(("description", "slug"), LABELS.values(), ids=LABELS)
+def test_a_label_is_the_question_and_a_digest_of_the_id(description: str | None, slug: str) -> None:
+    made = question("4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90", description=description)
+    assert answer_key(made, "label") == f"{slug}_9aafdfa0"  # the id's sha256, by sha256sum
+
+
+@pytest.mark.parametrize("id_", ["q", "Q-1", "x" * 100, "é"])
+def test_an_instruction_id_is_a_key_as_it_is(id_: str) -> None:
+    assert answer_key(question(id_, description="What?"), "instruction_id") == id_
+
+
+ids = st.text(min_size=1)
+descriptions = st.none() | st.text() | st.text("aé ?_朝", max_size=200)
+
+
+@given(ids, descriptions)
+def test_a_label_is_a_name_that_every_database_takes(id_: str, description: str | None) -> None:
+    key = answer_key(question(id_, description=description), "label")
+    assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*_[0-9a-f]{8}", key)
+    assert len(key.encode()) <= 63
+
+
+@given(st.lists(ids, min_size=2, unique=True), descriptions)
+def test_different_ids_have_different_keys(names: list[str], description: str | None) -> None:
+    made = {answer_key(question(id_, description=description), "label") for id_ in names}
+    assert len(made) == len(names)
+
+
+@given(ids, descriptions, st.integers(), st.lists(ids))
+def test_a_label_depends_on_nothing_but_the_instruction(
+    id_: str, description: str | None, order: int, others: list[str]
+) -> None:
+    told = {"id": id_, "description": description}
+    moved = [*instructions([{"order": 1, "items": [{**told, "type": "x", "order": order}]}], None)]
+    crowded = [*instructions(None, [*({"id": other} for other in others), told])]
+    [key] = {answer_key(each, "label") for each in [*moved, *crowded] if each.id == id_}
+    assert key == answer_key(question(id_, description=description), "label")
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "expected"),
+    [
+        ({}, {"a": TEXT}, {"a": TEXT}),
+        ({"a": TEXT}, {}, {"a": TEXT}),
+        ({"a": TEXT}, {"b": NUMBER}, {"a": TEXT, "b": NUMBER}),
+        ({"a": TEXT}, {"a": NUMBER}, {"a": NUMBER}),
+        ({"a": {**TEXT, "title": "Old"}}, {"a": TEXT}, {"a": {**TEXT, "title": "Old"}}),
+        (
+            {"a": {**TEXT, "x-mine": 1, "title": "Old"}},
+            {"a": {**TEXT, "title": "New"}},
+            {"a": {**TEXT, "x-mine": 1, "title": "New"}},
+        ),
+        (
+            {"a": {"properties": {"b": {"properties": {"c": TEXT}}}}},
+            {"a": {"properties": {"b": {"properties": {"d": NUMBER}}, "e": TEXT}}},
+            {"a": {"properties": {"b": {"properties": {"c": TEXT, "d": NUMBER}}, "e": TEXT}}},
+        ),
+        (
+            {"a": objects(path=TEXT, sha256=TEXT)},
+            {"a": objects(path=TEXT, uri=NUMBER)},
+            {"a": objects(path=TEXT, sha256=TEXT, uri=NUMBER)},
+        ),
+        ({"a": scalars("string")}, {"a": scalars("number")}, {"a": scalars("number")}),
+    ],
+    ids=[
+        *("all-new", "none-new", "beside", "newer-type", "older-title", "more-said", "nested"),
+        *("items", "items-of-newer-type"),
+    ],
+)
+def test_a_schema_grows(older: JsonSchema, newer: JsonSchema, expected: JsonSchema) -> None:
+    assert merged(older, newer) == expected
+
+
+names = st.sampled_from("abc")
+schemas: st.SearchStrategy[JsonSchema] = st.recursive(
+    st.sampled_from([TEXT, NUMBER, INTEGER]),
+    lambda inner: (
+        st.fixed_dictionaries({"properties": st.dictionaries(names, inner)})
+        | st.fixed_dictionaries({"items": inner})
+    ),
+)
+properties = st.dictionaries(names, schemas)
+
+
+def paths(schema: JsonSchema, above: str = "") -> Iterator[str]:
+    for name, inner in schema.items():
+        yield f"{above}/{name}"
+        yield from paths(inner.get("properties", {}), f"{above}/{name}")
+        if "items" in inner:
+            yield from paths({"[]": inner["items"]}, f"{above}/{name}")
+
+
+@settings(deadline=None)
+@given(properties, properties)
+def test_growing_drops_nothing_and_changes_neither(older: JsonSchema, newer: JsonSchema) -> None:
+    before = deepcopy((older, newer))
+    grown = merged(older, newer)
+    assert {*paths(grown)} == {*paths(older), *paths(newer)}
+    assert merged(grown, newer) == grown
+    assert (older, newer) == before
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
+def test_a_stream_has_a_schema_that_targets_take(stream: StreamColumns) -> None:
+    schema = stream.json_schema()
+    Draft7Validator.check_schema(schema)
+    never_null = {*stream.key, "exported_at"}
+    assert never_null == {
+        name for name, inner in schema["properties"].items() if "null" not in inner["type"]
+    }
+    assert never_null == {*schema["required"]}
+    assert {"data_collection_id", "export_id", "exported_at"} <= schema["properties"].keys()
+    assert [*schema["properties"]] == [column.name for column in stream.columns]
+    for name, inner in schema["properties"].items():
+        assert len(name.encode()) < 64
+        assert len({*inner["type"]} - {"null"}) == 1, "unions of types break targets"
+
+
+def containers(node: Any) -> Iterator[int]:
+    """Yield the identity of every object and list of a schema."""
+    if isinstance(node, (dict, list)):
+        yield id(node)
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from containers(value)
+
+
+@pytest.mark.parametrize("of", ["stream", "upload"])
+def test_a_schema_is_its_callers_own(of: str) -> None:
+    upload = question(type="file_upload")
+    made = [RESPONSES.json_schema() if of == "stream" else answer_schema(upload) for _ in "ab"]
+    assert not {*containers(made[0])} & {*containers(made[1])}
