@@ -6,13 +6,19 @@ when one differs from what the code says.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.schema import STREAMS
+from tap_prolific_export.collection import instructions
+from tap_prolific_export.schema import STREAMS, answer_schema
 from tap_prolific_export.settings import SETTINGS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md",)
+PAGES = ("README.md", "docs/tables.md")
 
 
 def settings_table() -> str:
@@ -31,22 +37,77 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def streams_tables() -> str:
+def streams_table() -> str:
+    """Return the table of the streams: what a row is, key, columns."""
+    rows = ["| Stream | A row is | Key | Other columns |", "| --- | --- | --- | --- |"]
+    for stream in STREAMS:
+        others = [column.name for column in stream.columns if column.name not in stream.key]
+        link = f"[`{stream.name}`](docs/tables.md#{stream.name})"
+        rows.append(f"| {link} | {stream.row} | {_names(stream.key)} | {_names(others)} |")
+    return "\n".join(rows)
+
+
+def columns_tables() -> str:
     """Return each stream's row, key and columns."""
     parts = []
     for stream in STREAMS:
-        key = ", ".join(f"`{name}`" for name in stream.key)
-        parts += [f"### `{stream.name}`", f"One row is {stream.row}. Key: {key}."]
+        parts += [f"## `{stream.name}`", f"One row is {stream.row}. Key: {_names(stream.key)}."]
         rows = ["| Column | Type | Meaning | Example |", "| --- | --- | --- | --- |"]
         for column in stream.columns:
-            example = f"`{column.example.replace('|', chr(92) + '|')}`" if column.example else ""
             type_ = {"json": "text (JSON)", "answers": "object"}.get(column.type, column.type)
+            example = f"`{column.example}`" if column.example else ""
             rows.append(f"| `{column.name}` | {type_} | {column.description} | {example} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)
 
 
-PARTS = {"settings": settings_table, "streams": streams_tables}
+def answers_table() -> str:
+    """Return the types of the properties of ``responses.answers``, each by an example."""
+    rows = ["| Question | JSON Schema of its property |", "| --- | --- |"]
+    for what, raw in QUESTIONS.items():
+        [instruction] = instructions(None, [{"id": "q", **raw}])
+        schema = json.dumps(answer_schema(instruction))
+        rows.append(f"| {what} | `{schema}` |")
+    return "\n".join(rows)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _choice(type_: str, limit: int, values: list[object]) -> dict[str, Any]:
+    options = [{"label": str(value), "value": value} for value in values]
+    return {"type": type_, "answer_limit": limit, "options": options}
+
+
+NUMBER = {"validation": {"type": "number"}}
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "`free_text`": {"type": "free_text"},
+    "`free_text`, validated as a number": {"type": "free_text", **NUMBER},
+    "`multiple_choice`, one answer, all options text": _choice("multiple_choice", 1, ["a", "b"]),
+    "`multiple_choice`, one answer, all options numbers": _choice("multiple_choice", 1, [1, 2]),
+    "`multiple_choice`, one answer, all options true or false": _choice(
+        "multiple_choice", 1, [True, False]
+    ),
+    "`multiple_choice`, one answer, mixed options": _choice("multiple_choice", 1, ["a", 2]),
+    "`multiple_choice`, several answers": _choice("multiple_choice", -1, ["a", "b"]),
+    "`multiple_choice_with_free_text`": _choice("multiple_choice_with_free_text", 1, ["a", "b"]),
+    "`free_text_with_unit`": {"type": "free_text_with_unit", "unit_options": [{"value": "g"}]},
+    "`free_text_with_unit`, every unit validated as a number": {
+        "type": "free_text_with_unit",
+        "unit_options": [{"value": "g", **NUMBER}],
+    },
+    "`file_upload`, `video_narration`": {"type": "file_upload"},
+    "`star_rating`": {"type": "star_rating"},
+    "any other": {"type": "something_new"},
+}
+
+PARTS = {
+    "settings": settings_table,
+    "streams": streams_table,
+    "columns": columns_tables,
+    "answers": answers_table,
+}
 
 
 def generated(page: str) -> str:

@@ -19,6 +19,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tap_prolific_export.archive import Upload
     from tap_prolific_export.collection import Instruction
 
 Scalar = str | int | float | bool | None
@@ -129,7 +130,7 @@ def shape_of(instruction: Instruction) -> Shape:
 def fit(
     entry: Any,
     shape: Shape,
-    sizes: Mapping[str, int],
+    uploads: Mapping[str, Upload],
     repeated: Mapping[str, Any] = _NOTHING_REPEATED,
 ) -> Fitted:
     """Fit an entry to a column.
@@ -137,7 +138,7 @@ def fit(
     Args:
         entry: What stands under the instruction's id in a line, as it came.
         shape: The column's type.
-        sizes: Bytes of each uploaded file in the archive, by path.
+        uploads: The uploaded files in the archive, by path.
         repeated: Fields, with their values, that say again what is known of the instruction.
     """
     if entry is None:
@@ -150,7 +151,7 @@ def fit(
     if not values and _says_nothing(entry, repeated):
         return NO_ANSWER
     try:
-        return _FITTERS[shape.form](values, shape, sizes)
+        return _FITTERS[shape.form](values, shape, uploads)
     except _DoesNotFit:
         return MISFIT
 
@@ -235,41 +236,61 @@ def _says_nothing(entry: Any, repeated: Mapping[str, Any]) -> bool:
     return entry is None
 
 
-def _fit_one(values: Sequence[Value], shape: Shape, _: Mapping[str, int]) -> Fitted:
+def upload_path(value: Value) -> str | None:
+    """Return the path of an upload as the archive has it; None for what names no file."""
+    path = value.file["path"] if value.file else value.value
+    return path.removeprefix("/").removeprefix("./") if isinstance(path, str) else None
+
+
+def number_of(value: Value, shape: Shape) -> float | int | None:
+    """Return a value as a number: where it is one, or is text in a column of numbers."""
+    if isinstance(value.value, str) and shape.scalars is not Scalars.NUMBER:
+        return None
+    return _number(value.value)
+
+
+def text_of(value: Value) -> str | None:
+    """Return a value as text: a string itself, anything else as JSON; None for an upload."""
+    if value.value is None or isinstance(value.value, str):
+        return value.value
+    return json_text(value.value)
+
+
+def _fit_one(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
     value = _only(values)
     return Fitted(_scalar(value, shape), whole=_placed(values))
 
 
-def _fit_with_unit(values: Sequence[Value], shape: Shape, _: Mapping[str, int]) -> Fitted:
+def _fit_with_unit(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
     value = _only(values)
     typed = {"value": _scalar(value, shape), "unit": value.unit}
     return Fitted(typed, whole=_placed(values, unit=True))
 
 
-def _fit_many(values: Sequence[Value], shape: Shape, _: Mapping[str, int]) -> Fitted:
+def _fit_many(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
     if any(value.value is None for value in values):
         raise _DoesNotFit
     return Fitted([_scalar(value, shape) for value in values], whole=_placed(values))
 
 
-def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, int]) -> Fitted:
+def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
     typed = [{"value": _scalar(value, shape), "explanation": value.explanation} for value in values]
     return Fitted(typed, whole=_placed(values, explanation=True))
 
 
-def _fit_files(values: Sequence[Value], _: Shape, sizes: Mapping[str, int]) -> Fitted:
+def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload]) -> Fitted:
     typed = []
     for value in values:
-        if value.file is None and not isinstance(value.value, str):
+        path = upload_path(value)
+        if path is None:
             raise _DoesNotFit
-        file = value.file or {"path": str(value.value)}
-        path = file["path"].removeprefix("/").removeprefix("./")
+        file = value.file or {}
         typed.append(
             {
                 "path": path,
                 "file_name": file.get("file_name") or path.rpartition("/")[2],
                 "content_type": file.get("content_type"),
-                "size_bytes": sizes.get(path),
+                "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
     return Fitted(typed, whole=_placed(values))

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
-# The lines of a batch come twice, by submission and by task: the former are the rows.
-LINES = ("responses.jsonl", "responses-by-submission.jsonl")
+# The lines of a batch come twice, by submission and by task: the former are the rows, unless
+# only the latter are there.
+BY_TASK = "responses-by-task.jsonl"
+LINES = ("responses.jsonl", "responses-by-submission.jsonl", BY_TASK)
 UPLOADS = "files/"
 
 # The vendor's client names a download <id>-export-<time>.zip.
@@ -55,6 +57,15 @@ class Line:
     object: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded file: its size in bytes, its checksum, and when it was packed (read as UTC)."""
+
+    size: int
+    crc32: int
+    modified_at: datetime | None
+
+
 class Archive:
     """One export's ZIP.
 
@@ -76,12 +87,10 @@ class Archive:
                 for info in self._zip.infolist()
                 if info.filename.startswith(root) and not info.is_dir()
             }
-
-    @property
-    def uploads(self) -> dict[str, int]:
-        """The uploaded files: path below the folder of the metadata, and size in bytes."""
-        return {
-            path: info.file_size for path, info in self._members.items() if path.startswith(UPLOADS)
+        self.uploads = {
+            path: Upload(info.file_size, info.CRC, _member_date(info))
+            for path, info in self._members.items()
+            if path.startswith(UPLOADS)
         }
 
     def metadata(self) -> tuple[Kind, dict[str, Any]]:
@@ -111,7 +120,15 @@ class Archive:
         """
         name = next((name for name in LINES if name in self._members), None)
         if name is None:
-            raise self._wrong(f"It has no {' or '.join(LINES)}.")
+            raise self._wrong(f"It has neither {' nor '.join(LINES)}.")
+        yield from self._lines(name)
+
+    def lines_by_task(self) -> Iterator[Line]:
+        """Yield the lines of the file by task; none where there is none, or `lines` is it."""
+        if BY_TASK in self._members and any(name in self._members for name in LINES[:-1]):
+            yield from self._lines(BY_TASK)
+
+    def _lines(self, name: str) -> Iterator[Line]:
         with self._reading(name), self._zip.open(self._members[name]) as member:
             # Lines come 2.5 times faster from the buffer than from the member itself.
             for number, line in enumerate(io.BufferedReader(member, _BUFFER), 1):  # type: ignore[type-var]
@@ -128,13 +145,8 @@ class Archive:
 
     def newest_member(self) -> datetime | None:
         """Return the newest date of a member, read as UTC; None if none has one."""
-        dates = []
-        for info in self._zip.infolist():
-            try:
-                dates.append(datetime(*info.date_time, tzinfo=timezone.utc))
-            except ValueError:  # month 0: no date was set
-                continue
-        return max(dates, default=None)
+        dates = [_member_date(info) for info in self._zip.infolist()]
+        return max((date for date in dates if date), default=None)
 
     def _find_root(self) -> str:
         """Return the folder that holds the metadata, else the lines, as a prefix of names."""
@@ -167,6 +179,13 @@ class Archive:
         return DataCollectionError(
             self.name, problem, "Export it anew; if that does not help, report this."
         )
+
+
+def _member_date(info: zipfile.ZipInfo) -> datetime | None:
+    try:
+        return datetime(*info.date_time, tzinfo=timezone.utc)
+    except ValueError:  # month 0: no date was set
+        return None
 
 
 def archive_ref(kind: Kind, metadata: dict[str, Any], file_name: str) -> DataCollectionRef | None:

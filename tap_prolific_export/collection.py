@@ -119,7 +119,8 @@ def instructions(layout: Any, flat: Any) -> Iterator[Instruction]:
     listed = {item["id"]: item for item in _list(flat) if _is_question(item)}
     for position, id_ in enumerate(dict.fromkeys([*nested, *listed]), 1):
         item, page = nested.get(id_, ({}, None))
-        raw = {**item, **listed.get(id_, {})}
+        told = {name: value for name, value in listed.get(id_, {}).items() if value is not None}
+        raw = {**item, **told}
         yield Instruction(
             id=id_,
             type=_text(raw.get("type")),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tap_prolific_export import collection as collections
+from tap_prolific_export.answers import json_text
 from tap_prolific_export.api import (
     DataCollectionRef,
     ExportFilter,
@@ -24,13 +25,14 @@ from tap_prolific_export.api import (
 from tap_prolific_export.archive import Archive, archive_ref
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.export import Exporter
-from tap_prolific_export.lines import Response, responses
+from tap_prolific_export.lines import Response, Task, distinct, responses, task
 from tap_prolific_export.records import ExportFacts
 from tap_prolific_export.remote import Downloader, open_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from tap_prolific_export.archive import Upload
     from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.settings import Settings
 
@@ -58,13 +60,47 @@ class Delivery:
     asked: ExportFilter | None = None
     only_study: str | None = None
 
+    @property
+    def is_of_everything(self) -> bool:
+        """Whether the export is certainly unfiltered; of an archive on disk nobody knows."""
+        return self.asked is not None and not self.asked.as_query()
+
+    @property
+    def uploads(self) -> Mapping[str, Upload]:
+        """The uploaded files in the archive, by path."""
+        return self.archive.uploads if self.archive else {}
+
     def responses(self) -> Iterator[Response]:
-        """Yield the responses of the archive, none where there is no archive.
+        """Yield the responses of the archive, each under an id of its own.
 
         Raises:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
                 by study although only one study is wanted.
         """
+        return distinct(self._read)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield the tasks of a batch, each once, and once more where it comes with other data.
+
+        Raises:
+            DataCollectionError: As `responses`.
+        """
+        yielded: dict[str, str] = {}
+        if self.archive and not self.only_study:
+            for line in self.archive.lines_by_task():
+                if (told := task(line.object)) and told.id not in yielded:
+                    yielded[told.id] = json_text(told.datapoint)
+                    yield told
+        for response in self._read():
+            if response.task_id is None:
+                continue
+            text = json_text(response.datapoint)
+            known = yielded.get(response.task_id)
+            if known is None or (text not in {known, "null"}):
+                yielded[response.task_id] = text
+                yield Task(response.task_id, response.datapoint, {})
+
+    def _read(self) -> Iterator[Response]:
         for line in self.archive.lines() if self.archive else ():
             for response in responses(line.object):
                 if self.only_study and response.study_id is None:

@@ -1,27 +1,30 @@
 """One line of a JSON Lines member -> the responses it holds; pure.
 
-A collection's line is one submission. A batch's line is one submission with its ``tasks``, or one
-submission's answers to one task. What a line holds beyond the fields known here is kept in
-``rest``: nothing that came is dropped.
+A collection's line is one submission. A batch's line is one submission with its ``tasks``, one
+submission's answers to one task, or (in the file by task) one task with its submissions. What a
+line holds beyond the fields known here is kept in ``rest``: nothing that came is dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_prolific_export.seen import SeenIds, hash_of
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
 # Best first: when the participant was done, else when the record came to be.
 _TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
+_NESTS = ("tasks", "submissions", "responses")
+_DATAPOINTS = ("datapoint", "metadata")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -38,8 +41,10 @@ class Response:
         study_id: In which study.
         task_id: To which task of a batch.
         submitted_at: The best time that the line has.
+        datapoint: What the task is about: the fields of the dataset's row, as they came.
         answers: Instruction id to its entry, as it came.
         rest: Every other field of the line, as it came.
+        again: Whether it stands in the place of one that was yielded under its id before.
     """
 
     id: str
@@ -48,22 +53,103 @@ class Response:
     study_id: str | None
     task_id: str | None
     submitted_at: datetime | None
+    datapoint: Any
     answers: Mapping[str, Any]
+    rest: Mapping[str, Any]
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a batch: what it is about, and what else the file by task says of it."""
+
+    id: str
+    datapoint: Any
     rest: Mapping[str, Any]
 
 
 def responses(line: Mapping[str, Any]) -> Iterator[Response]:
     """Yield the responses of one line, as decoded.
 
-    A batch's nested line yields one for each task; what stands beside the tasks belongs to each.
+    A batch's nested line yields one for each task, or for each submission; what stands beside
+    them belongs to each.
     """
-    tasks = line.get("tasks")
-    if not isinstance(tasks, list) or not tasks or not all(isinstance(t, dict) for t in tasks):
+    nest = _nest(line)
+    if nest is None:
         yield _response(line, {})
         return
-    shared = {name: value for name, value in line.items() if name != "tasks"}
-    for task in tasks:
-        yield _response(task, shared)
+    shared = {name: value for name, value in line.items() if name != nest}
+    for item in line[nest]:
+        yield _response(item, shared)
+
+
+def task(line: Mapping[str, Any]) -> Task | None:
+    """Return the task of a line of the file by task; None if it names none."""
+    fields = dict(line)
+    fields.pop(_nest(line) or "", None)
+    id_ = _take(fields, "task_id")
+    about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
+    return Task(id_, fields.pop(about) if about else None, fields) if id_ else None
+
+
+def distinct(read: Callable[[], Iterable[Response]]) -> Iterator[Response]:
+    """Yield each response once, and responses that share an id under ids of their own.
+
+    Of several with one id the first keeps it and the others get ``:2``, ``:3`` and so on, in the
+    order of their content's hash, whatever the order of the lines; identical ones are one. That
+    is rare, so they are looked for in a second reading, and only if there are any: what was
+    yielded under the id by then may be yielded anew, with `again` set.
+
+    Args:
+        read: Begins a reading of the responses.
+    """
+    seen = SeenIds()
+    repeated: set[int] = set()
+    for response in read():
+        if seen.add(response.id):
+            repeated.add(hash_of(response.id))
+        else:
+            yield response
+    if not repeated:
+        return
+    found: dict[int, dict[str, dict[bytes, Response]]] = {}
+    for response in read():
+        if (hashed := hash_of(response.id)) in repeated:
+            variants = found.setdefault(hashed, {}).setdefault(response.id, {})
+            variants.setdefault(content_hash(response), response)
+    for ids in found.values():
+        for place, (id_, variants) in enumerate(ids.items()):
+            # The first line of a hash was yielded above; of two ids with one hash, one was not.
+            yielded = next(iter(variants)) if place == 0 else None
+            yield from _numbered(id_, variants, yielded)
+
+
+def _numbered(
+    id_: str, variants: Mapping[bytes, Response], yielded: bytes | None
+) -> Iterator[Response]:
+    first, *others = sorted(variants)
+    if first != yielded:
+        yield replace(variants[first], again=yielded is not None)
+    for number, digest in enumerate(others, 2):
+        yield replace(variants[digest], id=f"{id_}:{number}")
+
+
+def content_hash(response: Response) -> bytes:
+    """Return a digest of all that a response says, the same in whatever order it came."""
+    return hashlib.sha256(_encode(response)).digest()
+
+
+def _nest(line: Mapping[str, Any]) -> str | None:
+    """Return the field that holds a line's tasks or submissions, if there is one."""
+    for name in _NESTS:
+        items = line.get(name)
+        if not isinstance(items, list) or not items:
+            continue
+        # A list of answers is called responses, too; only submissions say whose they are.
+        wanted = ("submission_id", "participant_id") if name == "responses" else ()
+        if all(isinstance(item, dict) and (not wanted or {*wanted} & {*item}) for item in items):
+            return name
+    return None
 
 
 def beside(fields: dict[str, Any], name: str, value: Any) -> None:
@@ -84,18 +170,28 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     fields = {name: value for name, value in shared.items() if name not in hidden} | dict(own)
     if hidden:
         beside(fields, "submission", hidden)
-    taken = {name: _take(fields, name) for name in ("submission_id", "participant_id")}
-    taken |= {name: _take(fields, name) for name in ("study_id", "task_id")}
+    submission_id = _take(fields, "submission_id")
+    participant_id = _take(fields, "participant_id")
+    study_id = _take(fields, "study_id")
+    task_id = _take(fields, "task_id")
     own_id = next(filter(None, (_take(fields, name) for name in _RESPONSE_IDS)), None)
     time = next((name for name in _TIMES if parse_timestamp(fields.get(name))), None)
     submitted_at = parse_timestamp(fields.pop(time)) if time else None
     answers = _take_answers(fields)
+    datapoint = None
+    if task_id:
+        about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
+        datapoint = fields.pop(about) if about else None
     return Response(
-        id=own_id or _own_id(taken["submission_id"], taken["task_id"], [own, shared]),
+        id=own_id or _own_id(submission_id, task_id, [own, shared]),
+        submission_id=submission_id,
+        participant_id=participant_id,
+        study_id=study_id,
+        task_id=task_id,
         submitted_at=submitted_at,
+        datapoint=datapoint,
         answers=answers,
         rest=fields,
-        **taken,
     )
 
 

@@ -5,21 +5,35 @@ A row has exactly the columns of `schema`; what it cannot place goes to ``additi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.answers import Shape, fit, json_text, shape_of
+from tap_prolific_export.answers import (
+    Form,
+    Shape,
+    Value,
+    fit,
+    json_text,
+    number_of,
+    read,
+    shape_of,
+    text_of,
+    upload_path,
+)
+from tap_prolific_export.archive import UPLOADS
 from tap_prolific_export.lines import beside
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from tap_prolific_export.api import ExportFilter
-    from tap_prolific_export.collection import DataCollection
-    from tap_prolific_export.lines import Response
+    from tap_prolific_export.archive import Upload
+    from tap_prolific_export.collection import DataCollection, Instruction
+    from tap_prolific_export.lines import Response, Task
     from tap_prolific_export.settings import AnswerKeys
 
 Row = dict[str, Any]
@@ -44,11 +58,21 @@ class ExportFacts:
 
 @dataclass(frozen=True)
 class AnswerColumn:
-    """One property of ``responses.answers``."""
+    """One property of ``responses.answers``.
+
+    Attributes:
+        key: Its name.
+        shape: Its type.
+        instruction: The question.
+        repeated: Fields of an entry that say again what is known of the question.
+        labels: The options' labels, by the JSON text of their values.
+    """
 
     key: str
     shape: Shape
+    instruction: Instruction
     repeated: Mapping[str, Any]
+    labels: Mapping[str, str]
 
 
 def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, AnswerColumn]:
@@ -57,7 +81,13 @@ def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, An
         instruction.id: AnswerColumn(
             answer_key(instruction, keys),
             shape_of(instruction),
+            instruction,
             {"type": instruction.type, "instruction_id": instruction.id},
+            {
+                json_text(option.get("value")): option["label"]
+                for option in instruction.list_of("options")
+                if isinstance(option.get("label"), str)
+            },
         )
         for instruction in collection.instructions
     }
@@ -73,7 +103,8 @@ def collection_row(
 ) -> Row:
     """Return the row of a collection or batch.
 
-    ``exported_response_count`` is None: the responses have yet to be read.
+    ``exported_response_count`` and ``full_exported_at`` are None: the responses have yet to be
+    read.
     """
     fields = dict(collection.metadata)
     query = export_filter.as_query() if export_filter else {}
@@ -86,6 +117,7 @@ def collection_row(
         "exported_file_count": file_count,
         "archive_bytes": archive_bytes,
         "export_filter": _json(query or None),
+        "full_exported_at": None,
     }
     if fields.get("data_collection_method") == own["data_collection_method"]:
         del fields["data_collection_method"]
@@ -115,7 +147,10 @@ def response_row(
     facts: ExportFacts,
     response: Response,
     columns: Mapping[str, AnswerColumn],
-    sizes: Mapping[str, int],
+    uploads: Mapping[str, Upload],
+    *,
+    hidden: Collection[str] = (),
+    hide_unknown: bool = False,
 ) -> tuple[Row, int]:
     """Return the row of a response, and how many of its answers did not fit their columns.
 
@@ -123,16 +158,20 @@ def response_row(
         facts: Of the export.
         response: As read from its line.
         columns: The properties of ``answers``, by instruction id.
-        sizes: Bytes of each upload in the archive, by path.
+        uploads: The uploaded files in the archive, by path.
+        hidden: Instructions whose answers may not appear, in whatever column.
+        hide_unknown: Whether that goes for instructions that have no column, too.
     """
     answers: Row = {}
     kept: Row = {}
     for instruction_id, entry in response.answers.items():
         column = columns.get(instruction_id)
+        if instruction_id in hidden or (column is None and hide_unknown):
+            continue
         if column is None:
             kept[instruction_id] = entry
             continue
-        fitted = fit(entry, column.shape, sizes, column.repeated)
+        fitted = fit(entry, column.shape, uploads, column.repeated)
         answers[column.key] = fitted.value
         if not fitted.whole:
             kept[instruction_id] = entry
@@ -145,8 +184,7 @@ def response_row(
     row = {
         **facts.as_row(),
         "response_id": response.id,
-        "submission_id": response.submission_id,
-        "participant_id": response.participant_id,
+        **_who(response),
         "study_id": response.study_id,
         "task_id": response.task_id,
         "submitted_at": response.submitted_at and response.submitted_at.isoformat(),
@@ -154,6 +192,165 @@ def response_row(
         "additional_fields": _json(rest or None),
     }
     return row, len(kept)
+
+
+def answer_rows(
+    facts: ExportFacts,
+    response: Response,
+    columns: Mapping[str, AnswerColumn],
+    uploads: Mapping[str, Upload],
+) -> Iterator[Row]:
+    """Yield the rows of a response's answers: one for each chosen or given value.
+
+    An answer in a shape that nobody foresaw is one row, with the whole of it in ``raw``.
+    """
+    for instruction_id, entry in response.answers.items():
+        column = columns.get(instruction_id)
+        values = read(entry, column.repeated if column else {})
+        whole = values is not None and not any(value.rest for value in values)
+        if column and not fit(entry, column.shape, uploads, column.repeated).whole:
+            whole = False
+        raw = None if whole else json_text(entry)
+        for index, value in enumerate(values or ([] if whole else [Value()]), 1):
+            yield {
+                **facts.as_row(),
+                "response_id": response.id,
+                "instruction_id": instruction_id,
+                "answer_index": index,
+                **_who(response),
+                "task_id": response.task_id,
+                "instruction_type": column.instruction.type if column else None,
+                "question": column.instruction.question if column else None,
+                **_value_columns(value, column),
+                "raw": raw if index == 1 else None,
+            }
+
+
+def _value_columns(value: Value, column: AnswerColumn | None) -> Row:
+    shape = column.shape if column else Shape(Form.JSON)
+    labels = column.labels if column else {}
+    number = number_of(value, shape)
+    is_file = value.file is not None or shape.form is Form.FILES
+    label = labels.get(json_text(value.value))
+    if label is None and number is not None:
+        label = labels.get(json_text(number))
+    return {
+        "value": None if is_file else text_of(value),
+        "value_number": number,
+        "value_boolean": value.value if isinstance(value.value, bool) else None,
+        "value_label": label,
+        "unit": value.unit,
+        "explanation": value.explanation,
+        "file_path": upload_path(value) if is_file else None,
+    }
+
+
+def task_row(facts: ExportFacts, task: Task) -> Row:
+    """Return the row of a task."""
+    return {
+        **facts.as_row(),
+        "task_id": task.id,
+        "datapoint": _json(task.datapoint),
+        "additional_fields": _json(dict(task.rest) or None),
+    }
+
+
+def file_rows(
+    facts: ExportFacts,
+    read_responses: Callable[[], Iterable[Response]],
+    columns: Mapping[str, AnswerColumn],
+    uploads: Mapping[str, Upload],
+    *,
+    all_belong: bool,
+) -> Iterator[Row]:
+    """Yield a row for each uploaded file, with the answer that names it, as far as one does.
+
+    A file that no answer names belongs to the submission whose id its name begins with.
+
+    Args:
+        facts: Of the export.
+        read_responses: Begins a reading of the responses.
+        columns: The properties of ``answers``, by instruction id.
+        uploads: The uploaded files in the archive, by path.
+        all_belong: Whether a file without a response is wanted; not so where the responses are
+            chosen from those of several studies.
+    """
+    left = dict(uploads)
+    if left:
+        yield from _named_files(facts, read_responses(), columns, left)
+    if left:
+        yield from _unnamed_files(facts, read_responses(), left)
+    if all_belong:
+        for path, upload in left.items():
+            yield _file_row(facts, path, upload)
+
+
+def _named_files(
+    facts: ExportFacts,
+    responses: Iterable[Response],
+    columns: Mapping[str, AnswerColumn],
+    left: dict[str, Upload],
+) -> Iterator[Row]:
+    """Yield, and take from `left`, the files that an answer names."""
+    for response in responses:
+        for instruction_id, entry in response.answers.items():
+            column = columns.get(instruction_id)
+            for value in read(entry, column.repeated if column else {}) or ():
+                path = upload_path(value)
+                if path is not None and (upload := left.pop(path, None)):
+                    found = FoundIn(response, instruction_id, value.file or {})
+                    yield _file_row(facts, path, upload, found)
+
+
+def _unnamed_files(
+    facts: ExportFacts, responses: Iterable[Response], left: dict[str, Upload]
+) -> Iterator[Row]:
+    """Yield, and take from `left`, the files whose name begins with a submission's id."""
+    names = sorted(left)
+    for response in responses:
+        begin = f"{UPLOADS}{response.submission_id}"
+        place = bisect_left(names, begin) if response.submission_id else len(names)
+        while place < len(names) and names[place].startswith(begin):
+            if upload := left.pop(names[place], None):
+                # To which of its tasks, nothing tells.
+                found = FoundIn(replace(response, task_id=None), None, {})
+                yield _file_row(facts, names[place], upload, found)
+            place += 1
+
+
+@dataclass(frozen=True)
+class FoundIn:
+    """Where an upload belongs: its response, the question, and how the answer describes it."""
+
+    response: Response
+    instruction_id: str | None
+    described: Mapping[str, str]
+
+
+def _file_row(facts: ExportFacts, path: str, upload: Upload, found: FoundIn | None = None) -> Row:
+    described = found.described if found else {}
+    return {
+        **facts.as_row(),
+        "path": path,
+        "submission_id": found.response.submission_id if found else None,
+        "participant_id": found.response.participant_id if found else None,
+        "instruction_id": found.instruction_id if found else None,
+        "task_id": found.response.task_id if found else None,
+        "file_name": described.get("file_name") or path.rpartition("/")[2],
+        "content_type": described.get("content_type"),
+        "size_bytes": upload.size,
+        "crc32": f"{upload.crc32:08x}",
+        "modified_at": upload.modified_at and upload.modified_at.isoformat(),
+        "sha256": None,
+        "uri": None,
+    }
+
+
+def _who(response: Response) -> Row:
+    return {
+        "submission_id": response.submission_id,
+        "participant_id": response.participant_id,
+    }
 
 
 def _placed(stream: StreamColumns, own: Row, fields: Row) -> Row:

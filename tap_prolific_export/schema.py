@@ -79,6 +79,10 @@ class StreamColumns:
 
 
 _ID = "6650f1c2a3b4c5d6e7f80912"
+_QUESTION = "4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90"
+_SUBMISSION = "6651a0b1c2d3e4f5a6b7c8d9"
+_PARTICIPANT = "5f9d2c3b4a5e6f7081920a1b"
+_UPLOAD = f"files/{_SUBMISSION}_table.png"
 _EXPORT = (
     Column("data_collection_id", "text", "The collection's or batch's id.", _ID),
     Column(
@@ -128,6 +132,13 @@ COLLECTIONS = StreamColumns(
         Column("exported_file_count", "integer", "How many uploads the archive holds.", "14"),
         Column("archive_bytes", "integer", "Size of the archive.", "5242880"),
         Column("export_filter", "json", "What narrowed the export; null: everything."),
+        Column(
+            "full_exported_at",
+            "time",
+            "When this row's export was read, if it was of everything and all of it was "
+            "delivered; else null.",
+            "2026-11-23T09:00:00+00:00",
+        ),
         Column("additional_fields", "json", "Whatever else its metadata held."),
     ),
 )
@@ -138,9 +149,7 @@ INSTRUCTIONS = StreamColumns(
     ("data_collection_id", "instruction_id"),
     (
         *_EXPORT[:1],
-        Column(
-            "instruction_id", "text", "The question's id.", "4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90"
-        ),
+        Column("instruction_id", "text", "The question's id.", _QUESTION),
         *_EXPORT[1:],
         Column("type", "text", "Its type.", "multiple_choice"),
         Column("description", "text", "What participants were asked.", "What did you have?"),
@@ -185,8 +194,8 @@ RESPONSES = StreamColumns(
             "6651a0b1c2d3e4f5a6b7c8d9",
         ),
         *_EXPORT[1:],
-        Column("submission_id", "text", "The submission.", "6651a0b1c2d3e4f5a6b7c8d9"),
-        Column("participant_id", "text", "Who answered.", "5f9d2c3b4a5e6f7081920a1b"),
+        Column("submission_id", "text", "The submission.", _SUBMISSION),
+        Column("participant_id", "text", "Who answered.", _PARTICIPANT),
         Column("study_id", "text", "In which study.", _ID),
         Column("task_id", "text", "To which task of a batch.", "task-0007"),
         Column("submitted_at", "time", "When it was submitted.", "2026-11-20T08:30:00+00:00"),
@@ -200,7 +209,91 @@ RESPONSES = StreamColumns(
     ),
 )
 
-STREAMS = (COLLECTIONS, INSTRUCTIONS, RESPONSES)
+TASKS = StreamColumns(
+    "tasks",
+    "one annotated datapoint of a batch",
+    ("data_collection_id", "task_id"),
+    (
+        *_EXPORT[:1],
+        Column("task_id", "text", "The task.", "task-0007"),
+        *_EXPORT[1:],
+        Column(
+            "datapoint",
+            "json",
+            "The fields of the dataset's row.",
+            '{"caption": "A dog on a beach"}',
+        ),
+        Column("additional_fields", "json", "Whatever else the file by task says of it."),
+    ),
+)
+
+ANSWERS = StreamColumns(
+    "answers",
+    "one chosen or given value: the long form of `responses.answers`",
+    ("data_collection_id", "response_id", "instruction_id", "answer_index"),
+    (
+        *_EXPORT[:1],
+        Column("response_id", "text", "The response.", _SUBMISSION),
+        Column("instruction_id", "text", "The question.", _QUESTION),
+        Column("answer_index", "integer", "Its place among the answer's values, from 1.", "1"),
+        *_EXPORT[1:],
+        Column("submission_id", "text", "The submission.", _SUBMISSION),
+        Column("participant_id", "text", "Who answered.", _PARTICIPANT),
+        Column("task_id", "text", "To which task of a batch.", "task-0007"),
+        Column("instruction_type", "text", "The question's type.", "free_text_with_unit"),
+        Column("question", "text", "What was asked.", "How much did you eat?"),
+        Column("value", "text", "The value as text; null for an upload.", "40.5"),
+        Column(
+            "value_number",
+            "number",
+            "The value, where it is a number or the question asks for one.",
+            "40.5",
+        ),
+        Column("value_boolean", "boolean", "The value, where it is true or false.", "true"),
+        Column("value_label", "text", "The label of the chosen option.", "Coffee"),
+        Column("unit", "text", "Its unit.", "g"),
+        Column("explanation", "text", "What was written beside a choice.", "It was cold."),
+        Column("file_path", "text", "The upload's `path` in `files`.", _UPLOAD),
+        Column(
+            "raw",
+            "json",
+            "The whole answer as it came, where its shape was not foreseen or it does not fit "
+            "its column in `responses.answers`; only beside its first value.",
+            '{"strokes": [[0, 0.5]]}',
+        ),
+    ),
+)
+
+FILES = StreamColumns(
+    "files",
+    "one uploaded file",
+    ("data_collection_id", "path"),
+    (
+        *_EXPORT[:1],
+        Column("path", "text", "Where it lies in the archive.", _UPLOAD),
+        *_EXPORT[1:],
+        Column("submission_id", "text", "With which submission it came.", _SUBMISSION),
+        Column("participant_id", "text", "Who uploaded it.", _PARTICIPANT),
+        Column(
+            "instruction_id", "text", "To which question; null if no answer names it.", _QUESTION
+        ),
+        Column("task_id", "text", "To which task of a batch.", "task-0007"),
+        Column("file_name", "text", "Its name, as the answer has it.", "table.png"),
+        Column("content_type", "text", "Its type, where the answer tells.", "image/png"),
+        Column("size_bytes", "integer", "Its size.", "48213"),
+        Column("crc32", "text", "Its checksum, 8 hex digits.", "0a1b2c3d"),
+        Column(
+            "modified_at",
+            "time",
+            "Its date in the archive, read as UTC.",
+            "2026-11-20T08:30:00+00:00",
+        ),
+        Column("sha256", "text", "Its digest, once it is stored; null until then."),
+        Column("uri", "text", "Where it is stored; null until then."),
+    ),
+)
+
+STREAMS = (COLLECTIONS, INSTRUCTIONS, TASKS, RESPONSES, ANSWERS, FILES)
 
 
 def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:

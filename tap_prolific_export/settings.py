@@ -144,6 +144,15 @@ SETTINGS = (
         allowed=("instruction_id", "label"),
     ),
     Setting(
+        "freeze_schema",
+        "boolean",
+        "Freeze schema",
+        "Keep `responses.answers` to the properties of the catalog: answers to questions that "
+        "were added later are left out of `responses` until the catalog is made anew. For those "
+        "who deselect answers for privacy.",
+        default=False,
+    ),
+    Setting(
         "poll_interval_seconds",
         "integer",
         "Poll interval",
@@ -191,6 +200,7 @@ class Settings:
     study_id: str | None
     start_date: datetime | None
     answer_keys: AnswerKeys
+    freeze_schema: bool
     poll_interval_seconds: int
     export_timeout_seconds: int
     request_timeout_seconds: int

@@ -19,6 +19,7 @@ from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, Run
+from tap_prolific_export.streams.state import CalmStateWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -86,6 +87,7 @@ class TapProlificExport(Tap):
             if not problems:
                 raise
             raise ConfigValidationError("", errors=problems, schema={}) from None
+        self._state_writer = self._calm = CalmStateWriter(self.message_writer)
 
     @property
     def run(self) -> Run:
@@ -152,7 +154,10 @@ class TapProlificExport(Tap):
 
         Final in the SDK; there is no other place after the last stream.
         """
-        super().sync_all()
+        try:
+            super().sync_all()
+        finally:
+            self._calm.flush(self.state)
         self.run.raise_failures()
 
     def run_sync_dry_run(  # type: ignore[misc]
@@ -163,6 +168,7 @@ class TapProlificExport(Tap):
         Final in the SDK, which reports no failure of a data collection.
         """
         result = super().run_sync_dry_run(dry_run_record_limit, streams)
+        self._calm.flush(self.state)
         self.run.raise_failures()
         return result
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from tap_prolific_export.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
+from tap_prolific_export.archive import Upload
 from tap_prolific_export.collection import Instruction, instructions
 from tap_prolific_export.schema import answer_schema
 
@@ -49,7 +50,7 @@ UNKNOWN = question("drawing")
 UNTYPED = question(None)
 
 QUESTIONS = {name: made for name, made in dict(globals()).items() if isinstance(made, Instruction)}
-SIZES = {"files/s_a.png": 1024, "files/s_b.mp4": 2048}
+UPLOADS = {"files/s_a.png": Upload(1024, 0, None), "files/s_b.mp4": Upload(2048, 0, None)}
 
 
 def known(instruction: Instruction) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def known(instruction: Instruction) -> dict[str, Any]:
 
 
 def fitted(instruction: Instruction, entry: Any) -> Fitted:
-    return fit(entry, shape_of(instruction), SIZES, known(instruction))
+    return fit(entry, shape_of(instruction), UPLOADS, known(instruction))
 
 
 def same(found: Fitted, expected: Fitted) -> bool:

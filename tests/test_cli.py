@@ -183,7 +183,7 @@ def test_an_archive_without_responses_names_the_file(option: str, tmp_path: Path
         archive.writestr("collection.json", '{"id": "x"}')
     done = tap(*filter(None, [option]), config={"archive_paths": ["x.zip"]}, folder=tmp_path)
     assert done.returncode == 1
-    assert "archive x.zip: It has no responses.jsonl" in done.stderr
+    assert "archive x.zip: It has neither responses.jsonl nor" in done.stderr
     assert "Traceback" not in done.stderr
     assert read(done.stdout).rows("responses") == []
 

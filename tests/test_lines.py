@@ -77,13 +77,13 @@ def test_a_line_of_a_collection_is_one_response() -> None:
     answers = {"q": {"value": "tea"}, "r": None}
     ids = {"submission_id": "s", "participant_id": "p", "study_id": "y"}
     found = only({**ids, "responses": answers, "status": "ACTIVE"})
-    assert found == Response("s", "s", "p", "y", None, None, answers, {"status": "ACTIVE"})
+    assert found == Response("s", "s", "p", "y", None, None, None, answers, {"status": "ACTIVE"})
 
 
 def test_a_flat_line_of_a_batch_is_one_response_to_one_task() -> None:
-    rest = {"datapoint": {"caption": "A dog"}}
-    found = only({"submission_id": "s", "task_id": "t", "responses": {"q": 1}, **rest})
-    assert found == Response("s:t", "s", None, None, "t", None, {"q": 1}, rest)
+    about = {"caption": "A dog"}
+    found = only({"submission_id": "s", "task_id": "t", "responses": {"q": 1}, "datapoint": about})
+    assert found == Response("s:t", "s", None, None, "t", None, about, {"q": 1}, {})
 
 
 def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
@@ -97,10 +97,8 @@ def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
         ],
     }
     assert list(responses(line)) == [
-        Response(
-            f"s:{task}", "s", "p", None, task, None, {"q": n}, {"device": "phone", name: {"n": n}}
-        )
-        for task, n, name in [("u", 1, "datapoint"), ("t", 2, "metadata")]
+        Response(f"s:{task}", "s", "p", None, task, None, {"n": n}, {"q": n}, {"device": "phone"})
+        for task, n in [("u", 1), ("t", 2)]
     ]
 
 
@@ -260,7 +258,8 @@ def said(response: Response) -> list[str]:
     """Return every scalar that a response holds."""
     time = response.submitted_at and response.submitted_at.isoformat()
     ids = [response.id, response.submission_id, response.participant_id, response.study_id]
-    return list(leaves([*ids, response.task_id, time, response.answers, response.rest]))
+    held = [response.task_id, time, response.datapoint, response.answers, response.rest]
+    return list(leaves([*ids, *held]))
 
 
 @settings(deadline=None, max_examples=200)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from tap_prolific_export.api import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.archive import Upload
 from tap_prolific_export.collection import parse
 from tap_prolific_export.lines import responses
 from tap_prolific_export.records import (
@@ -65,7 +66,7 @@ def of_instructions(*items: Any) -> list[Row]:
 def of_response(line: Row, keys: AnswerKeys = "instruction_id") -> tuple[Row, int]:
     [response] = responses({"submission_id": "s", **line})
     columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), keys)
-    return response_row(FACTS, response, columns, {"files/s_a.png": 7})
+    return response_row(FACTS, response, columns, {"files/s_a.png": Upload(7, 0, None)})
 
 
 def told(row: Row) -> Row:

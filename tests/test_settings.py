@@ -38,6 +38,7 @@ def test_what_is_not_set_has_its_default() -> None:
         **dict.fromkeys(["batch_ids", "workspace_ids", "archive_paths"], ()),
         **dict.fromkeys(["study_id", "start_date"]),
         "answer_keys": "instruction_id",
+        "freeze_schema": False,
         "poll_interval_seconds": 4,
         "export_timeout_seconds": 3600,
         "request_timeout_seconds": 60,

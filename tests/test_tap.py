@@ -14,7 +14,7 @@ import pytest
 
 from tap_prolific_export.errors import FatalError
 from tests.stand_in import Fault, archives, samples
-from tests.warehouse import differences
+from tests.warehouse import KEYS, differences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def test_a_schema_is_written_only_when_it_has_changed(runner: Runner, world: Wor
     hosted = [world.host(samples.breakfast_diary(1, id_=f"diary-{n}")) for n in range(3)]
     out = runner.sync(**ids(*hosted))
     assert len(out.rows("collections")) == 3
-    assert len(out.of_type("SCHEMA")) == 3  # one a stream
+    assert len(out.of_type("SCHEMA")) == 6  # one a stream
 
 
 def test_answer_keys_may_be_readable(runner: Runner, collection: Hosted) -> None:
@@ -114,7 +114,9 @@ def test_a_workspace_stands_for_everything_in_it(
 def test_without_responses_no_export_is_requested(
     runner: Runner, world: World, collection: Hosted, batch: Hosted
 ) -> None:
-    catalog = select(runner.catalog(**ids(collection, batch)), "responses", selected=False)
+    catalog = runner.catalog(**ids(collection, batch))
+    for stream in ("responses", "answers", "tasks", "files"):
+        catalog = select(catalog, stream, selected=False)
     world.requests.clear()
     out = runner.sync(catalog, **ids(collection, batch))
     assert len(out.rows("collections")) == 2
@@ -262,10 +264,10 @@ class TestArchivesOnDisk:
         again = runner.sync(**ids(collection, batch))
 
         def alike(row: dict[str, Any]) -> str:
-            about = {"export_id", "exported_at", "archive_bytes"}
+            about = {"export_id", "exported_at", "full_exported_at"}
             return json.dumps({k: v for k, v in row.items() if k not in about}, sort_keys=True)
 
-        for stream in ("collections", "instructions", "responses"):
+        for stream in KEYS:
             rows, api_rows = out.rows(stream), again.rows(stream)
             assert sorted(map(alike, rows)) == sorted(map(alike, api_rows))
 
@@ -339,7 +341,7 @@ class TestOneBadDataCollection:
         [
             (b"no ZIP", "the archive is damaged or no ZIP"),
             (zipped(), "It has neither collection.json nor batch.json."),
-            (zipped(collection="{}"), "It has no responses.jsonl"),
+            (zipped(collection="{}"), "It has neither responses.jsonl nor"),
             (zipped(collection="{}", responses="{}\n\n{"), "responses.jsonl, line 3, is no valid"),
         ],
         ids=["no ZIP", "no metadata", "no responses", "a bad line"],

@@ -7,6 +7,7 @@ down beside the samples.
 from __future__ import annotations
 
 import json
+import zlib
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
 
     from tests.stand_in import Hosted, World
 
-Rows = dict[tuple[str, ...], dict[str, Any]]
+Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 KEYS = {
     "collections": ("data_collection_id",),
     "instructions": ("data_collection_id", "instruction_id"),
+    "tasks": ("data_collection_id", "task_id"),
     "responses": ("data_collection_id", "response_id"),
+    "answers": ("data_collection_id", "response_id", "instruction_id", "answer_index"),
+    "files": ("data_collection_id", "path"),
 }
 # Columns that hold JSON text, or JSON itself: compared as what they say.
 JSON = {"answers", "additional_fields", "datasets", "layout", "options", "task_details"}
-JSON |= {"unit_options", "validation", "accepted_file_types"}
+JSON |= {"unit_options", "validation", "accepted_file_types", "datapoint"}
 TIMES = {"created_at", "submitted_at"}
 
 
@@ -71,6 +75,9 @@ def _compare(table: str, expected: Rows, rows: list[dict[str, Any]]) -> Iterator
             for name, value in expected[key].items():
                 if name not in found[key]:
                     yield f"{table}: there is no column {name}"
+                elif value is ...:  # a number's text, however it is spelt
+                    if float(found[key][name]) != expected[key]["value_number"]:
+                        yield f"{table}: row {key}: {name} is {found[key][name]!r}"
                 elif (got := _plain(name, found[key][name])) != value:
                     yield f"{table}: row {key}: {name} is {got!r}, not {value!r}"
 
@@ -89,7 +96,10 @@ def _expected(table: str, world: World) -> Rows:
     make = {
         "collections": _collections,
         "instructions": _instructions,
+        "tasks": _tasks,
         "responses": _responses,
+        "answers": _answers,
+        "files": _files,
     }[table]
     rows = (row for hosted in world.hosted.values() for row in make(hosted))
     return {tuple(row[name] for name in KEYS[table]): row for row in rows}
@@ -149,7 +159,6 @@ def _responses(hosted: Hosted) -> Iterator[dict[str, Any]]:
     for submission in hosted.submissions.values():
         line = submission.line
         for task_id, answers in submission.expected.items():
-            rest = {"datapoint": task["datapoint"]} if (task := _task(line, task_id)) else None
             yield {
                 "data_collection_id": hosted.id,
                 "response_id": line["submission_id"] + (f":{task_id}" if task_id else ""),
@@ -159,9 +168,87 @@ def _responses(hosted: Hosted) -> Iterator[dict[str, Any]]:
                 "task_id": task_id,
                 "submitted_at": submission.submitted_at,
                 "answers": answers,
-                "additional_fields": rest,
+                "additional_fields": None,
             }
 
 
-def _task(line: dict[str, Any], task_id: str | None) -> dict[str, Any] | None:
-    return next((task for task in line.get("tasks", ()) if task["task_id"] == task_id), None)
+def _tasks(hosted: Hosted) -> Iterator[dict[str, Any]]:
+    tasks = {
+        task["task_id"]: task
+        for submission in hosted.submissions.values()
+        for task in submission.line.get("tasks", ())
+    }
+    for task_id, task in tasks.items():
+        yield {
+            "data_collection_id": hosted.id,
+            "task_id": task_id,
+            "datapoint": task["datapoint"],
+            "additional_fields": None,
+        }
+
+
+def _answers(hosted: Hosted) -> Iterator[dict[str, Any]]:
+    """Yield the long form of what `answers` must be: one row for each value in it."""
+    questions = {instruction["id"]: instruction for instruction in hosted.instructions}
+    for row in _responses(hosted):
+        for instruction_id, typed in row["answers"].items():
+            question = questions[instruction_id]
+            values = typed if isinstance(typed, list) else [typed]
+            for index, value in enumerate(values, 1):
+                yield {
+                    "data_collection_id": hosted.id,
+                    "response_id": row["response_id"],
+                    "instruction_id": instruction_id,
+                    "answer_index": index,
+                    "submission_id": row["submission_id"],
+                    "participant_id": row["participant_id"],
+                    "task_id": row["task_id"],
+                    "instruction_type": question["type"],
+                    "question": question["description"],
+                    **_value(value, question),
+                }
+
+
+def _value(given: Any, question: dict[str, Any]) -> dict[str, Any]:
+    fields = given if isinstance(given, dict) else {"value": given}
+    value = fields.get("value")
+    columns: dict[str, Any] = {
+        "value": value,
+        "value_number": None,
+        "value_boolean": None,
+        "value_label": None,
+        "unit": fields.get("unit"),
+        "explanation": fields.get("explanation"),
+        "file_path": fields.get("path"),
+        "raw": None,
+    }
+    if question["type"] == "drawing":  # a shape that nobody foresaw
+        return columns | {"value": None, "raw": value}
+    for option in question.get("options", ()):
+        if option["value"] == value and type(option["value"]) is type(value):
+            columns["value_label"] = option["label"]
+    if isinstance(value, bool):
+        return columns | {"value": str(value).lower(), "value_boolean": value}
+    if isinstance(value, (int, float)):
+        return columns | {"value_number": value, "value": ...}
+    return columns
+
+
+def _files(hosted: Hosted) -> Iterator[dict[str, Any]]:
+    for submission in hosted.submissions.values():
+        for name, content in submission.uploads.items():
+            [described] = submission.expected[None]["q-photo"]
+            yield {
+                "data_collection_id": hosted.id,
+                "path": f"files/{name}",
+                "submission_id": submission.line["submission_id"],
+                "participant_id": submission.line["participant_id"],
+                "instruction_id": "q-photo",
+                "task_id": None,
+                "file_name": described["file_name"],
+                "content_type": described["content_type"],
+                "size_bytes": len(content),
+                "crc32": f"{zlib.crc32(content):08x}",
+                "sha256": None,
+                "uri": None,
+            }

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
     from singer_sdk.singerlib import Catalog
 
+    from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.delivery import Deliveries, Delivery
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
@@ -42,8 +43,10 @@ class Run:
     def __init__(self, settings: Settings, deliveries: Deliveries) -> None:
         self.settings = settings
         self.failures: list[TapError] = []
-        # Responses of the open delivery, once all of them have been read.
+        # Of the open delivery: its responses, once all of them have been read, and whether a
+        # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
+        self.delivery_failed = False
         self._deliveries = deliveries
         self._open: Delivery | None = None
         self._delivered: list[dict[str, str]] | None = None
@@ -77,10 +80,9 @@ class Run:
                         context = {"data_collection_id": delivery.facts.data_collection_id}
                         self._open = delivery
                         self.response_count = None
-                        failures = len(self.failures)
+                        self.delivery_failed = False
                         yield context
-                        # A child may have failed in between.
-                        if len(self.failures) == failures and context not in delivered:
+                        if not self.delivery_failed and context not in delivered:
                             delivered.append(context)
                 except DataCollectionError as error:
                     self.fail(error)
@@ -89,10 +91,22 @@ class Run:
         except TapError as error:  # no source can be delivered any more
             self.fail(error)
 
+    def foreseen(self) -> list[DataCollection]:
+        """Return what can be told of all data collections, without exporting any."""
+        found = []
+        for source in self._deliveries.sources():
+            try:
+                with self._deliveries.open(source, with_archive=False) as delivery:
+                    found.append(delivery.collection)
+            except DataCollectionError as error:  # said when its turn comes
+                logger.debug("%s", error)
+        return found
+
     def fail(self, error: TapError) -> None:
         """Record a failure; the run goes on and `raise_failures` ends it."""
         logger.error("%s", error)
         self.failures.append(error)
+        self.delivery_failed = True
 
     def raise_failures(self) -> None:
         """End a run in which something failed.
@@ -126,7 +140,7 @@ class ProlificStream(Stream):
         super().__init__(tap, schema=schema, name=self.columns.name)
         self.primary_keys = self.columns.key
         self.run = run
-        self._written: dict[str, dict[str, Any]] = {}
+        self._schema_written = False
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:  # noqa: ARG002
         """Return None: the SDK would cap a bookmark to the start of the run."""
@@ -146,10 +160,7 @@ class ProlificStream(Stream):
 
     def grow(self, properties: JsonSchema) -> None:
         """Widen the schema before records that need it; SCHEMA is written anew."""
-        current = self.effective_schema
-        grown = self._grown(current, properties)
-        if grown == current:
-            return
+        grown = self._grown(self.effective_schema, properties)
         self._schema = grown
         if self._input_schema is not None:
             self._input_schema = grown
@@ -157,6 +168,7 @@ class ProlificStream(Stream):
         selected = get_selected_schema(self.name, grown, self.mask)
         self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
         self._stream_maps = None  # cached, with the schema of before
+        self._schema_written = False
 
     @staticmethod
     def _grown(schema: dict[str, Any], properties: JsonSchema) -> dict[str, Any]:
@@ -164,11 +176,9 @@ class ProlificStream(Stream):
 
     def _write_schema_message(self) -> None:
         """Write SCHEMA only when it has changed; the SDK would for every context."""
-        for message in self._generate_schema_messages():
-            content = message.to_dict()
-            if self._written.get(message.stream) != content:
-                self._written[message.stream] = content
-                self._tap.write_message(message)
+        if not self._schema_written:
+            super()._write_schema_message()
+            self._schema_written = True
 
 
 class ChildStream(ProlificStream):
@@ -180,6 +190,8 @@ class ChildStream(ProlificStream):
 
     def get_records(self, context: Context | None) -> Iterator[Record]:
         """Yield the rows; an archive that turns out to be bad fails its data collection only."""
+        if self.run.delivery_failed:
+            return
         try:
             yield from self.rows(self.run.delivery)
         except DataCollectionError as error:

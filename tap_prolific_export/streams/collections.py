@@ -48,4 +48,7 @@ class CollectionsStream(ProlificStream):
     ) -> None:
         # The children run in here, and only they know how many responses there are.
         super()._process_record(record, child_context, partition_context)
-        record["exported_response_count"] = self.run.response_count
+        delivery, count = self.run.delivery, self.run.response_count
+        record["exported_response_count"] = count
+        if count is not None and delivery.is_of_everything:
+            record["full_exported_at"] = record["exported_at"]

@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_prolific_export.delivery import Delivery
+    from tap_prolific_export.schema import JsonSchema
+
+
+# A schema that grows with every data collection would be written as often, each time longer. From
+# this growth on, the questions of all data collections are asked for at once.
+FORESEE_AFTER = 4
 
 
 class ResponsesStream(ChildStream):
     """The responses."""
+
+    _growths = 0
 
     columns = RESPONSES
     parent_stream_type = CollectionsStream
@@ -27,18 +35,50 @@ class ResponsesStream(ChildStream):
     def preprocess_context(self, context: Context) -> Context:
         """Grow the schema by the questions of the archive; SCHEMA is written after this."""
         keys = self.run.settings.answer_keys
-        properties = answers_schema([self.run.delivery.collection], keys)
-        self.grow({"answers": {"properties": properties}})
+        needed = answers_schema([self.run.delivery.collection], keys)
+        known = self._known()
+        new = {name: schema for name, schema in needed.items() if known.get(name) != schema}
+        if new and self.run.settings.freeze_schema:
+            if left_out := len(new.keys() - known.keys()):
+                self.logger.warning(
+                    "%s: answers to %d questions that the catalog does not have are left out, as "
+                    "freeze_schema is set.",
+                    self.run.delivery.collection.ref,
+                    left_out,
+                )
+        elif new:
+            self._growths += 1
+            if self._growths == FORESEE_AFTER:
+                new |= answers_schema(self.run.foreseen(), keys)
+            self.grow({"answers": {"properties": new}})
         return context
+
+    def _known(self) -> JsonSchema:
+        """Return the properties of ``answers`` that the schema has so far."""
+        answers = self.effective_schema.get("properties", {}).get("answers", {})
+        known: JsonSchema = answers.get("properties", {})
+        return known
+
+    def _shows(self, key: str) -> bool:
+        """Whether a property of ``answers`` is in the schema and selected."""
+        return key in self._known() and self.mask["properties", "answers", "properties", key]
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the responses of a delivery."""
         columns = records.answer_columns(delivery.collection, self.run.settings.answer_keys)
-        sizes = delivery.archive.uploads if delivery.archive else {}
+        hidden = {id_ for id_, column in columns.items() if not self._shows(column.key)}
+        hide_unknown = self.run.settings.freeze_schema or not self.mask["properties", "answers"]
         count = misfits = 0
         for response in delivery.responses():
-            row, kept = records.response_row(delivery.facts, response, columns, sizes)
-            count += 1
+            row, kept = records.response_row(
+                delivery.facts,
+                response,
+                columns,
+                delivery.uploads,
+                hidden=hidden,
+                hide_unknown=hide_unknown,
+            )
+            count += not response.again
             misfits += kept
             yield row
         self.run.response_count = count

@@ -1,0 +1,35 @@
+"""``files``: one row an uploaded file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_prolific_export import records
+from tap_prolific_export.schema import FILES
+from tap_prolific_export.streams.base import ChildStream
+from tap_prolific_export.streams.collections import CollectionsStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Record
+
+    from tap_prolific_export.delivery import Delivery
+
+
+class FilesStream(ChildStream):
+    """The uploaded files."""
+
+    columns = FILES
+    parent_stream_type = CollectionsStream
+    needs_archive = True
+
+    def rows(self, delivery: Delivery) -> Iterator[Record]:
+        """Yield the files of a delivery."""
+        yield from records.file_rows(
+            delivery.facts,
+            delivery.responses,
+            records.answer_columns(delivery.collection, self.run.settings.answer_keys),
+            delivery.uploads,
+            all_belong=delivery.only_study is None,
+        )

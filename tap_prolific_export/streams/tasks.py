@@ -1,0 +1,30 @@
+"""``tasks``: one row a datapoint that a batch has annotated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_prolific_export import records
+from tap_prolific_export.schema import TASKS
+from tap_prolific_export.streams.base import ChildStream
+from tap_prolific_export.streams.collections import CollectionsStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Record
+
+    from tap_prolific_export.delivery import Delivery
+
+
+class TasksStream(ChildStream):
+    """The tasks."""
+
+    columns = TASKS
+    parent_stream_type = CollectionsStream
+    needs_archive = True
+
+    def rows(self, delivery: Delivery) -> Iterator[Record]:
+        """Yield the tasks of a delivery; a collection has none."""
+        for task in delivery.tasks():
+            yield records.task_row(delivery.facts, task)
