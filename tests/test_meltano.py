@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import duckdb
 import pytest
@@ -39,16 +39,16 @@ def meltano(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("flat", [False, True], ids=["nested lines", "flat lines"])
+@pytest.mark.parametrize("lines", ["nested", "flat"])
 def test_what_arrives_in_duckdb_equals_what_the_server_holds(  # noqa: PLR0917
-    flat: bool,  # noqa: FBT001
+    lines: Literal["nested", "flat"],
     stand_in: StandIn,
     world: World,
     collection: Hosted,
     batch: Hosted,
     tmp_path: Path,
 ) -> None:
-    batch.flat_lines = flat
+    batch.lines = lines
     warehouse = tmp_path / "warehouse.duckdb"
     done = meltano(
         "run",

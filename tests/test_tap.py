@@ -8,7 +8,7 @@ import json
 import logging
 import zipfile
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -43,26 +43,26 @@ def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog
 
 
 def zipped(**files: str) -> bytes:
-    """Return a ZIP of collection.json and responses.jsonl, as far as they are given."""
-    names = {"collection": "collection.json", "responses": "responses.jsonl"}
+    """Return a ZIP of the files given by name: metadata as JSON, all others as JSON Lines."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
-            archive.writestr(names[name], text)
+            ending = "json" if name in {"collection", "batch"} else "jsonl"
+            archive.writestr(f"{name}.{ending}", text)
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("flat", [False, True], ids=["nested", "flat"])
+@pytest.mark.parametrize("lines", ["nested", "flat", "by task"])
 @pytest.mark.parametrize("layout", [False, True], ids=["list only", "with layout"])
 def test_what_is_emitted_equals_what_is_served(  # noqa: PLR0917
-    flat: bool,  # noqa: FBT001
+    lines: Literal["nested", "flat", "by task"],
     layout: bool,  # noqa: FBT001
     runner: Runner,
     world: World,
     collection: Hosted,
     batch: Hosted,
 ) -> None:
-    batch.flat_lines = flat
+    batch.lines = lines
     collection.layout_in_archive = batch.layout_in_archive = layout
     out = runner.sync(**ids(collection, batch))
     if not layout:  # nothing tells of pages then

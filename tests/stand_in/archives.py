@@ -27,8 +27,9 @@ def build(hosted: Hosted, submissions: list[Submission]) -> bytes:
             archive.writestr("responses.jsonl", json_lines(lines))
             archive.writestr("collection.json", json.dumps(metadata, indent=2))
         else:
-            rows = list(flat(lines)) if hosted.flat_lines else lines
-            archive.writestr("responses-by-submission.jsonl", json_lines(rows))
+            if hosted.lines != "by task":
+                rows = list(flat(lines)) if hosted.lines == "flat" else lines
+                archive.writestr("responses-by-submission.jsonl", json_lines(rows))
             archive.writestr("responses-by-task.jsonl", json_lines(by_task(lines)))
             archive.writestr("batch.json", json.dumps(metadata, indent=2))
         archive.writestr("README.md", README)

@@ -46,7 +46,8 @@ class Hosted:
         layout: Its pages, as the API has them (``collection_items`` or ``batch_items``).
         instructions: All questions in a flat list, as the archive has them.
         submissions: By submission id, active ones only.
-        flat_lines: Whether a batch's lines are one a task instead of nested.
+        lines: A batch's lines: one a submission with its tasks, one a submission and task, or
+            only the file by task.
         layout_in_archive: Whether the archive's metadata holds the layout, too.
     """
 
@@ -57,7 +58,7 @@ class Hosted:
     layout: list[dict[str, Any]]
     instructions: list[dict[str, Any]]
     submissions: dict[str, Submission] = field(default_factory=dict)
-    flat_lines: bool = False
+    lines: Literal["nested", "flat", "by task"] = "nested"
     layout_in_archive: bool = True
 
     @property

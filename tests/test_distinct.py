@@ -1,0 +1,101 @@
+"""Responses that share an id."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tap_prolific_export.lines import Response, distinct, responses
+from tap_prolific_export.seen import SeenIds, hash_of
+
+
+def said(id_: str, value: Any) -> Response:
+    [response] = responses({"submission_id": id_, "responses": {"q": value}})
+    return response
+
+
+def kept(given_: list[Response]) -> dict[str, Response]:
+    """Return what a target that upserts holds in the end."""
+    return {r.id: replace(r, id="", again=False) for r in distinct(lambda: given_)}
+
+
+small = st.lists(st.builds(said, st.sampled_from("abc"), st.integers(0, 3)), max_size=12)
+
+
+@given(small)
+def test_every_different_response_is_kept_once(given_: list[Response]) -> None:
+    contents = {(r.submission_id, r.answers["q"]) for r in given_}
+    found = kept(given_).values()
+    assert sorted((r.submission_id, r.answers["q"]) for r in found) == sorted(contents)
+
+
+@given(small, st.randoms(use_true_random=False))
+def test_ids_do_not_depend_on_the_order_of_the_lines(given_: list[Response], random: Any) -> None:
+    shuffled = random.sample(given_, len(given_))
+    assert kept(shuffled) == kept(given_)
+
+
+@given(small)
+def test_ids_are_numbered_without_a_gap(given_: list[Response]) -> None:
+    found = kept(given_)
+    for id_ in {r.id for r in given_}:
+        variants = len({r.answers["q"] for r in given_ if r.id == id_})
+        assert [f"{id_}:{n}" in found for n in range(2, variants + 2)] == [True] * (
+            variants - 1
+        ) + [False]
+
+
+@given(small)
+def test_what_is_yielded_anew_is_marked(given_: list[Response]) -> None:
+    yielded = list(distinct(lambda: given_))
+    assert len({r.id for r in yielded}) == sum(not r.again for r in yielded)
+
+
+def test_without_shared_ids_the_responses_are_read_once() -> None:
+    readings = 0
+
+    def read() -> list[Response]:
+        nonlocal readings
+        readings += 1
+        return [said(str(n), 1) for n in range(5)]
+
+    assert len(list(distinct(read))) == 5
+    assert readings == 1
+
+
+@given(small)
+def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
+    class Colliding(SeenIds):
+        """Takes every id for the same."""
+
+        def add(self, id_: str) -> bool:
+            return super().add(id_ and "same")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tap_prolific_export.lines.SeenIds", Colliding)
+        patch.setattr("tap_prolific_export.lines.hash_of", lambda _: 1)
+        found = kept(given_)
+    assert found == kept(given_)
+
+
+@given(st.lists(st.text(max_size=3)))
+def test_an_id_is_seen_from_its_second_time_on(ids: list[str]) -> None:
+    seen = SeenIds()
+    for place, id_ in enumerate(ids):
+        assert seen.add(id_) == (id_ in ids[:place])
+
+
+def test_a_hundred_thousand_ids_are_told_apart_in_16_bytes_each() -> None:
+    seen = SeenIds()
+    assert not any(seen.add(f"id-{n}") for n in range(100_000))
+    assert all(seen.add(f"id-{n}") for n in range(100_000))
+    assert len(seen._table) * seen._table.itemsize <= 16 * 100_000
+
+
+def test_no_hash_is_the_mark_of_an_empty_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_prolific_export.seen.hash", lambda _: 0, raising=False)
+    assert hash_of("any") != 0

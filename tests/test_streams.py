@@ -1,0 +1,221 @@
+"""What the streams add to the rows: growth, hiding, failing, and how often STATE is written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_prolific_export.errors import FatalError
+from tap_prolific_export.streams.state import INTERVAL_SECONDS, CalmStateWriter
+from tests.stand_in import Fault, samples
+from tests.test_tap import ids, select, zipped
+
+if TYPE_CHECKING:
+    from tests.conftest import Runner
+    from tests.stand_in import Hosted, World
+
+
+def first_line(hosted: Hosted) -> dict[str, Any]:
+    return next(iter(hosted.submissions.values())).line
+
+
+def answers_of(schema: dict[str, Any]) -> set[str]:
+    return set(schema["properties"]["answers"]["properties"])
+
+
+class TestUploads:
+    def test_a_file_that_no_answer_names_belongs_to_the_submission_of_its_name(
+        self, runner: Runner, collection: Hosted
+    ) -> None:
+        line = first_line(collection)
+        del line["responses"]["q-photo"]
+        out = runner.sync(**ids(collection))
+        [row] = [r for r in out.rows("files") if line["submission_id"] in r["path"]]
+        assert row["submission_id"] == line["submission_id"]
+        assert row["participant_id"] == line["participant_id"]
+        assert row["instruction_id"] is None
+
+    def test_a_file_that_nobody_claims_is_a_row_of_its_own(
+        self, runner: Runner, collection: Hosted
+    ) -> None:
+        submission = next(iter(collection.submissions.values()))
+        submission.uploads["stray.bin"] = b"stray"
+        out = runner.sync(**ids(collection))
+        [row] = [r for r in out.rows("files") if r["path"] == "files/stray.bin"]
+        assert row["submission_id"] is None
+        assert row["size_bytes"] == 5
+        assert row["crc32"] == f"{zlib.crc32(b'stray'):08x}"
+
+    def test_in_a_batch_the_answer_tells_the_task(self, runner: Runner, batch: Hosted) -> None:
+        submission = next(iter(batch.submissions.values()))
+        name = f"{submission.line['submission_id']}_why.webm"
+        submission.uploads[name] = b"film"
+        submission.line["tasks"][2]["responses"]["b-better"] = {"path": f"files/{name}"}
+        out = runner.sync(**ids(batch))
+        [row] = out.rows("files")
+        assert row["task_id"] == "task-2"
+        assert row["instruction_id"] == "b-better"
+
+    def test_with_one_study_wanted_files_of_others_are_left_out(
+        self, runner: Runner, collection: Hosted
+    ) -> None:
+        submission = next(iter(collection.submissions.values()))
+        submission.study_id = submission.line["study_id"] = "another"
+        out = runner.sync(study_id=samples.STUDY, **ids(collection))
+        owners = {row["submission_id"] for row in out.rows("files")}
+        assert owners
+        assert submission.line["submission_id"] not in owners | {None}
+
+
+class TestTasks:
+    def test_a_task_without_a_submission_comes_from_the_file_by_task(
+        self, runner: Runner, world: World, batch: Hosted
+    ) -> None:
+        lines = {"responses-by-submission": "", "responses-by-task": '{"task_id": "t", "n": 1}'}
+        world.faults = [Fault("archives", "", status=200, body=zipped(batch="{}", **lines))]
+        out = runner.sync(**ids(batch))
+        [row] = out.rows("tasks")
+        assert (row["task_id"], row["datapoint"]) == ("t", None)
+        assert json.loads(row["additional_fields"]) == {"n": 1}
+
+    def test_other_data_of_the_same_task_is_not_lost(
+        self, runner: Runner, world: World, batch: Hosted
+    ) -> None:
+        line = '{"submission_id": "%s", "task_id": "t", "metadata": {"n": %d}}\n'
+        text = line % ("a", 1) + line % ("b", 1) + line % ("c", 2)
+        archive = zipped(batch="{}", **{"responses-by-submission": text})
+        world.faults = [Fault("archives", "", status=200, body=archive)]
+        out = runner.sync(**ids(batch))
+        assert [row["datapoint"] for row in out.rows("tasks")] == ['{"n":1}', '{"n":2}']
+
+
+def test_two_lines_of_one_submission_are_both_kept(
+    runner: Runner, world: World, collection: Hosted
+) -> None:
+    text = "".join(f'{{"submission_id": "s", "responses": {{"q-name": "{n}"}}}}\n' for n in "1212")
+    metadata = json.dumps({"instructions": collection.instructions})
+    archive = zipped(collection=metadata, responses=text)
+    world.faults = [Fault("archives", "", status=200, body=archive)]
+    out = runner.sync(**ids(collection))
+    found = {row["response_id"]: row["answers"]["q-name"] for row in out.rows("responses")}
+    assert found.keys() == {"s", "s:2"}
+    assert {*found.values()} == {"1", "2"}
+    long = {row["response_id"]: row["value"] for row in out.rows("answers")}
+    assert long == found
+    [row] = out.rows("collections")
+    assert row["exported_response_count"] == 2
+
+
+class TestWhatIsHidden:
+    @pytest.fixture
+    def misfit(self, collection: Hosted) -> str:
+        """A value that does not fit its column, and may not leave by another."""
+        first_line(collection)["responses"]["q-minutes"] = {"value": "PRIVATE"}
+        return "PRIVATE"
+
+    def test_a_deselected_answer_is_in_no_other_column(
+        self, runner: Runner, misfit: str, collection: Hosted
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        catalog = select(catalog, "responses", "answers", "q-minutes", selected=False)
+        out = runner.sync(catalog, **ids(collection))
+        assert misfit not in json.dumps(out.rows("responses"))
+        assert misfit in json.dumps(out.rows("answers"))  # a stream of its own
+
+    def test_without_answers_at_all_none_is_in_another_column(
+        self, runner: Runner, misfit: str, collection: Hosted
+    ) -> None:
+        first_line(collection)["responses"]["unknown"] = {"value": misfit}
+        catalog = select(runner.catalog(**ids(collection)), "responses", "answers", selected=False)
+        catalog = select(catalog, "answers", selected=False)
+        assert misfit not in json.dumps(runner.sync(catalog, **ids(collection)).messages)
+
+    def test_a_frozen_schema_takes_no_new_question(
+        self, runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
+        collection.instructions.append(question)
+        first_line(collection)["responses"]["q-new"] = {"value": "PRIVATE"}
+        catalog = select(catalog, "answers", selected=False)
+        with caplog.at_level(logging.WARNING):
+            out = runner.sync(catalog, freeze_schema=True, **ids(collection))
+        assert "q-new" not in answers_of(out.schema("responses"))
+        assert "PRIVATE" not in json.dumps(out.rows("responses"))
+        assert "answers to 1 questions that the catalog does not have are left out" in caplog.text
+        assert len(out.rows("responses")) == len(collection.submissions)
+
+
+def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: World) -> None:
+    hosted = []
+    for number in range(12):
+        made = world.host(samples.breakfast_diary(1, id_=f"diary-{number}"))
+        for question in made.instructions:
+            question["id"] += f"-{number}"
+        made.layout = []
+        for submission in made.submissions.values():
+            line = submission.line
+            line["responses"] = {f"{k}-{number}": v for k, v in line["responses"].items()}
+        made.layout = [{"id": "p", "order": 0, "page_items": made.instructions}]
+        hosted.append(made)
+    catalog = runner.catalog(**ids(hosted[0]))
+    out = runner.sync(catalog, **ids(*hosted))
+    sizes = [len(answers_of(m["schema"])) for m in out.of_type("SCHEMA", "responses")]
+    assert sizes == [9, 18, 27, 36, 108]
+    for row in out.rows("responses"):
+        assert len(row["answers"]) >= 8
+
+
+def test_a_bad_archive_fails_once_for_all_its_streams(
+    runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = runner.catalog(**ids(collection))
+    world.faults = [Fault("archives", "", status=200, body=zipped(collection="{}"))]
+    with pytest.raises(FatalError, match="Failed: 1,"):
+        runner.sync(catalog, **ids(collection))
+    assert caplog.text.count("It has neither responses.jsonl nor") == 1
+
+
+class Written:
+    """A message writer that keeps what it is given, and a clock that is set."""
+
+    def __init__(self) -> None:
+        self.states: list[Any] = []
+        self.now = 100.0
+        self.writer = CalmStateWriter(self, lambda: self.now)  # type: ignore[arg-type]
+
+    def write_message(self, message: Any) -> None:
+        self.states.append(json.loads(json.dumps(message.value)))
+
+
+def state(number: int) -> Any:
+    return {"bookmarks": {"responses": {"number": number}}}
+
+
+def test_state_is_written_at_most_every_ten_seconds_and_when_told() -> None:
+    written = Written()
+    written.writer.write_state(state(1))
+    assert written.states == []
+    written.now += INTERVAL_SECONDS
+    written.writer.write_state(state(2))
+    written.writer.write_state(state(3))
+    assert written.states == [state(2)]
+    written.writer.flush(state(4))
+    written.writer.flush(state(4))
+    assert written.states == [state(2), state(4)]
+
+
+def test_the_last_state_is_written_also_where_a_run_fails(
+    runner: Runner, world: World, collection: Hosted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tap = runner.tap(**ids(collection))
+    world.faults = [Fault("archives", "", status=200, body=b"no ZIP")]
+    capsys.readouterr()
+    with pytest.raises(FatalError):
+        tap.sync_all()
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert last["type"] == "STATE"
