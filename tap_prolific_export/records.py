@@ -230,18 +230,18 @@ def _value_columns(value: Value, column: AnswerColumn | None) -> Row:
     shape = column.shape if column else Shape(Form.JSON)
     labels = column.labels if column else {}
     number = number_of(value, shape)
-    is_file = value.file is not None or shape.form is Form.FILES
+    path = upload_path(value) if value.file or shape.form is Form.FILES else None
     label = labels.get(json_text(value.value))
     if label is None and number is not None:
         label = labels.get(json_text(number))
     return {
-        "value": None if is_file else text_of(value),
+        "value": None if path is not None else text_of(value),
         "value_number": number,
         "value_boolean": value.value if isinstance(value.value, bool) else None,
         "value_label": label,
         "unit": value.unit,
         "explanation": value.explanation,
-        "file_path": upload_path(value) if is_file else None,
+        "file_path": path,
     }
 
 

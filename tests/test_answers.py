@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from tap_prolific_export.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
+from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.archive import Upload
-from tap_prolific_export.collection import Instruction, instructions
-from tap_prolific_export.schema import answer_schema
+from tap_prolific_export.collection import DataCollection, Instruction, instructions
+from tap_prolific_export.lines import responses
+from tap_prolific_export.records import ExportFacts, answer_columns, answer_rows
+from tap_prolific_export.schema import ANSWERS, answer_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -323,3 +327,37 @@ def test_whatever_comes_a_column_holds_only_what_its_schema_allows(
     instruction: Instruction, entry: Any
 ) -> None:
     Draft7Validator(answer_schema(instruction)).validate(fitted(instruction, entry).value)
+
+
+# What describes an upload stands in the row of the file.
+DESCRIBES = ("file_name", "content_type")
+
+
+def without(node: Any, names: tuple[str, ...]) -> Any:
+    if isinstance(node, dict):
+        return {name: without(value, names) for name, value in node.items() if name not in names}
+    return [without(value, names) for value in node] if isinstance(node, list) else node
+
+
+@settings(deadline=None, max_examples=400)
+@given(any_question, entries)
+def test_whatever_comes_is_found_again_in_the_long_form(
+    instruction: Instruction, entry: Any
+) -> None:
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
+    [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
+    facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    rows = list(answer_rows(facts, response, columns, UPLOADS))
+    told = [
+        [row["value"], row["unit"], row["explanation"], row["file_path"]]
+        if row["raw"] is None
+        else json.loads(row["raw"])
+        for row in rows
+    ]
+    said = without(entry, DESCRIBES)
+    assert not Counter(leaves(said, known(instruction))) - Counter(leaves(told, {}))
+    assert [row["answer_index"] for row in rows] == [*range(1, len(rows) + 1)]
+    for row in rows:
+        Draft7Validator(ANSWERS.json_schema()).validate(row)
+        assert row["value_number"] is None or json.loads(row["value"]) == row["value_number"]
