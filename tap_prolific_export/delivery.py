@@ -189,6 +189,18 @@ class Deliveries:
         for ref in dict.fromkeys(refs):
             yield Source(ref=ref)
 
+    def describe(self, source: Source) -> DataCollection:
+        """Return what can be told of a source without exporting anything.
+
+        Raises:
+            DataCollectionError: Nothing can.
+            FatalError: Nor of any other.
+        """
+        if source.ref:
+            return self._look_up(source.ref).collection
+        with ExitStack() as stack:
+            return self._from_path(self._need(source.path), stack).collection
+
     @contextmanager
     def open(self, source: Source, *, with_archive: bool) -> Iterator[Delivery]:
         """Make the delivery of a source; its files are gone when the context is left.
@@ -196,7 +208,8 @@ class Deliveries:
         Args:
             source: One of `sources`.
             with_archive: Whether responses or uploads are wanted. Without, the API is only
-                asked for the metadata, and no export is requested.
+                asked for the metadata, and no export is requested; but for a legacy batch of
+                which the API no longer tells the questions.
 
         Raises:
             DataCollectionError: This data collection cannot be delivered.
@@ -205,13 +218,16 @@ class Deliveries:
         with ExitStack() as stack:
             if source.path:
                 yield self._from_path(source.path, stack)
-            elif source.ref and with_archive:
-                yield self._from_export(source.ref, stack)
             elif source.ref:
-                yield self.look_up(source.ref)
+                described = None if with_archive else self._look_up(source.ref)
+                legacy = source.ref.kind is Kind.BATCH and not (
+                    described and described.collection.instructions
+                )
+                if described is None or legacy:
+                    described = self._from_export(source.ref, stack)
+                yield described
 
-    def look_up(self, ref: DataCollectionRef) -> Delivery:
-        """Return a delivery without an archive: what the API tells of a data collection."""
+    def _look_up(self, ref: DataCollectionRef) -> Delivery:
         api = self._need(self._api)
         answer = api.data_collection(ref)
         collection = collections.parse(ref, answer.body)

@@ -140,8 +140,7 @@ class TapProlificExport(Tap):
         failures: list[DataCollectionError] = []
         for source in deliveries.sources():
             try:
-                with deliveries.open(source, with_archive=False) as delivery:
-                    collections.append(delivery.collection)
+                collections.append(deliveries.describe(source))
             except DataCollectionError as error:
                 self.logger.warning("%s", error)
                 failures.append(error)

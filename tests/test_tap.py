@@ -136,6 +136,21 @@ def test_a_legacy_batch_without_a_layout_is_described_by_its_instructions(
     assert answers.keys() == {"b-fits", "b-wrong", "b-better"}
 
 
+def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_archive(
+    runner: Runner, world: World, batch: Hosted
+) -> None:
+    batch.layout = []
+    world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
+    catalog = runner.catalog(**ids(batch))
+    assert not any(request.startswith("POST") for request in world.asked("api"))
+    for stream in ("responses", "answers", "tasks", "files"):
+        catalog = select(catalog, stream, selected=False)
+    out = runner.sync(catalog, **ids(batch))
+    assert {row["instruction_id"] for row in out.rows("instructions")} == {
+        question["id"] for question in batch.instructions
+    }
+
+
 def test_children_are_emitted_without_their_parent(runner: Runner, collection: Hosted) -> None:
     catalog = select(runner.catalog(**ids(collection)), "collections", selected=False)
     out = runner.sync(catalog, **ids(collection))
@@ -231,19 +246,33 @@ class TestACatalogOfAnEarlierDay:
         assert not any("answers" in row for row in out.rows("responses"))
 
 
-def test_stream_maps_and_flattening_work(runner: Runner, collection: Hosted) -> None:
+@pytest.mark.parametrize("keys", ["instruction_id", "label"])
+def test_stream_maps_flattening_and_deselection_work_together(
+    keys: str, runner: Runner, collection: Hosted
+) -> None:
+    config = {**ids(collection), "answer_keys": keys}
+    key = {
+        row["instruction_id"]: row["answer_key"]
+        for row in runner.sync(**config).rows("instructions")
+    }
+    catalog = select(
+        runner.catalog(**config), "responses", "answers", key["q-name"], selected=False
+    )
     out = runner.sync(
-        **ids(collection),
+        catalog,
+        **config,
         stream_maps={"responses": {"participant_id": "md5(participant_id)"}},
         flattening_enabled=True,
         flattening_max_depth=2,
     )
     properties = out.schema("responses")["properties"]
-    assert properties["answers__q-weight__value"]["type"] == ["number", "null"]
+    assert properties[f"answers__{key['q-weight']}__value"]["type"] == ["number", "null"]
+    assert f"answers__{key['q-name']}" not in properties
     for row, submission in zip(out.rows("responses"), collection.submissions.values(), strict=True):
         digest = hashlib.md5(submission.line["participant_id"].encode(), usedforsecurity=False)
         assert row["participant_id"] == digest.hexdigest()
-        assert row["answers__q-minutes"] == submission.expected[None]["q-minutes"]
+        assert row[f"answers__{key['q-minutes']}"] == submission.expected[None]["q-minutes"]
+        assert row.keys() <= properties.keys()
 
 
 class TestArchivesOnDisk:

@@ -96,8 +96,7 @@ class Run:
         found = []
         for source in self._deliveries.sources():
             try:
-                with self._deliveries.open(source, with_archive=False) as delivery:
-                    found.append(delivery.collection)
+                found.append(self._deliveries.describe(source))
             except DataCollectionError as error:  # said when its turn comes
                 logger.debug("%s", error)
         return found
