@@ -55,6 +55,13 @@ def test_what_is_yielded_anew_is_marked(given_: list[Response]) -> None:
     assert len({r.id for r in yielded}) == sum(not r.again for r in yielded)
 
 
+def test_identical_responses_are_yielded_once() -> None:
+    assert list(distinct(lambda: [said("a", 1), said("b", 1), said("a", 1)])) == [
+        said("a", 1),
+        said("b", 1),
+    ]
+
+
 def test_without_shared_ids_the_responses_are_read_once() -> None:
     readings = 0
 

@@ -80,6 +80,13 @@ CASES = {
         [{"value": "2", "value_number": 2, "value_label": "Label 2"}],
         {"answer_limit": 1, **options(1, 2)},
     ),
+    "choice-of-numbers-as-text": Case(
+        "multiple_choice",
+        one("2"),
+        2,
+        [{"value": "2", "value_number": 2, "value_label": "Label 2"}],
+        {"answer_limit": 1, **options(1, 2)},
+    ),
     "choice-of-booleans": Case(
         "multiple_choice",
         one(False),

@@ -68,7 +68,7 @@ class TestUploads:
         out = runner.sync(study_id=samples.STUDY, **ids(collection))
         owners = {row["submission_id"] for row in out.rows("files")}
         assert owners
-        assert submission.line["submission_id"] not in owners | {None}
+        assert not owners & {submission.line["submission_id"], None}
 
 
 class TestTasks:
@@ -148,6 +148,30 @@ class TestWhatIsHidden:
         assert "PRIVATE" not in json.dumps(out.rows("responses"))
         assert "answers to 1 questions that the catalog does not have are left out" in caplog.text
         assert len(out.rows("responses")) == len(collection.submissions)
+
+
+class TestWhenAllWasDelivered:
+    """`full_exported_at` says so; rows that are older have been withdrawn since."""
+
+    def test_an_export_of_everything_says_when(self, runner: Runner, collection: Hosted) -> None:
+        [row] = runner.sync(**ids(collection)).rows("collections")
+        assert row["full_exported_at"] == row["exported_at"]
+
+    @pytest.mark.parametrize(
+        "narrowed", [{"study_id": samples.STUDY}, {"start_date": "2026-01-01"}], ids=str
+    )
+    def test_a_narrowed_export_does_not(
+        self, narrowed: dict[str, str], runner: Runner, collection: Hosted
+    ) -> None:
+        [row] = runner.sync(**narrowed, **ids(collection)).rows("collections")
+        assert row["full_exported_at"] is None
+
+    def test_nor_does_one_of_which_the_responses_were_not_read(
+        self, runner: Runner, collection: Hosted
+    ) -> None:
+        catalog = select(runner.catalog(**ids(collection)), "responses", selected=False)
+        [row] = runner.sync(catalog, **ids(collection)).rows("collections")
+        assert row["full_exported_at"] is None
 
 
 def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: World) -> None:
