@@ -17,21 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent
 WAREHOUSE = ROOT / "output" / "demo.duckdb"
 PARTICIPANTS = 24
 
-# What was asked, and what was answered with its unit: one row a response, joined in plain SQL.
+# What was asked, and what was answered, chosen or uploaded, with its unit.
 JOINED = """
-SELECT c.name AS collection, i.description AS question,
-       CASE WHEN i.type = 'free_text_with_unit'
-            THEN (r.answers -> i.answer_key) ->> 'value'
-            ELSE r.answers ->> i.answer_key END AS answer,
-       CASE WHEN i.type = 'free_text_with_unit'
-            THEN (r.answers -> i.answer_key) ->> 'unit' END AS unit
-FROM responses r
+SELECT c.name AS collection, a.question,
+       coalesce(a.value_label, a.value, f.file_name, a.raw) AS answer, a.unit
+FROM answers a
 JOIN collections c USING (data_collection_id)
-JOIN instructions i USING (data_collection_id)
-WHERE r.submission_id IN (SELECT min(submission_id) FROM responses GROUP BY data_collection_id)
-  AND coalesce(r.task_id, 'task-0') = 'task-0'
-  AND (r.answers -> i.answer_key) IS NOT NULL
-ORDER BY c.name, r.task_id, i.position
+JOIN instructions i USING (data_collection_id, instruction_id)
+LEFT JOIN files f ON (f.data_collection_id, f.path) = (a.data_collection_id, a.file_path)
+WHERE a.submission_id IN (SELECT min(submission_id) FROM responses GROUP BY data_collection_id)
+  AND coalesce(a.task_id, 'task-0') = 'task-0'
+ORDER BY c.name, i.position, a.answer_index
 """
 
 
@@ -86,7 +82,7 @@ def show(connection: duckdb.DuckDBPyConnection) -> None:
     print("\nThe first participant of each:")
     for collection, question, answer, unit in connection.execute(JOINED).fetchall():
         value = f"{answer} {unit}" if unit else answer
-        print(f"  {collection:16}{question:36}{value[:70]}")
+        print(f"  {collection:16}{question:36}{value}")
 
 
 if __name__ == "__main__":

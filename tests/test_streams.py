@@ -161,7 +161,7 @@ class TestWhenAllWasDelivered:
         "narrowed", [{"study_id": samples.STUDY}, {"start_date": "2026-01-01"}], ids=str
     )
     def test_a_narrowed_export_does_not(
-        self, narrowed: dict[str, str], runner: Runner, collection: Hosted
+        self, narrowed: dict[str, Any], runner: Runner, collection: Hosted
     ) -> None:
         [row] = runner.sync(**narrowed, **ids(collection)).rows("collections")
         assert row["full_exported_at"] is None
