@@ -6,6 +6,7 @@ as a `DataCollectionError` that names the member, never its content.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import re
@@ -142,6 +143,14 @@ class Archive:
                 if not isinstance(value, dict):
                     raise self._wrong(f"{name}, line {number}, is no JSON object.")
                 yield Line(number, value)
+
+    def digest(self) -> str:
+        """Return 16 hex digits that tell this archive's directory from any other's."""
+        digest = hashlib.sha256()
+        for info in self._zip.infolist():
+            entry = (info.filename, info.file_size, info.CRC, info.date_time)
+            digest.update(repr(entry).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()[:16]
 
     def newest_member(self) -> datetime | None:
         """Return the newest date of a member, read as UTC; None if none has one."""

@@ -51,6 +51,7 @@ class Delivery:
         archive_bytes: Size of the archive.
         asked: What narrowed the export; None where nothing can have.
         only_study: The study whose responses are wanted, where the API did not choose them.
+        on_disk: Of an archive on disk, its size and a digest of its directory; else None.
     """
 
     facts: ExportFacts
@@ -59,6 +60,13 @@ class Delivery:
     archive_bytes: int | None = None
     asked: ExportFilter | None = None
     only_study: str | None = None
+    on_disk: str | None = None
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What the delivery's state is kept under: archives on disk have state of their own."""
+        archive = {"archive": self.on_disk} if self.on_disk else {}
+        return {"data_collection_id": self.facts.data_collection_id, **archive}
 
     @property
     def is_of_everything(self) -> bool:
@@ -269,6 +277,7 @@ class Deliveries:
             archive,
             opened.size,
             only_study=self._settings.study_id,
+            on_disk=f"{opened.size}-{archive.digest()}",
         )
 
     def _archive_paths(self) -> list[Path]:

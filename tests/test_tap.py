@@ -300,6 +300,32 @@ class TestArchivesOnDisk:
             rows, api_rows = out.rows(stream), again.rows(stream)
             assert sorted(map(alike, rows)) == sorted(map(alike, api_rows))
 
+    def test_archives_have_state_of_their_own(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{folder}/{collection.id}*.zip"], **ids(collection))
+        bookmarks = out.of_type("STATE")[-1]["value"]["bookmarks"]
+        [path] = folder.glob(f"{collection.id}*.zip")
+        for stream in KEYS:
+            on_disk, of_api = [each["context"] for each in bookmarks[stream]["partitions"]]
+            assert of_api == {"data_collection_id": collection.id}
+            assert on_disk.pop("archive").startswith(f"{path.stat().st_size}-")
+            assert on_disk == of_api
+        assert not any("archive" in row for stream in KEYS for row in out.rows(stream))
+
+    def test_archives_are_delivered_oldest_first_and_dated_by_their_members(
+        self, runner: Runner, tmp_path: Path
+    ) -> None:
+        for name, year in (("b", 2024), ("a", 2026), ("c", 2025)):
+            with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+                date = (year, 1, 2, 3, 4, 6)
+                archive.writestr(zipfile.ZipInfo("collection.json", date), '{"id": "x"}')
+                archive.writestr(zipfile.ZipInfo("responses.jsonl", date), "")
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        assert [row["exported_at"] for row in out.rows("collections")] == [
+            f"{year}-01-02T03:04:06+00:00" for year in (2024, 2025, 2026)
+        ]
+
     def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
         catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
         [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]

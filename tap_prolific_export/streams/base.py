@@ -77,7 +77,7 @@ class Run:
             for source in self._deliveries.sources():
                 try:
                     with self._deliveries.open(source, with_archive=with_archives) as delivery:
-                        context = {"data_collection_id": delivery.facts.data_collection_id}
+                        context = delivery.context
                         self._open = delivery
                         self.response_count = None
                         self.delivery_failed = False
@@ -172,6 +172,16 @@ class ProlificStream(Stream):
     @staticmethod
     def _grown(schema: dict[str, Any], properties: JsonSchema) -> dict[str, Any]:
         return {**schema, "properties": merged(schema.get("properties", {}), properties)}
+
+    def _process_record(
+        self,
+        record: Record,
+        child_context: Context | None = None,
+        partition_context: Context | None = None,  # noqa: ARG002
+    ) -> None:
+        # Not the partition's context: the SDK would add to the record what the context has
+        # beside the record's own columns, which is an archive's digest.
+        super()._process_record(record, child_context, None)
 
     def _write_schema_message(self) -> None:
         """Write SCHEMA only when it has changed; the SDK would for every context."""
