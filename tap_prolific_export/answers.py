@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_prolific_export.archive import UPLOADS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -236,10 +238,17 @@ def _says_nothing(entry: Any, repeated: Mapping[str, Any]) -> bool:
     return entry is None
 
 
-def upload_path(value: Value) -> str | None:
-    """Return the path of an upload as the archive has it; None for what names no file."""
+def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:
+    """Return the path of an upload as the archive has it; None for what names no file.
+
+    A key of some other store is taken for the archive's file of that name, if there is one.
+    """
     path = value.file["path"] if value.file else value.value
-    return path.removeprefix("/").removeprefix("./") if isinstance(path, str) else None
+    if not isinstance(path, str):
+        return None
+    path = path.removeprefix("/").removeprefix("./")
+    by_name = f"{UPLOADS}{path.rpartition('/')[2]}"
+    return by_name if path not in uploads and by_name in uploads else path
 
 
 def number_of(value: Value, shape: Shape) -> float | int | None:
@@ -280,10 +289,12 @@ def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload
 
 def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload]) -> Fitted:
     typed = []
+    found_elsewhere = False
     for value in values:
-        path = upload_path(value)
+        path = upload_path(value, uploads)
         if path is None:
             raise _DoesNotFit
+        found_elsewhere |= path != upload_path(value, {})
         file = value.file or {}
         typed.append(
             {
@@ -293,7 +304,7 @@ def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload])
                 "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
-    return Fitted(typed, whole=_placed(values))
+    return Fitted(typed, whole=_placed(values) and not found_elsewhere)
 
 
 _FITTERS = {

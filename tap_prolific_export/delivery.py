@@ -7,7 +7,6 @@ know Singer; a notebook can stop here.
 from __future__ import annotations
 
 import glob
-import logging
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.settings import Settings
 
-logger = logging.getLogger("tap-prolific-export")
 _T = TypeVar("_T")
 
 
@@ -114,8 +112,8 @@ class Delivery:
                 if self.only_study and response.study_id is None:
                     raise DataCollectionError(
                         str(self.collection.ref),
-                        "The API ignored study_id, and the responses do not say of which study "
-                        "they are.",
+                        "study_id is set, but neither has the API chosen the responses nor do "
+                        "they say of which study they are.",
                         "Unset study_id to get the responses of all studies.",
                     )
                 if self.only_study in {None, response.study_id}:

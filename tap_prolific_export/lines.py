@@ -183,7 +183,7 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
         about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
         datapoint = fields.pop(about) if about else None
     return Response(
-        id=own_id or _own_id(submission_id, task_id, [own, shared]),
+        id=own_id or _own_id(submission_id, task_id, [own, shared] if shared else own),
         submission_id=submission_id,
         participant_id=participant_id,
         study_id=study_id,

@@ -221,16 +221,17 @@ def answer_rows(
                 "task_id": response.task_id,
                 "instruction_type": column.instruction.type if column else None,
                 "question": column.instruction.question if column else None,
-                **_value_columns(value, column),
+                **_value_columns(value, column, uploads),
                 "raw": raw if index == 1 else None,
             }
 
 
-def _value_columns(value: Value, column: AnswerColumn | None) -> Row:
+def _value_columns(value: Value, column: AnswerColumn | None, uploads: Mapping[str, Upload]) -> Row:
     shape = column.shape if column else Shape(Form.JSON)
     labels = column.labels if column else {}
     number = number_of(value, shape)
-    path = upload_path(value) if value.file or shape.form is Form.FILES else None
+    is_file = value.file or shape.form is Form.FILES
+    path = upload_path(value, uploads) if is_file else None
     label = labels.get(json_text(value.value))
     if label is None and number is not None:
         label = labels.get(json_text(number))
@@ -296,7 +297,7 @@ def _named_files(
         for instruction_id, entry in response.answers.items():
             column = columns.get(instruction_id)
             for value in read(entry, column.repeated if column else {}) or ():
-                path = upload_path(value)
+                path = upload_path(value, left)
                 if path is not None and (upload := left.pop(path, None)):
                     found = FoundIn(response, instruction_id, value.file or {})
                     yield _file_row(facts, path, upload, found)

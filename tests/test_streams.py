@@ -39,6 +39,18 @@ class TestUploads:
         assert row["participant_id"] == line["participant_id"]
         assert row["instruction_id"] is None
 
+    def test_a_file_is_found_by_its_name_where_the_answer_has_another_stores_key(
+        self, runner: Runner, collection: Hosted
+    ) -> None:
+        line = first_line(collection)
+        name = f"{line['submission_id']}_table 0.png"
+        line["responses"]["q-photo"] = {"answer": [{"file_key": f"bucket/2026/{name}"}]}
+        out = runner.sync(**ids(collection))
+        [row] = [r for r in out.rows("files") if r["path"] == f"files/{name}"]
+        assert row["instruction_id"] == "q-photo"
+        [answer] = [r for r in out.rows("answers") if r["file_path"] == f"files/{name}"]
+        assert "bucket/2026" in answer["raw"]
+
     def test_a_file_that_nobody_claims_is_a_row_of_its_own(
         self, runner: Runner, collection: Hosted
     ) -> None:
