@@ -119,8 +119,11 @@ def instructions(layout: Any, flat: Any) -> Iterator[Instruction]:
     listed = {item["id"]: item for item in _list(flat) if _is_question(item)}
     for position, id_ in enumerate(dict.fromkeys([*nested, *listed]), 1):
         item, page = nested.get(id_, ({}, None))
-        told = {name: value for name, value in listed.get(id_, {}).items() if value is not None}
-        raw = {**item, **told}
+        told = listed.get(id_, {})
+        # A null of the list does not hide what the layout says.
+        raw = item | {
+            name: told[name] for name in told if told[name] is not None or name not in item
+        }
         yield Instruction(
             id=id_,
             type=_text(raw.get("type")),

@@ -224,3 +224,10 @@ def test_whatever_the_metadata_is_it_can_be_parsed(raw: dict[str, Any]) -> None:
     assert found.metadata.items() <= raw.items()
     assert {name: raw[name] for name in raw if name == "name"}.items() <= found.metadata.items()
     assert with_instructions(found, raw.get("name")).layout == found.layout
+
+
+def test_a_null_of_the_list_does_not_hide_what_the_layout_says() -> None:
+    layout = [{"page_items": [{"id": "a", "type": "free_text", "order": None}]}]
+    [found] = instructions(layout, [{"id": "a", "type": None, "description": None}])
+    assert found.type == "free_text"
+    assert found.fields == {"id": "a", "type": "free_text", "order": None, "description": None}
