@@ -11,6 +11,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from jsonschema import Draft7Validator
 
 from tap_prolific_export.errors import FatalError
 from tests.stand_in import Fault, archives, samples
@@ -71,15 +72,17 @@ def test_what_is_emitted_equals_what_is_served(  # noqa: PLR0917
     assert differences(out.rows, world) == []
 
 
-def test_every_record_follows_a_schema_that_has_all_its_properties(
+def test_every_record_follows_a_schema_that_it_fits_and_that_has_all_its_properties(
     runner: Runner, collection: Hosted, batch: Hosted
 ) -> None:
     known: dict[str, Any] = {}
     for message in runner.sync(**ids(collection, batch)).messages:
         if message["type"] == "SCHEMA":
-            known[message["stream"]] = message["schema"]["properties"]
+            known[message["stream"]] = message["schema"]
         elif message["type"] == "RECORD":
-            properties = known[message["stream"]]
+            schema = known[message["stream"]]
+            Draft7Validator(schema).validate(message["record"])
+            properties = schema["properties"]
             assert message["record"].keys() <= properties.keys()
             answers = message["record"].get("answers", {})
             assert answers.keys() <= properties.get("answers", {}).get("properties", {}).keys()
