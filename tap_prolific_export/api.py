@@ -17,7 +17,12 @@ import backoff
 import msgspec
 import requests
 
-from tap_prolific_export.errors import DataCollectionError, FatalError, TryAgainError
+from tap_prolific_export.errors import (
+    DataCollectionError,
+    FatalError,
+    RefusedError,
+    TryAgainError,
+)
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import http_date, parse_timestamp, retry_after, utc_now
 
@@ -83,6 +88,9 @@ class ExportFilter:
         """Return the API's query parameters."""
         query = {"study_id": self.study_id, "from": self.start and self.start.isoformat()}
         return {key: value for key, value in query.items() if value}
+
+
+EVERYTHING = ExportFilter()
 
 
 @dataclass(frozen=True)
@@ -394,7 +402,7 @@ class ProlificAPI:
             advice = "Redirects are not followed, as they would carry the token: check api_url."
         else:
             advice = "Check the settings of this data collection."
-        return DataCollectionError(str(what), problem, advice)
+        return RefusedError(str(what), problem, advice, status=status)
 
     def _quote(self, response: requests.Response) -> str:
         """Return status, title and detail of an error, scrubbed and short."""

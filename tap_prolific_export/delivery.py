@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tap_prolific_export import collection as collections
 from tap_prolific_export.answers import json_text
 from tap_prolific_export.api import (
+    EVERYTHING,
     DataCollectionRef,
     ExportFilter,
     Kind,
@@ -48,7 +49,7 @@ class Delivery:
         archive: Its export; None where it was only looked up.
         archive_bytes: Size of the archive.
         asked: What narrowed the export; None where nothing can have.
-        only_study: The study whose responses are wanted, where the API did not choose them.
+        only: What is still to be chosen from the responses, as the API has not done so.
         on_disk: Of an archive on disk, its size and a digest of its directory; else None.
     """
 
@@ -57,7 +58,7 @@ class Delivery:
     archive: Archive | None = None
     archive_bytes: int | None = None
     asked: ExportFilter | None = None
-    only_study: str | None = None
+    only: ExportFilter = EVERYTHING
     on_disk: str | None = None
 
     @property
@@ -69,7 +70,12 @@ class Delivery:
     @property
     def is_of_everything(self) -> bool:
         """Whether the export is certainly unfiltered; of an archive on disk nobody knows."""
-        return self.asked is not None and not self.asked.as_query()
+        return self.asked == EVERYTHING
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether all that the archive holds is wanted."""
+        return self.only == EVERYTHING
 
     @property
     def uploads(self) -> Mapping[str, Upload]:
@@ -92,7 +98,7 @@ class Delivery:
             DataCollectionError: As `responses`.
         """
         yielded: dict[str, str] = {}
-        if self.archive and not self.only_study:
+        if self.archive and self.is_chosen:
             for line in self.archive.lines_by_task():
                 if (told := task(line.object)) and told.id not in yielded:
                     yielded[told.id] = json_text(told.datapoint)
@@ -108,16 +114,23 @@ class Delivery:
 
     def _read(self) -> Iterator[Response]:
         for line in self.archive.lines() if self.archive else ():
-            for response in responses(line.object):
-                if self.only_study and response.study_id is None:
-                    raise DataCollectionError(
-                        str(self.collection.ref),
-                        "study_id is set, but neither has the API chosen the responses nor do "
-                        "they say of which study they are.",
-                        "Unset study_id to get the responses of all studies.",
-                    )
-                if self.only_study in {None, response.study_id}:
-                    yield response
+            yield from (found for found in responses(line.object) if self._wanted(found))
+
+    def _wanted(self, response: Response) -> bool:
+        if self.only.study_id:
+            if response.study_id is None:
+                raise DataCollectionError(
+                    str(self.collection.ref),
+                    "study_id is set, but neither has the API chosen the responses nor do they "
+                    "say of which study they are.",
+                    "Unset study_id to get the responses of all studies.",
+                )
+            if response.study_id != self.only.study_id:
+                return False
+        # What does not tell when it was done is kept: rather too much than too little.
+        if self.only.start is None or response.done_at is None:
+            return True
+        return response.done_at >= self.only.start
 
 
 @dataclass(frozen=True)
@@ -253,7 +266,10 @@ class Deliveries:
             archive,
             fetched.size,
             asked,
-            None if export.filtered_by_study else self._settings.study_id,
+            ExportFilter(
+                None if export.applied.study_id == asked.study_id else asked.study_id,
+                None if export.applied.start == asked.start else asked.start,
+            ),
         )
 
     def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
@@ -274,7 +290,7 @@ class Deliveries:
             collections.parse(ref, metadata),
             archive,
             opened.size,
-            only_study=self._settings.study_id,
+            only=ExportFilter(self._settings.study_id, self._settings.start_date),
             on_disk=f"{opened.size}-{archive.digest()}",
         )
 

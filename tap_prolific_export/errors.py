@@ -56,5 +56,17 @@ class DataCollectionError(TapError):
         self.advice = advice
 
 
+class RefusedError(DataCollectionError):
+    """The API refused a request about this data collection for good.
+
+    Attributes:
+        status: The HTTP status that it answered with.
+    """
+
+    def __init__(self, what: str, problem: str, advice: str, *, status: int) -> None:
+        super().__init__(what, problem, advice)
+        self.status = status
+
+
 class FatalError(TapError):
     """Give up: no data collection can succeed, or some have failed and the run is over."""

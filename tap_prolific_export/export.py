@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.errors import DataCollectionError
+from requests import codes
+
+from tap_prolific_export.api import EVERYTHING, ExportFilter
+from tap_prolific_export.errors import DataCollectionError, RefusedError
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.settings import is_loopback
+from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.api import (
         DataCollectionRef,
         ExportAnswer,
-        ExportFilter,
         ExportJob,
         ProlificAPI,
         Sleep,
@@ -41,8 +44,7 @@ class Export:
         export_id: The job; None where the API names none.
         asked_at: When the API answered our request with this job, by its own clock.
         created_at: When the job was created; None where the API does not tell.
-        asked: The filter that we asked for.
-        filtered_by_study: Whether the API says that it narrowed the export to the study.
+        applied: By what the API says that it narrowed the export; it may ignore what it is asked.
     """
 
     ref: DataCollectionRef
@@ -50,8 +52,7 @@ class Export:
     export_id: str | None
     asked_at: datetime
     created_at: datetime | None
-    asked: ExportFilter
-    filtered_by_study: bool
+    applied: ExportFilter
 
     def exported_at(self, last_modified: datetime | None) -> datetime:
         """Return a time that is never later than the snapshot that the archive holds.
@@ -97,7 +98,7 @@ class Exporter:
             DataCollectionError: It was refused, failed, or is not complete in time.
         """
         began = self._monotonic()
-        first = self._api.request_export(ref, narrowed)
+        first = self._request(ref, narrowed)
         logger.info("%s: export requested%s.", ref, _job_suffix(first))
         last = self._wait(ref, first, began)
         url = self._checked_url(ref, last)
@@ -109,9 +110,18 @@ class Exporter:
             export_id=first.export_id or last.export_id,
             asked_at=first.date,
             created_at=job.created_at if job else None,
-            asked=narrowed,
-            filtered_by_study=bool(job and job.filter.get("study_id") == narrowed.study_id),
+            applied=_applied(job),
         )
+
+    def _request(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportAnswer:
+        try:
+            return self._api.request_export(ref, narrowed)
+        except RefusedError as error:
+            if error.status != codes.bad_request or narrowed.start is None:
+                raise
+        # Whether every API knows the filter is not known. Without it more comes, which is chosen
+        # from afterwards.
+        return self._api.request_export(ref, replace(narrowed, start=None))
 
     def _wait(self, ref: DataCollectionRef, answer: ExportAnswer, began: float) -> ExportAnswer:
         export_id = answer.export_id
@@ -173,6 +183,15 @@ class Exporter:
     def _job(self, ref: DataCollectionRef, export_id: str) -> ExportJob | None:
         jobs = self._api.export_jobs(ref) or []
         return next((job for job in jobs if job.export_id == export_id), None)
+
+
+def _applied(job: ExportJob | None) -> ExportFilter:
+    if job is None:
+        return EVERYTHING
+    study_id = job.filter.get("study_id")
+    return ExportFilter(
+        study_id if isinstance(study_id, str) else None, parse_timestamp(job.filter.get("from"))
+    )
 
 
 def _job_suffix(answer: ExportAnswer) -> str:

@@ -41,6 +41,7 @@ class Response:
         study_id: In which study.
         task_id: To which task of a batch.
         submitted_at: The best time that the line has.
+        done_at: When the participant was done; None where only the record's making is told.
         datapoint: What the task is about: the fields of the dataset's row, as they came.
         answers: Instruction id to its entry, as it came.
         rest: Every other field of the line, as it came.
@@ -53,6 +54,7 @@ class Response:
     study_id: str | None
     task_id: str | None
     submitted_at: datetime | None
+    done_at: datetime | None
     datapoint: Any
     answers: Mapping[str, Any]
     rest: Mapping[str, Any]
@@ -189,6 +191,7 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
         study_id=study_id,
         task_id=task_id,
         submitted_at=submitted_at,
+        done_at=None if time == "created_at" else submitted_at,
         datapoint=datapoint,
         answers=answers,
         rest=fields,

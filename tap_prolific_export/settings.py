@@ -130,8 +130,8 @@ SETTINGS = (
         "start_date",
         "string",
         "Start date",
-        "Ask the API only for responses from this ISO 8601 time on. An API that ignores the "
-        "filter delivers all.",
+        "Only responses from this ISO 8601 time on. Where the API ignores the filter, responses "
+        "are chosen by their own `submitted_at` or `completed_at`; those without either are kept.",
         format="date-time",
     ),
     Setting(

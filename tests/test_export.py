@@ -81,6 +81,32 @@ def test_an_archive_that_is_there_already_needs_no_polling(
     assert export.export_id is None
 
 
+def test_a_start_that_is_refused_is_left_out(
+    exporter: Exporter, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "POST .*from=", times=9, status=400)]
+    export = exporter.export(ref, ExportFilter("study-1", NOON))
+    path = f"POST /api/v1/data-collection/batches/{ref.id}/export?study_id=study-1"
+    posts = [request for request in world.asked("api") if request.startswith("POST")]
+    assert posts == [f"{path}&from=2026-11-23T12%3A00%3A00%2B00%3A00", path]
+    assert export.applied.start is None
+
+
+def test_any_other_refusal_stands(exporter: Exporter, ref: DataCollectionRef, world: World) -> None:
+    world.faults = [Fault("api", "POST", times=9, status=400)]
+    with pytest.raises(DataCollectionError, match="400"):
+        exporter.export(ref, ExportFilter("study-1"))
+    assert len(world.asked("api")) == 1
+
+
+def test_what_the_api_has_applied_is_told_by_its_jobs(
+    exporter: Exporter, ref: DataCollectionRef, world: World
+) -> None:
+    asked = ExportFilter("study-1", NOON)
+    applied = exporter.export(ref, asked).applied
+    assert applied == (asked if world.generation == "fresh" else ExportFilter())
+
+
 def test_an_export_that_never_ends_is_given_up_in_time(
     exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
 ) -> None:
@@ -159,5 +185,5 @@ def test_exported_at_is_never_later_than_the_snapshot(
     created: datetime | None, modified: datetime | None, expected: datetime
 ) -> None:
     ref = DataCollectionRef(Kind.BATCH, "b")
-    export = Export(ref, "https://x", None, NOON, created, ExportFilter(), filtered_by_study=False)
+    export = Export(ref, "https://x", None, NOON, created, ExportFilter())
     assert export.exported_at(modified) == expected

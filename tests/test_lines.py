@@ -77,13 +77,15 @@ def test_a_line_of_a_collection_is_one_response() -> None:
     answers = {"q": {"value": "tea"}, "r": None}
     ids = {"submission_id": "s", "participant_id": "p", "study_id": "y"}
     found = only({**ids, "responses": answers, "status": "ACTIVE"})
-    assert found == Response("s", "s", "p", "y", None, None, None, answers, {"status": "ACTIVE"})
+    assert found == Response(
+        "s", "s", "p", "y", None, None, None, None, answers, {"status": "ACTIVE"}
+    )
 
 
 def test_a_flat_line_of_a_batch_is_one_response_to_one_task() -> None:
     about = {"caption": "A dog"}
     found = only({"submission_id": "s", "task_id": "t", "responses": {"q": 1}, "datapoint": about})
-    assert found == Response("s:t", "s", None, None, "t", None, about, {"q": 1}, {})
+    assert found == Response("s:t", "s", None, None, "t", None, None, about, {"q": 1}, {})
 
 
 def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
@@ -97,7 +99,9 @@ def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
         ],
     }
     assert list(responses(line)) == [
-        Response(f"s:{task}", "s", "p", None, task, None, {"n": n}, {"q": n}, {"device": "phone"})
+        Response(
+            f"s:{task}", "s", "p", None, task, None, None, {"n": n}, {"q": n}, {"device": "phone"}
+        )
         for task, n in [("u", 1), ("t", 2)]
     ]
 

@@ -365,6 +365,33 @@ class TestOneStudyOfSeveral:
                 runner.sync(study_id=other_study, **ids(collection))
 
 
+class TestFromADateOn:
+    def test_the_result_does_not_depend_on_the_generation(
+        self, runner: Runner, collection: Hosted, batch: Hosted
+    ) -> None:
+        start = samples.breakfast(5).submitted_at  # of 8; of the batch's 5 none is as late
+        out = runner.sync(start_date=start.isoformat(), **ids(collection, batch))
+        wanted = {
+            submission.line["submission_id"]
+            for submission in collection.submissions.values()
+            if submission.submitted_at >= start
+        }
+        for stream in ("responses", "answers"):
+            assert {row["submission_id"] for row in out.rows(stream)} == wanted
+        assert len(out.rows("responses")) == 3
+        assert {row["submission_id"] for row in out.rows("files")} <= wanted
+        assert out.rows("tasks") == []
+
+    def test_what_does_not_say_when_it_was_done_is_kept(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        for submission in collection.submissions.values():
+            submission.line["created_at"] = submission.line.pop("submitted_at")
+        start = samples.breakfast(5).submitted_at
+        out = runner.sync(start_date=start.isoformat(), **ids(collection))
+        assert len(out.rows("responses")) == (3 if world.generation == "fresh" else 8)
+
+
 class TestOneBadDataCollection:
     def test_the_others_are_delivered_and_the_run_fails(  # noqa: PLR0917
         self,

@@ -31,5 +31,5 @@ class FilesStream(ChildStream):
             delivery.responses,
             records.answer_columns(delivery.collection, self.run.settings.answer_keys),
             delivery.uploads,
-            all_belong=delivery.only_study is None,
+            all_belong=delivery.is_chosen,
         )
