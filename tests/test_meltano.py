@@ -27,12 +27,28 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def meltano(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_job(
+    stand_in: StandIn, warehouse: Path, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tap into DuckDB with nothing from an earlier run."""
     assert MELTANO
+    environment = {
+        **os.environ,
+        "PROLIFIC_URL": stand_in.api_url,
+        "PROLIFIC_TOKEN": stand_in.world.token,
+        "TARGET_DUCKDB_PATH": str(warehouse),
+    }
+    job = [
+        "run",
+        "--full-refresh",
+        "--state-id-suffix=test",
+        "tap-prolific-export",
+        "target-duckdb",
+    ]
     return subprocess.run(  # noqa: S603
-        [MELTANO, *args],
+        [MELTANO, *job],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env=environment | settings,
         capture_output=True,
         text=True,
         check=False,
@@ -50,17 +66,11 @@ def test_what_arrives_in_duckdb_equals_what_the_server_holds(  # noqa: PLR0917
 ) -> None:
     batch.lines = lines
     warehouse = tmp_path / "warehouse.duckdb"
-    done = meltano(
-        "run",
-        "--full-refresh",
-        "--state-id-suffix=test",
-        "tap-prolific-export",
-        "target-duckdb",
-        PROLIFIC_URL=stand_in.api_url,
-        PROLIFIC_TOKEN=world.token,
+    done = run_job(
+        stand_in,
+        warehouse,
         TAP_PROLIFIC_EXPORT_COLLECTION_IDS=f'["{collection.id}"]',
         TAP_PROLIFIC_EXPORT_BATCH_IDS=f'["{batch.id}"]',
-        TARGET_DUCKDB_PATH=str(warehouse),
     )
     assert done.returncode == 0, done.stderr
     with duckdb.connect(str(warehouse), read_only=True) as connection:
@@ -70,16 +80,11 @@ def test_what_arrives_in_duckdb_equals_what_the_server_holds(  # noqa: PLR0917
 def test_a_failed_run_fails_in_meltano_too(
     stand_in: StandIn, collection: Hosted, tmp_path: Path
 ) -> None:
-    done = meltano(
-        "run",
-        "--full-refresh",
-        "--state-id-suffix=test",
-        "tap-prolific-export",
-        "target-duckdb",
-        PROLIFIC_URL=stand_in.api_url,
+    done = run_job(
+        stand_in,
+        tmp_path / "warehouse.duckdb",
         PROLIFIC_TOKEN="wrong",
         TAP_PROLIFIC_EXPORT_COLLECTION_IDS=f'["{collection.id}"]',
-        TARGET_DUCKDB_PATH=str(tmp_path / "warehouse.duckdb"),
     )
     assert done.returncode != 0
     assert "The token is not valid" in done.stderr
