@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool | None
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_INT64 = 1 << 63
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
 _NOTHING_REPEATED: Mapping[str, Any] = {}
@@ -342,17 +343,22 @@ def _scalar(given: Value, shape: Shape) -> Scalar:
         return None
     if shape.mixed:
         return value if isinstance(value, str) else json_text(value)
-    if shape.form is Form.RATING or shape.scalars is Scalars.NUMBER:
-        number = _number(value)
-        if shape.form is Form.RATING and isinstance(number, float) and number.is_integer():
-            number = int(number)
-        fits = isinstance(number, int if shape.form is Form.RATING else (int, float))
-        value = number
-    else:
-        fits = isinstance(value, bool if shape.scalars is Scalars.BOOLEAN else str)
-    if not fits:
+    if shape.form is Form.RATING:
+        value = _integer(_number(value))
+    elif shape.scalars is Scalars.NUMBER:
+        value = _number(value)
+    elif not isinstance(value, bool if shape.scalars is Scalars.BOOLEAN else str):
+        value = None
+    if value is None:
         raise _DoesNotFit
     return value
+
+
+def _integer(number: float | None) -> int | None:
+    """Return a number as an integer that targets can hold, if it is one."""
+    if number is None or number != number // 1 or not -_INT64 <= number < _INT64:
+        return None
+    return int(number)
 
 
 def _number(value: Scalar) -> float | int | None:

@@ -263,6 +263,11 @@ def test_a_number_that_no_float_can_hold_fits_nowhere(instruction: Instruction, 
     assert same(fitted(instruction, entry), MISFIT)
 
 
+@pytest.mark.parametrize("entry", [1e300, 2**63, "9223372036854775808", 3.5, "3.5"])
+def test_stars_that_no_column_of_integers_can_hold_are_kept_as_they_came(entry: Any) -> None:
+    assert same(fitted(STARS, entry), MISFIT)
+
+
 NAMES = ["value", "answer", "unit", "explanation", "free_text", "text", "type", "instruction_id"]
 NAMES += ["path", "file_key", "file_name", "content_type", "file_size_mb"]
 WORDS = ["", "tea", "5", " 5.50 ", "1e3", "true", "g", "q", "free_text", "files/s_a.png", "./x"]
