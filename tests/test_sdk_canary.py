@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import singer_sdk.helpers._catalog as sdk_catalog
 from singer_sdk import Stream, Tap
+from singer_sdk.helpers._state import StateWriter
 from singer_sdk.mapper import PluginMapper
 from singer_sdk.plugin_base import PluginBase, SingerCommand
 from singer_sdk.singerlib import SelectionMask
@@ -83,3 +84,13 @@ def test_the_configuration_is_validated_in_one_place() -> None:
     """tap.py checks the configuration itself: the SDK's errors quote values."""
     assert "self._validate_config(raise_errors=validate_config)" in source(PluginBase.__init__)
     assert parameters(SingerCommand.__init__) == ["self", "args", "logger", "kwargs"]
+
+
+def test_every_state_goes_through_the_taps_state_writer() -> None:
+    """tap.py puts a calmer one in its place."""
+    assert "self._state_writer: StateWriter" in source(Tap.__init__)
+    assert "self._state_writer.write_state(self.state)" in source(Tap.sync_all)
+    assert "self._tap.state_writer.write_state(self.tap_state)" in source(
+        Stream._write_state_message
+    )
+    assert parameters(StateWriter.write_state) == ["self", "state"]
