@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.errors import FatalError
+from tap_prolific_export.errors import DataCollectionError, FatalError
 from tap_prolific_export.streams.state import INTERVAL_SECONDS, CalmStateWriter
 from tests.stand_in import Fault, samples
 from tests.test_tap import ids, select, zipped
@@ -162,6 +162,9 @@ class TestWhatIsHidden:
         assert len(out.rows("responses")) == len(collection.submissions)
 
 
+ROW = ("RECORD", "collections")
+
+
 class TestWhenAllWasDelivered:
     """`full_exported_at` says so; rows that are older have been withdrawn since."""
 
@@ -177,6 +180,28 @@ class TestWhenAllWasDelivered:
     ) -> None:
         [row] = runner.sync(**narrowed, **ids(collection)).rows("collections")
         assert row["full_exported_at"] is None
+
+    def test_nor_does_one_on_which_a_later_stream_has_failed(
+        self,
+        runner: Runner,
+        batch: Hosted,
+        world: World,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise DataCollectionError("x", "Broken.", "")
+
+        monkeypatch.setattr("tap_prolific_export.records.file_rows", fail)
+        tap = runner.tap(**ids(batch))
+        capsys.readouterr()
+        with pytest.raises(FatalError):
+            tap.sync_all()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        [row] = [m["record"] for m in lines if (m["type"], m.get("stream")) == ROW]
+        assert row["exported_response_count"] == 5 * len(samples.CAPTION_TEXTS)
+        assert row["full_exported_at"] is None
+        assert len(world.jobs["batches", batch.id]) == 1
 
     def test_nor_does_one_of_which_the_responses_were_not_read(
         self, runner: Runner, collection: Hosted
@@ -204,6 +229,14 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
     assert sizes == [9, 18, 27, 36, 108]
     for row in out.rows("responses"):
         assert len(row["answers"]) >= 8
+
+
+def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: Hosted) -> None:
+    run = runner.tap(**ids(collection), workspace_ids=["w"]).run
+    page = b'{"results": []}'
+    world.faults = [Fault("api", "workspace_id=w", times=99, status=403, body=page)]
+    assert run.foreseen() == []
+    assert run.failures == []
 
 
 def test_a_bad_archive_fails_once_for_all_its_streams(

@@ -92,13 +92,19 @@ class Run:
             self.fail(error)
 
     def foreseen(self) -> list[DataCollection]:
-        """Return what can be told of all data collections, without exporting any."""
+        """Return what can be told of all data collections, without exporting any.
+
+        What cannot be told fails nothing here: it is said when its turn comes.
+        """
         found = []
-        for source in self._deliveries.sources():
-            try:
-                found.append(self._deliveries.describe(source))
-            except DataCollectionError as error:  # said when its turn comes
-                logger.debug("%s", error)
+        try:
+            for source in self._deliveries.sources():
+                try:
+                    found.append(self._deliveries.describe(source))
+                except DataCollectionError as error:
+                    logger.debug("%s", error)
+        except TapError as error:
+            logger.debug("%s", error)
         return found
 
     def fail(self, error: TapError) -> None:

@@ -50,5 +50,6 @@ class CollectionsStream(ProlificStream):
         super()._process_record(record, child_context, partition_context)
         delivery, count = self.run.delivery, self.run.response_count
         record["exported_response_count"] = count
-        if count is not None and delivery.is_of_everything:
+        complete = count is not None and not self.run.delivery_failed
+        if complete and delivery.is_of_everything:
             record["full_exported_at"] = record["exported_at"]
