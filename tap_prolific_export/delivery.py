@@ -7,11 +7,13 @@ know Singer; a notebook can stop here.
 from __future__ import annotations
 
 import glob
+import logging
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export import collection as collections
 from tap_prolific_export.answers import json_text
@@ -23,6 +25,7 @@ from tap_prolific_export.api import (
     ProlificAPI,
 )
 from tap_prolific_export.archive import Archive, archive_ref
+from tap_prolific_export.bookmarks import Identity
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.export import Exporter
 from tap_prolific_export.lines import Response, Task, distinct, responses, task
@@ -31,12 +34,51 @@ from tap_prolific_export.remote import Downloader, open_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from tap_prolific_export.archive import Upload
     from tap_prolific_export.collection import DataCollection
+    from tap_prolific_export.export import Export
     from tap_prolific_export.settings import Settings
 
+    Context = dict[str, str]
+
 _T = TypeVar("_T")
+
+logger = logging.getLogger("tap-prolific-export")
+
+# An API that ignores filters may hand out an archive that somebody else has asked for. Its
+# snapshot is then older than `exported_at`, by as long as it takes to make an archive.
+SNAPSHOT_DOUBT = timedelta(hours=1)
+# An archive that is handed out again for longer than this is worth a warning.
+OLD = timedelta(hours=24)
+
+
+class History(Protocol):
+    """What earlier runs have delivered, as far as it matters to what is wanted now."""
+
+    def since(self, context: Context) -> datetime | None:
+        """Return from when on responses are wanted; None: all of them."""
+
+    def latest(self, context: Context) -> datetime | None:
+        """Return `exported_at` of the newest archive that was delivered; None if none was."""
+
+    def has(self, context: Context, archive: Identity) -> bool:
+        """Return whether all that is wanted of this archive was delivered."""
+
+
+class NoHistory:
+    """There was no earlier run."""
+
+    def since(self, context: Context) -> None:
+        """Return None: all responses are wanted."""
+
+    def latest(self, context: Context) -> None:
+        """Return None: no archive was delivered."""
+
+    def has(self, context: Context, archive: Identity) -> bool:  # noqa: ARG002
+        """Return False: nothing was delivered."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -50,7 +92,8 @@ class Delivery:
         archive_bytes: Size of the archive.
         asked: What narrowed the export; None where nothing can have.
         only: What is still to be chosen from the responses, as the API has not done so.
-        on_disk: Of an archive on disk, its size and a digest of its directory; else None.
+        identity: Which archive it is.
+        on_disk: Whether it lies on disk.
     """
 
     facts: ExportFacts
@@ -59,13 +102,14 @@ class Delivery:
     archive_bytes: int | None = None
     asked: ExportFilter | None = None
     only: ExportFilter = EVERYTHING
-    on_disk: str | None = None
+    identity: Identity = field(default_factory=Identity)
+    on_disk: bool = False
 
     @property
-    def context(self) -> dict[str, str]:
+    def context(self) -> Context:
         """What the delivery's state is kept under: archives on disk have state of their own."""
-        archive = {"archive": self.on_disk} if self.on_disk else {}
-        return {"data_collection_id": self.facts.data_collection_id, **archive}
+        archive = self.identity.etag if self.on_disk else None
+        return _context(self.facts.data_collection_id, archive)
 
     @property
     def is_of_everything(self) -> bool:
@@ -83,13 +127,23 @@ class Delivery:
         return self.archive.uploads if self.archive else {}
 
     def responses(self) -> Iterator[Response]:
-        """Yield the responses of the archive, each under an id of its own.
+        """Yield the responses that are wanted, each under an id of its own.
 
         Raises:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
                 by study although only one study is wanted.
         """
-        return distinct(self._read)
+        # Told apart before they are chosen: an id may not depend on what is wanted.
+        return filter(self.wants, distinct(self.every_response))
+
+    def every_response(self) -> Iterator[Response]:
+        """Yield all responses of the archive, as the lines have them.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        for line in self.archive.lines() if self.archive else ():
+            yield from responses(line.object)
 
     def tasks(self) -> Iterator[Task]:
         """Yield the tasks of a batch, each once, and once more where it comes with other data.
@@ -98,12 +152,11 @@ class Delivery:
             DataCollectionError: As `responses`.
         """
         yielded: dict[str, str] = {}
-        if self.archive and self.is_chosen:
-            for line in self.archive.lines_by_task():
-                if (told := task(line.object)) and told.id not in yielded:
-                    yielded[told.id] = json_text(told.datapoint)
-                    yield told
-        for response in self._read():
+        for told in self._tasks_by_task():
+            if told.id not in yielded:
+                yielded[told.id] = json_text(told.datapoint)
+                yield told
+        for response in filter(self.wants, self.every_response()):
             if response.task_id is None:
                 continue
             text = json_text(response.datapoint)
@@ -112,11 +165,25 @@ class Delivery:
                 yielded[response.task_id] = text
                 yield Task(response.task_id, response.datapoint, {})
 
-    def _read(self) -> Iterator[Response]:
-        for line in self.archive.lines() if self.archive else ():
-            yield from (found for found in responses(line.object) if self._wanted(found))
+    def _tasks_by_task(self) -> Iterator[Task]:
+        """Yield the wanted tasks of the file by task: it may say more of them than the lines."""
+        lines = self.archive.lines_by_task() if self.archive else ()
+        found = filter(None, (task(line.object) for line in lines))
+        if self.is_chosen:
+            yield from found
+            return
+        answered = {response.task_id for response in filter(self.wants, self.every_response())}
+        for told in found:
+            # One that nobody has answered belongs to no study, and does not say when it came.
+            if told.id in answered or not (told.answered or self.only.study_id):
+                yield told
 
-    def _wanted(self, response: Response) -> bool:
+    def wants(self, response: Response) -> bool:
+        """Whether a response is wanted.
+
+        Raises:
+            DataCollectionError: It does not say of which study it is, and one is wanted.
+        """
         if self.only.study_id:
             if response.study_id is None:
                 raise DataCollectionError(
@@ -221,7 +288,9 @@ class Deliveries:
             return self._from_path(self._need(source.path), stack).collection
 
     @contextmanager
-    def open(self, source: Source, *, with_archive: bool) -> Iterator[Delivery]:
+    def open(
+        self, source: Source, *, with_archive: bool, history: History | None = None
+    ) -> Iterator[Delivery | None]:
         """Make the delivery of a source; its files are gone when the context is left.
 
         Args:
@@ -229,21 +298,27 @@ class Deliveries:
             with_archive: Whether responses or uploads are wanted. Without, the API is only
                 asked for the metadata, and no export is requested; but for a legacy batch of
                 which the API no longer tells the questions.
+            history: What was delivered before; None: nothing.
+
+        Yields:
+            None where there is nothing that has not been delivered.
 
         Raises:
             DataCollectionError: This data collection cannot be delivered.
             FatalError: None can.
         """
+        history = history or NoHistory()
         with ExitStack() as stack:
             if source.path:
-                yield self._from_path(source.path, stack)
+                delivery = self._from_path(source.path, stack)
+                yield None if history.has(delivery.context, delivery.identity) else delivery
             elif source.ref:
                 described = None if with_archive else self._look_up(source.ref)
                 legacy = source.ref.kind is Kind.BATCH and not (
                     described and described.collection.instructions
                 )
                 if described is None or legacy:
-                    described = self._from_export(source.ref, stack)
+                    described = self._from_export(source.ref, history, stack)
                 yield described
 
     def _look_up(self, ref: DataCollectionRef) -> Delivery:
@@ -254,23 +329,75 @@ class Deliveries:
             collection = collections.with_instructions(collection, api.batch_instructions(ref))
         return Delivery(ExportFacts(ref.id, None, answer.date), collection)
 
-    def _from_export(self, ref: DataCollectionRef, stack: ExitStack) -> Delivery:
-        asked = ExportFilter(self._settings.study_id, self._settings.start_date)
+    def _from_export(
+        self, ref: DataCollectionRef, history: History, stack: ExitStack
+    ) -> Delivery | None:
+        context = _context(ref.id)
+        since = history.since(context)
+        asked = self._wanted_from(since)
         export = self._need(self._exporter).export(ref, asked)
+        latest = history.latest(context)
+        etag = None
+        if export.ready_made and latest:  # else it can be none that has been delivered
+            etag = self._downloader.etag(export.url, str(ref))
+        if self._is_old_news(ref, export, etag, history):
+            return None
         fetched = stack.enter_context(self._downloader.open(export.url, str(ref)))
+        if self._is_old_news(ref, export, fetched.etag, history):
+            return None
+        exported_at = export.exported_at(fetched.last_modified)
+        if latest and exported_at < latest:
+            # Its rows would stand in the place of newer ones.
+            raise DataCollectionError(
+                str(ref),
+                f"The API handed out an archive of {_utc(exported_at)}, but one of {_utc(latest)} "
+                "has been delivered before.",
+                "Run again later; if that does not help, reset the state of this data collection.",
+            )
         archive = Archive(fetched.file, str(ref))
         _, metadata = archive.metadata()
+        chosen = export.applied
+        rest = self._wanted_from(since and _earlier(since, SNAPSHOT_DOUBT))
         return Delivery(
-            ExportFacts(ref.id, export.export_id, export.exported_at(fetched.last_modified)),
+            ExportFacts(ref.id, export.export_id, exported_at),
             collections.parse(ref, metadata),
             archive,
             fetched.size,
             asked,
             ExportFilter(
-                None if export.applied.study_id == asked.study_id else asked.study_id,
-                None if export.applied.start == asked.start else asked.start,
+                None if chosen.study_id == asked.study_id else asked.study_id,
+                # By whatever time the API has chosen, its choice stands.
+                None if chosen.start else rest.start,
             ),
+            Identity.of(export.export_id, fetched.etag),
         )
+
+    def _wanted_from(self, since: datetime | None) -> ExportFilter:
+        """Return what is wanted of an export, given from when on responses may be new."""
+        start = max(filter(None, (since, self._settings.start_date)), default=None)
+        return ExportFilter(self._settings.study_id, start)
+
+    def _is_old_news(
+        self, ref: DataCollectionRef, export: Export, etag: str | None, history: History
+    ) -> bool:
+        """Return, and say, whether all that is wanted of an archive was delivered before."""
+        context = _context(ref.id)
+        if not history.has(context, Identity.of(export.export_id, etag)):
+            return False
+        latest = history.latest(context)
+        age = export.asked_at - latest if latest else timedelta()
+        if latest and age > OLD:
+            hours = age.total_seconds() / 3600
+            logger.warning(
+                "%s: nothing new: Prolific hands out the archive of %s again, which is %.0f hours "
+                "old. What came since will be in a later one.",
+                ref,
+                _utc(latest),
+                hours,
+            )
+        else:
+            logger.info("%s: nothing new: its archive has been delivered before.", ref)
+        return True
 
     def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
         name = f"archive {path}"
@@ -290,8 +417,9 @@ class Deliveries:
             collections.parse(ref, metadata),
             archive,
             opened.size,
-            only=ExportFilter(self._settings.study_id, self._settings.start_date),
-            on_disk=f"{opened.size}-{archive.digest()}",
+            only=self._wanted_from(None),
+            identity=Identity(etag=f"{opened.size}-{archive.digest()}"),
+            on_disk=True,
         )
 
     def _archive_paths(self) -> list[Path]:
@@ -313,6 +441,22 @@ class Deliveries:
             msg = "This needs a source that the settings do not name."
             raise TapError(msg)
         return thing
+
+
+def _context(data_collection_id: str, archive: str | None = None) -> Context:
+    on_disk = {"archive": archive} if archive else {}
+    return {"data_collection_id": data_collection_id, **on_disk}
+
+
+def _earlier(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment - by
+    except OverflowError:
+        return moment
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _glob(pattern: Path) -> list[str]:

@@ -45,6 +45,7 @@ class Export:
         asked_at: When the API answered our request with this job, by its own clock.
         created_at: When the job was created; None where the API does not tell.
         applied: By what the API says that it narrowed the export; it may ignore what it is asked.
+        ready_made: Whether the archive was there when we asked: it may be one that we know.
     """
 
     ref: DataCollectionRef
@@ -53,6 +54,7 @@ class Export:
     asked_at: datetime
     created_at: datetime | None
     applied: ExportFilter
+    ready_made: bool = False
 
     def exported_at(self, last_modified: datetime | None) -> datetime:
         """Return a time that is never later than the snapshot that the archive holds.
@@ -99,10 +101,11 @@ class Exporter:
         """
         began = self._monotonic()
         first = self._request(ref, narrowed)
-        logger.info("%s: export requested%s.", ref, _job_suffix(first))
+        logger.info("%s: export requested%s%s.", ref, _from_suffix(narrowed), _job_suffix(first))
         last = self._wait(ref, first, began)
         url = self._checked_url(ref, last)
-        job = self._job(ref, first.export_id) if first.export_id else None
+        jobs = self._api.export_jobs(ref) if first.export_id else None
+        job = next((job for job in jobs or () if job.export_id == first.export_id), None)
         logger.info("%s: export complete after %.0f s.", ref, self._monotonic() - began)
         return Export(
             ref=ref,
@@ -110,7 +113,8 @@ class Exporter:
             export_id=first.export_id or last.export_id,
             asked_at=first.date,
             created_at=job.created_at if job else None,
-            applied=_applied(job),
+            applied=_applied(job, narrowed, may_filter=jobs is not None),
+            ready_made=first.status == "complete",
         )
 
     def _request(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportAnswer:
@@ -180,18 +184,22 @@ class Exporter:
             )
         return answer.url
 
-    def _job(self, ref: DataCollectionRef, export_id: str) -> ExportJob | None:
-        jobs = self._api.export_jobs(ref) or []
-        return next((job for job in jobs if job.export_id == export_id), None)
 
-
-def _applied(job: ExportJob | None) -> ExportFilter:
+def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) -> ExportFilter:
     if job is None:
-        return EVERYTHING
+        # An API that has a list of jobs filters. What a job that is not in it holds nobody tells:
+        # rather too much of it is taken than too little, but not of other studies.
+        return ExportFilter(start=asked.start) if may_filter else EVERYTHING
     study_id = job.filter.get("study_id")
     return ExportFilter(
         study_id if isinstance(study_id, str) else None, parse_timestamp(job.filter.get("from"))
     )
+
+
+def _from_suffix(narrowed: ExportFilter) -> str:
+    if narrowed.start is None:
+        return ""
+    return f", of responses from {narrowed.start:%Y-%m-%d %H:%M:%S} UTC on"
 
 
 def _job_suffix(answer: ExportAnswer) -> str:

@@ -25,6 +25,7 @@ _TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
 _NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
+_PERSONS = ("submission_id", "participant_id")
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -63,11 +64,19 @@ class Response:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a batch: what it is about, and what else the file by task says of it."""
+    """One task of a batch.
+
+    Attributes:
+        id: Prolific's id.
+        datapoint: What it is about, as it came.
+        rest: What else the file by task says of it, as it came.
+        answered: Whether it came with any submission.
+    """
 
     id: str
     datapoint: Any
     rest: Mapping[str, Any]
+    answered: bool = True
 
 
 def responses(line: Mapping[str, Any]) -> Iterator[Response]:
@@ -88,10 +97,12 @@ def responses(line: Mapping[str, Any]) -> Iterator[Response]:
 def task(line: Mapping[str, Any]) -> Task | None:
     """Return the task of a line of the file by task; None if it names none."""
     fields = dict(line)
-    fields.pop(_nest(line) or "", None)
+    nest = _nest(line)
+    fields.pop(nest or "", None)
+    answered = nest is not None or any(name in fields for name in _PERSONS)
     id_ = _take(fields, "task_id")
     about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
-    return Task(id_, fields.pop(about) if about else None, fields) if id_ else None
+    return Task(id_, fields.pop(about) if about else None, fields, answered) if id_ else None
 
 
 def distinct(read: Callable[[], Iterable[Response]]) -> Iterator[Response]:
@@ -148,7 +159,7 @@ def _nest(line: Mapping[str, Any]) -> str | None:
         if not isinstance(items, list) or not items:
             continue
         # A list of answers is called responses, too; only submissions say whose they are.
-        wanted = ("submission_id", "participant_id") if name == "responses" else ()
+        wanted = _PERSONS if name == "responses" else ()
         if all(isinstance(item, dict) and (not wanted or {*wanted} & {*item}) for item in items):
             return name
     return None

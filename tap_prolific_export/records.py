@@ -259,10 +259,11 @@ def task_row(facts: ExportFacts, task: Task) -> Row:
 def file_rows(
     facts: ExportFacts,
     read_responses: Callable[[], Iterable[Response]],
+    wants: Callable[[Response], bool],
     columns: Mapping[str, AnswerColumn],
     uploads: Mapping[str, Upload],
     *,
-    all_belong: bool,
+    strays: bool,
 ) -> Iterator[Row]:
     """Yield a row for each uploaded file, with the answer that names it, as far as one does.
 
@@ -270,53 +271,26 @@ def file_rows(
 
     Args:
         facts: Of the export.
-        read_responses: Begins a reading of the responses.
+        read_responses: Begins a reading of all responses in the archive.
+        wants: Whether the files of a response are wanted.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-        all_belong: Whether a file without a response is wanted; not so where the responses are
-            chosen from those of several studies.
+        strays: Whether a file that belongs to no response is wanted.
     """
     left = dict(uploads)
-    if left:
-        yield from _named_files(facts, read_responses(), columns, left)
-    if left:
-        yield from _unnamed_files(facts, read_responses(), left)
-    if all_belong:
+    for find in (_named_files, _unnamed_files):
+        others: set[str] = set()
+        if left:
+            for path, found in find(read_responses(), columns, left):
+                if wants(found.response):
+                    yield _file_row(facts, path, left.pop(path), found)
+                else:
+                    others.add(path)
+        for path in others & left.keys():
+            del left[path]
+    if strays:
         for path, upload in left.items():
             yield _file_row(facts, path, upload)
-
-
-def _named_files(
-    facts: ExportFacts,
-    responses: Iterable[Response],
-    columns: Mapping[str, AnswerColumn],
-    left: dict[str, Upload],
-) -> Iterator[Row]:
-    """Yield, and take from `left`, the files that an answer names."""
-    for response in responses:
-        for instruction_id, entry in response.answers.items():
-            column = columns.get(instruction_id)
-            for value in read(entry, column.repeated if column else {}) or ():
-                path = upload_path(value, left)
-                if path is not None and (upload := left.pop(path, None)):
-                    found = FoundIn(response, instruction_id, value.file or {})
-                    yield _file_row(facts, path, upload, found)
-
-
-def _unnamed_files(
-    facts: ExportFacts, responses: Iterable[Response], left: dict[str, Upload]
-) -> Iterator[Row]:
-    """Yield, and take from `left`, the files whose name begins with a submission's id."""
-    names = sorted(left)
-    for response in responses:
-        begin = f"{UPLOADS}{response.submission_id}"
-        place = bisect_left(names, begin) if response.submission_id else len(names)
-        while place < len(names) and names[place].startswith(begin):
-            if upload := left.pop(names[place], None):
-                # To which of its tasks, nothing tells.
-                found = FoundIn(replace(response, task_id=None), None, {})
-                yield _file_row(facts, names[place], upload, found)
-            place += 1
 
 
 @dataclass(frozen=True)
@@ -326,6 +300,38 @@ class FoundIn:
     response: Response
     instruction_id: str | None
     described: Mapping[str, str]
+
+
+def _named_files(
+    responses: Iterable[Response],
+    columns: Mapping[str, AnswerColumn],
+    left: Mapping[str, Upload],
+) -> Iterator[tuple[str, FoundIn]]:
+    """Yield those files of `left`, from which they may be taken, that an answer names."""
+    for response in responses:
+        for instruction_id, entry in response.answers.items():
+            column = columns.get(instruction_id)
+            for value in read(entry, column.repeated if column else {}) or ():
+                path = upload_path(value, left)
+                if path is not None and path in left:
+                    yield path, FoundIn(response, instruction_id, value.file or {})
+
+
+def _unnamed_files(
+    responses: Iterable[Response],
+    columns: Mapping[str, AnswerColumn],  # noqa: ARG001
+    left: Mapping[str, Upload],
+) -> Iterator[tuple[str, FoundIn]]:
+    """Yield those files of `left` whose name begins with a submission's id."""
+    names = sorted(left)
+    for response in responses:
+        begin = f"{UPLOADS}{response.submission_id}"
+        place = bisect_left(names, begin) if response.submission_id else len(names)
+        while place < len(names) and names[place].startswith(begin):
+            if names[place] in left:
+                # To which of its tasks, nothing tells.
+                yield names[place], FoundIn(replace(response, task_id=None), None, {})
+            place += 1
 
 
 def _file_row(facts: ExportFacts, path: str, upload: Upload, found: FoundIn | None = None) -> Row:

@@ -32,11 +32,13 @@ class ArchiveFile:
         file: Open for reading; seekable.
         size: Bytes.
         last_modified: When it was written, as far as is known.
+        etag: What its host calls its content; None on disk.
     """
 
     file: BinaryIO
     size: int
     last_modified: datetime | None
+    etag: str | None = None
 
 
 @contextmanager
@@ -85,29 +87,49 @@ class Downloader:
         folder = Path(tempfile.mkdtemp(prefix="tap-prolific-export-"))  # mode 0700
         try:
             path = folder / "archive.zip"
-            modified = self._fetch(url, what, path)
+            with self._get(url, what) as response, path.open("wb") as file:
+                while chunk := response.raw.read(CHUNK, decode_content=False):
+                    file.write(chunk)
+            modified = http_date(response.headers.get("Last-Modified"))
             with open_local(path) as local:
-                yield ArchiveFile(local.file, local.size, modified)
+                yield ArchiveFile(local.file, local.size, modified, response.headers.get("ETag"))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _fetch(self, url: str, what: str, path: Path) -> datetime | None:
+    def etag(self, url: str, what: str) -> str | None:
+        """Return what the host calls the archive's content, without fetching it.
+
+        By a GET of its first byte: a presigned URL is not signed for HEAD.
+
+        Args:
+            url: The presigned URL. A secret: no error quotes it.
+            what: The data collection, for errors.
+
+        Raises:
+            DataCollectionError: The host does not tell.
+        """
+        with self._get(url, what, {"Range": "bytes=0-0"}) as response:
+            return response.headers.get("ETag")
+
+    @contextmanager
+    def _get(
+        self, url: str, what: str, headers: dict[str, str] | None = None
+    ) -> Iterator[requests.Response]:
+        """Send a GET and yield its answer, whose body has yet to be read."""
         doing = f"Tried to fetch the archive from {host_of(url)};"
         advice = "Run again later."
         try:
-            request = self._session.prepare_request(requests.Request("GET", url))
+            request = self._session.prepare_request(requests.Request("GET", url, headers))
             request.url = url  # as it was signed: requests would re-encode the query
             settings = self._session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003
             with self._session.send(
                 request, timeout=self._timeout, allow_redirects=False, **settings
             ) as response:
-                if response.status_code != requests.codes.ok:
+                good = (requests.codes.ok, requests.codes.partial_content)
+                if response.status_code not in good[: 1 + bool(headers)]:
                     problem = f"{doing} it answered {response.status_code}."
                     raise DataCollectionError(what, problem, advice)
-                with path.open("wb") as file:
-                    while chunk := response.raw.read(CHUNK, decode_content=False):
-                        file.write(chunk)
-                return http_date(response.headers.get("Last-Modified"))
+                yield response
         except (requests.RequestException, HTTPError) as error:
             problem = f"{doing} it broke off ({type(error).__name__})."
             raise DataCollectionError(what, problem, advice) from None

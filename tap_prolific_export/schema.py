@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 JsonSchema = dict[str, Any]
 ColumnType = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
+# Goes up when records come out differently from the same archive: then they are delivered anew.
+RECORD_FORMAT = 1
+
 # Names over 63 bytes are fatal in PostgreSQL.
 MAX_KEY_BYTES = 63
 

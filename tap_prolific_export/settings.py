@@ -135,6 +135,15 @@ SETTINGS = (
         format="date-time",
     ),
     Setting(
+        "lookback_seconds",
+        "integer",
+        "Lookback",
+        "How far before the last export an incremental run asks for responses again: they may "
+        "become active, or be corrected, so long after their own time. 0: not at all.",
+        default=86_400,
+        minimum=0,
+    ),
+    Setting(
         "answer_keys",
         "string",
         "Answer keys",
@@ -150,6 +159,15 @@ SETTINGS = (
         "Keep `responses.answers` to the properties of the catalog: answers to questions that "
         "were added later are left out of `responses` until the catalog is made anew. For those "
         "who deselect answers for privacy.",
+        default=False,
+    ),
+    Setting(
+        "emit_activate_version_messages",
+        "boolean",
+        "Emit `ACTIVATE_VERSION` messages",
+        "After a full run in which everything succeeded, tell the target to remove what did not "
+        "come again (see *Withdrawn responses*). Only where all selected streams are `FULL_TABLE` "
+        "in the catalog; never where several runs share a table.",
         default=False,
     ),
     Setting(
@@ -199,8 +217,10 @@ class Settings:
     archive_paths: tuple[str, ...]
     study_id: str | None
     start_date: datetime | None
+    lookback_seconds: int
     answer_keys: AnswerKeys
     freeze_schema: bool
+    emit_activate_version_messages: bool
     poll_interval_seconds: int
     export_timeout_seconds: int
     request_timeout_seconds: int

@@ -11,6 +11,7 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_prolific_export.delivery import Deliveries
@@ -18,11 +19,12 @@ from tap_prolific_export.errors import ConfigError, DataCollectionError, TapErro
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
-from tap_prolific_export.streams import STREAM_TYPES, Run
+from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
 from tap_prolific_export.streams.state import CalmStateWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from types import FrameType
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -58,12 +60,12 @@ class TapProlificExport(Tap):
     config_jsonschema: ClassVar[dict[str, Any]] = config_jsonschema()
     # The schema of the answers is made from the questions of the configured data collections.
     dynamic_catalog = True
-    # Neither BATCH, whose files bypass selection and stream maps, nor ACTIVATE_VERSION, which the
-    # SDK would send per data collection and targets would apply to the whole table.
+    # Without BATCH, whose files bypass selection and stream maps.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,
         TapCapabilities.DISCOVER,
+        TapCapabilities.ACTIVATE_VERSION,
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
@@ -94,7 +96,11 @@ class TapProlificExport(Tap):
         """The sync that this tap is for."""
         if self._run is None:
             settings = self._settings or Settings.from_config(self.config)
-            self._run = Run(settings, Deliveries.from_settings(settings))
+            self._run = Run(
+                settings,
+                Deliveries.from_settings(settings),
+                lambda: self.state_writer.write_state(self.state),
+            )
         return self._run
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
@@ -153,11 +159,46 @@ class TapProlificExport(Tap):
 
         Final in the SDK; there is no other place after the last stream.
         """
+        selected = [stream for stream in self._prolific_streams if stream.selected]
+        if self._replaces(selected):
+            for stream in selected:
+                stream.use_version(self.initialized_at // 1000)
         try:
             super().sync_all()
+            self.run.raise_failures()
+            if self.run.delivered:  # else there is nothing that could stand in the rows' place
+                for stream in selected:
+                    stream.activate_version()
         finally:
             self._calm.flush(self.state)
-        self.run.raise_failures()
+
+    @property
+    def _prolific_streams(self) -> list[ProlificStream]:
+        return [stream for stream in self.streams.values() if isinstance(stream, ProlificStream)]
+
+    def _replaces(self, selected: Sequence[ProlificStream]) -> bool:
+        """Whether this run, if all of it succeeds, holds all rows that the tables should have."""
+        settings = self.run.settings
+        if not settings.emit_activate_version_messages:
+            return False
+        narrowing = ("study_id", "start_date", "archive_paths")
+        why_not = [f"{name} is set" for name in narrowing if getattr(settings, name)]
+        why_not += [
+            f"{stream.name} is not FULL_TABLE in the catalog"
+            for stream in selected
+            if stream.replication_method != REPLICATION_FULL_TABLE
+        ]
+        if why_not:
+            self.logger.warning(
+                "No ACTIVATE_VERSION will be sent, and the target will remove nothing: %s.",
+                "; ".join(why_not),
+            )
+        return not why_not
+
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        # The state may have changed since the last STATE; the SDK's handler asks the calm writer.
+        self._calm.flush(self.state)
+        super()._handle_termination(signum, frame)
 
     def run_sync_dry_run(  # type: ignore[misc]
         self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from contextlib import redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,12 @@ class Output:
     def rows(self, stream: str) -> list[dict[str, Any]]:
         return [message["record"] for message in self.of_type("RECORD", stream)]
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return what Meltano would keep: the value of the last STATE."""
+        states = self.of_type("STATE")
+        return states[-1]["value"] if states else {}
+
     def schema(self, stream: str) -> dict[str, Any]:
         """Return the last SCHEMA of a stream."""
         schema: dict[str, Any] = self.of_type("SCHEMA", stream)[-1]["schema"]
@@ -81,12 +88,24 @@ class Runner:
             "poll_interval_seconds": 1,
         }
 
-    def tap(self, catalog: dict[str, Any] | None = None, **config: Any) -> TapProlificExport:
-        return TapProlificExport(config={**self.config, **config}, catalog=catalog)
+    def tap(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> TapProlificExport:
+        return TapProlificExport(
+            config={**self.config, **config}, catalog=catalog, state=deepcopy(state)
+        )
 
-    def sync(self, catalog: dict[str, Any] | None = None, **config: Any) -> Output:
+    def sync(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Output:
         with redirect_stdout(io.StringIO()) as out:
-            self.tap(catalog, **config).sync_all()
+            self.tap(catalog, state, **config).sync_all()
         return read(out.getvalue())
 
     def catalog(self, **config: Any) -> dict[str, Any]:

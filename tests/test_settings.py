@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_prolific_export.errors import ConfigError
-from tap_prolific_export.settings import Settings, config_jsonschema
+from tap_prolific_export.settings import SETTINGS, Setting, Settings, config_jsonschema
 
 TOKEN = "sk-MaRkEr-7"
 MINIMAL = {"api_token": TOKEN, "collection_ids": ["c1"]}
@@ -39,6 +39,8 @@ def test_what_is_not_set_has_its_default() -> None:
         **dict.fromkeys(["study_id", "start_date"]),
         "answer_keys": "instruction_id",
         "freeze_schema": False,
+        "lookback_seconds": 86_400,
+        "emit_activate_version_messages": False,
         "poll_interval_seconds": 4,
         "export_timeout_seconds": 3600,
         "request_timeout_seconds": 60,
@@ -162,7 +164,7 @@ def test_a_token_in_both_lists_is_not_quoted() -> None:
 WRONG: dict[str, tuple[object, ...]] = {
     "boolean": (TOKEN, "true", 0, 1, [True], {"a": TOKEN}),
     "string": (5, 1.5, True, [TOKEN], {"a": TOKEN}),
-    "integer": (TOKEN, "4", 1.5, True, [4], {"a": TOKEN}, 0, -1),
+    "integer": (TOKEN, "4", 1.5, True, [4], {"a": TOKEN}, -1),
     "array": (TOKEN, 5, True, {"a": TOKEN}, [5], [None], [[TOKEN]], [{"a": TOKEN}], [" "]),
 }
 
@@ -172,6 +174,16 @@ def test_a_value_of_another_type_is_refused_unseen(name: str) -> None:
     for value in WRONG[config_jsonschema()["properties"][name]["type"][0]]:
         found = problems({"archive_paths": ["x.zip"], name: value})
         assert [problem.partition(": ")[0] for problem in found] == [name]
+
+
+@pytest.mark.parametrize(
+    "setting", [s for s in SETTINGS if s.minimum is not None], ids=lambda s: s.name
+)
+def test_the_least_number_is_accepted_and_a_lesser_is_not(setting: Setting) -> None:
+    assert setting.minimum is not None
+    read(MINIMAL | {setting.name: setting.minimum})
+    [problem] = problems(MINIMAL | {setting.name: setting.minimum - 1})
+    assert problem == f"{setting.name}: must be at least {setting.minimum}."
 
 
 @pytest.mark.parametrize("date", ["2026-01-31", "2026-01-31T00:00:00", "2026-01-31T01:00:00+01:00"])

@@ -23,6 +23,7 @@ class AnswersStream(ChildStream):
     columns = ANSWERS
     parent_stream_type = CollectionsStream
     needs_archive = True
+    shaped_by = ("study_id", "start_date")
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the answers of a delivery."""

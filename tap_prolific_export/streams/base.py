@@ -7,25 +7,30 @@ SDK are touched the reason is beside them, and ``tests/test_sdk_canary.py`` watc
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream
 from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.singerlib import Schema
+from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
+from tap_prolific_export.bookmarks import REPLICATION_KEY, digest
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
-from tap_prolific_export.schema import StreamColumns, merged
+from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
+from tap_prolific_export.streams.progress import Progress
+from tap_prolific_export.streams.state import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from singer_sdk import Tap
-    from singer_sdk.helpers.types import Context, Record
+    from singer_sdk.helpers.types import Context, Record, TapState
     from singer_sdk.singerlib import Catalog
 
     from tap_prolific_export.collection import DataCollection
-    from tap_prolific_export.delivery import Deliveries, Delivery
+    from tap_prolific_export.delivery import Deliveries, Delivery, Source
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
 
@@ -38,18 +43,23 @@ class Run:
     Args:
         settings: What is wanted.
         deliveries: Makes the deliveries.
+        checkpoint: Called after each data collection: the state may be written.
     """
 
-    def __init__(self, settings: Settings, deliveries: Deliveries) -> None:
+    def __init__(
+        self, settings: Settings, deliveries: Deliveries, checkpoint: Callable[[], None]
+    ) -> None:
         self.settings = settings
         self.failures: list[TapError] = []
+        self.delivered = 0
         # Of the open delivery: its responses, once all of them have been read, and whether a
         # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
         self.delivery_failed = False
         self._deliveries = deliveries
+        self._checkpoint = checkpoint
         self._open: Delivery | None = None
-        self._delivered: list[dict[str, str]] | None = None
+        self._progress: Progress | None = None
 
     @property
     def delivery(self) -> Delivery:
@@ -59,37 +69,47 @@ class Run:
             raise TapError(msg)
         return self._open
 
-    def contexts(self, *, with_archives: bool) -> Iterable[dict[str, str]]:
+    @property
+    def progress(self) -> Progress:
+        """What has been delivered; known once the run has begun."""
+        if self._progress is None:
+            msg = "The run has not begun."
+            raise TapError(msg)
+        return self._progress
+
+    def contexts(self, streams: Sequence[ProlificStream], state: TapState) -> Iterator[Context]:
         """Open each delivery in turn and yield the Singer context of its data collection.
 
-        What cannot be delivered is recorded and passed over. The SDK asks for the partitions
-        once more when all is done: then these are the contexts that were delivered.
-        """
-        if self._delivered is not None:
-            return list(self._delivered)
-        self._delivered = []
-        return self._walk(self._delivered, with_archives=with_archives)
+        What cannot be delivered is recorded and passed over; what has nothing new is passed over.
 
-    def _walk(
-        self, delivered: list[dict[str, str]], *, with_archives: bool
-    ) -> Iterator[dict[str, str]]:
+        Args:
+            streams: All streams, the parent first.
+            state: The tap's.
+        """
+        self._progress = Progress(Ledger(state), streams, self.settings.lookback_seconds)
         try:
             for source in self._deliveries.sources():
-                try:
-                    with self._deliveries.open(source, with_archive=with_archives) as delivery:
-                        context = delivery.context
-                        self._open = delivery
-                        self.response_count = None
-                        self.delivery_failed = False
-                        yield context
-                        if not self.delivery_failed and context not in delivered:
-                            delivered.append(context)
-                except DataCollectionError as error:
-                    self.fail(error)
-                finally:
-                    self._open = None
+                yield from self._walk(source, self._progress)
+                self._checkpoint()
         except TapError as error:  # no source can be delivered any more
             self.fail(error)
+
+    def _walk(self, source: Source, progress: Progress) -> Iterator[Context]:
+        self.response_count = None
+        self.delivery_failed = False
+        try:
+            with self._deliveries.open(
+                source, with_archive=progress.needs_archives, history=progress
+            ) as delivery:
+                if delivery:
+                    self._open = delivery
+                    progress.begin(delivery)
+                    yield delivery.context
+        except DataCollectionError as error:
+            self.fail(error)
+        finally:
+            self._open = None
+        self.delivered += not self.delivery_failed
 
     def foreseen(self) -> list[DataCollection]:
         """Return what can be told of all data collections, without exporting any.
@@ -121,15 +141,21 @@ class Run:
         """
         if not self.failures:
             return
-        delivered = len(self._delivered or ())
-        msg = f"Failed: {len(self.failures)}, as said above. Delivered: {delivered}."
+        msg = f"Failed: {len(self.failures)}, as said above. Delivered: {self.delivered}."
         raise FatalError(msg)
 
 
 class ProlificStream(Stream):
-    """A stream whose columns are described in `schema` and may grow while it runs."""
+    """A stream whose columns are described in `schema` and may grow while it runs.
+
+    Its bookmarks are `Progress`'s: the SDK's own would move with every record, at the cost of a
+    walk through all partitions, and not at all where there is no record.
+    """
 
     columns: StreamColumns
+    needs_archive = False
+    # Settings that shape the records: when one changes, what was delivered is delivered anew.
+    shaped_by: tuple[str, ...] = ()
 
     def __init__(self, tap: Tap, run: Run, answers: JsonSchema) -> None:
         """Make the stream.
@@ -146,10 +172,67 @@ class ProlificStream(Stream):
         self.primary_keys = self.columns.key
         self.run = run
         self._schema_written = False
+        self._fingerprint: str | None = None
+
+    @property
+    def is_full_run(self) -> bool:
+        """Whether the catalog wants everything, whatever has been delivered before."""
+        return self.replication_method == REPLICATION_FULL_TABLE
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits that change with whatever shapes the records."""
+        if self._fingerprint is None:
+            shape = [RECORD_FORMAT, self._shape()]
+            self._fingerprint = digest(json.dumps(shape, sort_keys=True, default=str), 12)
+        return self._fingerprint
+
+    def _shape(self) -> list[Any]:
+        """Return everything outside of the archives that shapes the records."""
+        settings = {name: getattr(self.run.settings, name) for name in self.shaped_by}
+        hidden = sorted(crumb for crumb, shown in self.mask.items() if crumb and not shown)
+        maps = self.config.get("stream_maps") or {}
+        mapped = {name: maps[name] for name in (self.name, "__else__") if name in maps}
+        flat = {n: v for n, v in self.config.items() if n.startswith("flattening_")}
+        return [settings, hidden, mapped, flat]
+
+    def use_version(self, version: int) -> None:
+        """Have every RECORD carry a version, for `activate_version`."""
+        self._stream_version = version
+
+    def activate_version(self) -> None:
+        """Tell the target that the rows of this run's version are all that there are."""
+        if self._stream_version is not None:
+            self._write_activate_version_message(self._stream_version)
+
+    # The SDK's own ways of keeping state, all of which `Progress` replaces:
+
+    @property
+    def emit_activate_version_messages(self) -> bool:
+        """False: the SDK would send one for each data collection, before its records."""
+        return False
 
     def get_replication_key_signpost(self, context: Context | None = None) -> None:  # noqa: ARG002
         """Return None: the SDK would cap a bookmark to the start of the run."""
         return
+
+    def get_context_state(self, context: Context | None) -> dict[str, Any]:  # noqa: ARG002
+        """Return nothing that would be kept."""
+        return {}
+
+    def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
+        """Leave the state as it is: there are no progress markers."""
+
+    def _write_starting_replication_value(self, context: Context | None) -> None:
+        """Write none into the state."""
+
+    def _increment_stream_state(
+        self, latest_record: Record, *, context: Context | None = None
+    ) -> None:
+        """Leave the bookmark where it is until the last record has been emitted."""
+
+    def _write_state_message(self) -> None:
+        """Write none: `Run` has the state written once for each data collection."""
 
     def apply_catalog(self, catalog: Catalog) -> None:
         """Apply a catalog that may be older than we are: what it lacks is added to it.
@@ -199,16 +282,34 @@ class ProlificStream(Stream):
 class ChildStream(ProlificStream):
     """A stream of the open delivery's rows."""
 
+    def __init__(self, tap: Tap, run: Run, answers: JsonSchema) -> None:
+        """Make the stream; see `ProlificStream`."""
+        super().__init__(tap, run, answers)
+        self.replication_key = REPLICATION_KEY
+
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the rows of a delivery."""
         raise NotImplementedError
 
-    def get_records(self, context: Context | None) -> Iterator[Record]:
+    def content(self, delivery: Delivery) -> str | None:  # noqa: ARG002
+        """Return a digest of all rows, where that is cheap and every archive has all of them."""
+        return None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the stream has yet to deliver what is open."""
+        return not self.run.delivery_failed and self.run.progress.is_pending(self)
+
+    def get_records(self, context: Context | None) -> Iterator[Record]:  # noqa: ARG002
         """Yield the rows; an archive that turns out to be bad fails its data collection only."""
-        if self.run.delivery_failed:
+        if not self.is_pending:
             return
+        delivery, progress = self.run.delivery, self.run.progress
         try:
-            yield from self.rows(self.run.delivery)
+            content = self.content(delivery)
+            if content is None or not progress.said_before(self, content):
+                yield from self.rows(delivery)
         except DataCollectionError as error:
-            self.get_context_state(context).pop("progress_markers", None)
             self.run.fail(error)
+        else:
+            progress.complete(self, content)

@@ -9,7 +9,7 @@ from tap_prolific_export.schema import COLLECTIONS
 from tap_prolific_export.streams.base import ProlificStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -18,16 +18,18 @@ class CollectionsStream(ProlificStream):
     """The data collections."""
 
     columns = COLLECTIONS
+    shaped_by = ("study_id", "start_date")
 
     @property
-    def partitions(self) -> Iterable[dict[str, str]]:  # type: ignore[override]
+    def is_full_run(self) -> bool:
+        """False: FULL_TABLE by nature, as its row is emitted whenever a delivery is open."""
+        return False
+
+    @property
+    def partitions(self) -> Iterator[Context]:  # type: ignore[override]
         """One context a delivery, opened as the SDK comes to it."""
-        return self.run.contexts(
-            with_archives=any(
-                child.selected and getattr(child, "needs_archive", False)
-                for child in self.child_streams
-            )
-        )
+        children = [child for child in self.child_streams if isinstance(child, ProlificStream)]
+        return self.run.contexts([self, *children], self.tap_state)
 
     def get_records(self, context: Context | None) -> Iterator[Record]:  # noqa: ARG002
         """Yield the row of the open delivery."""
@@ -39,6 +41,9 @@ class CollectionsStream(ProlificStream):
             archive_bytes=delivery.archive_bytes,
             export_filter=delivery.asked,
         )
+        # The children have run by now, and the row has been written.
+        if not self.run.delivery_failed:
+            self.run.progress.close(self)
 
     def _process_record(
         self,
@@ -48,8 +53,6 @@ class CollectionsStream(ProlificStream):
     ) -> None:
         # The children run in here, and only they know how many responses there are.
         super()._process_record(record, child_context, partition_context)
-        delivery, count = self.run.delivery, self.run.response_count
-        record["exported_response_count"] = count
-        complete = count is not None and not self.run.delivery_failed
-        if complete and delivery.is_of_everything:
-            record["full_exported_at"] = record["exported_at"]
+        record["exported_response_count"] = self.run.response_count
+        full = self.run.progress.full_exported_at()
+        record["full_exported_at"] = full and full.isoformat()

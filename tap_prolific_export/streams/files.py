@@ -23,13 +23,16 @@ class FilesStream(ChildStream):
     columns = FILES
     parent_stream_type = CollectionsStream
     needs_archive = True
+    shaped_by = ("study_id", "start_date")
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the files of a delivery."""
         yield from records.file_rows(
             delivery.facts,
-            delivery.responses,
+            delivery.every_response,
+            delivery.wants,
             records.answer_columns(delivery.collection, self.run.settings.answer_keys),
             delivery.uploads,
-            all_belong=delivery.is_chosen,
+            # A file that is no response's is no study's either, and does not say when it came.
+            strays=delivery.only.study_id is None,
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_prolific_export import records
+from tap_prolific_export.answers import json_text
+from tap_prolific_export.bookmarks import digest
 from tap_prolific_export.schema import INSTRUCTIONS
 from tap_prolific_export.streams.base import ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
@@ -22,6 +24,11 @@ class InstructionsStream(ChildStream):
 
     columns = INSTRUCTIONS
     parent_stream_type = CollectionsStream
+    shaped_by = ("answer_keys",)
+
+    def content(self, delivery: Delivery) -> str:
+        """Return a digest of the questions: every archive has them all, and they seldom change."""
+        return digest(json_text([*delivery.collection.instructions]), 12)
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the questions of a delivery."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export import records
 from tap_prolific_export.schema import RESPONSES, answers_schema
@@ -31,9 +31,17 @@ class ResponsesStream(ChildStream):
     columns = RESPONSES
     parent_stream_type = CollectionsStream
     needs_archive = True
+    shaped_by = ("study_id", "start_date", "answer_keys", "freeze_schema")
+
+    def _shape(self) -> list[Any]:
+        # With a frozen schema the catalog decides which answers there are.
+        frozen = sorted(self._known()) if self.run.settings.freeze_schema else []
+        return [*super()._shape(), frozen]
 
     def preprocess_context(self, context: Context) -> Context:
         """Grow the schema by the questions of the archive; SCHEMA is written after this."""
+        if not self.is_pending:
+            return context
         keys = self.run.settings.answer_keys
         needed = answers_schema([self.run.delivery.collection], keys)
         known = self._known()

@@ -1,4 +1,4 @@
-"""STATE messages, no more of them than are of use."""
+"""The Singer state: its bookmarks, and STATE messages, no more of them than are of use."""
 
 from __future__ import annotations
 
@@ -7,13 +7,90 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk.helpers._state import StateWriter
 
+from tap_prolific_export.bookmarks import Bookmark
+from tap_prolific_export.times import parse_timestamp
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from singer_sdk.helpers.types import TapState
     from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 INTERVAL_SECONDS = 10.0
+COLLECTIONS = "collections"
+FULL_EXPORTED_AT = "full_exported_at"
+
+Entry = dict[str, Any]
+
+
+class Ledger:
+    """The bookmarks in a tap's state, one for each stream and context, found at once.
+
+    The SDK looks for a partition by walking all of them.
+
+    Args:
+        state: The tap's state, which this reads and writes.
+    """
+
+    def __init__(self, state: TapState) -> None:
+        self._bookmarks: dict[str, Any] = state.setdefault("bookmarks", {})
+        self._entries: dict[tuple[str, str], Entry] = {}
+        for stream, of_stream in self._bookmarks.items():
+            for entry in of_stream.get("partitions") or ():
+                key = _key(stream, entry.get("context") or {})
+                # Of two entries for one partition, nobody knows which holds: neither is believed.
+                self._entries[key] = {} if key in self._entries else entry
+
+    def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
+        """Return a stream's bookmark, if it has one."""
+        return Bookmark.from_state(self._entries.get(_key(stream, context), {}))
+
+    def put(self, stream: str, context: Mapping[str, str], bookmark: Bookmark) -> None:
+        """Set a stream's bookmark."""
+        kept = {FULL_EXPORTED_AT: moment} if (moment := self._full(stream, context)) else {}
+        self._write(stream, context, {**bookmark.as_state(), **kept})
+
+    def drop(self, stream: str, context: Mapping[str, str]) -> None:
+        """Remove a stream's bookmark, if it has one."""
+        if _key(stream, context) in self._entries:
+            self._write(stream, context, None)
+
+    def full_exported_at(self, context: Mapping[str, str]) -> datetime | None:
+        """Return when the last complete, unfiltered export that was delivered was read."""
+        return parse_timestamp(self._full(COLLECTIONS, context))
+
+    def set_full_exported_at(self, context: Mapping[str, str], moment: datetime | None) -> None:
+        """Set, or with None remove, what `full_exported_at` returns."""
+        entry = dict(self._entries.get(_key(COLLECTIONS, context), {}))
+        entry.pop("context", None)
+        entry.pop(FULL_EXPORTED_AT, None)
+        if moment:
+            entry[FULL_EXPORTED_AT] = moment.isoformat()
+        self._write(COLLECTIONS, context, entry or None)
+
+    def _full(self, stream: str, context: Mapping[str, str]) -> Any:
+        return self._entries.get(_key(stream, context), {}).get(FULL_EXPORTED_AT)
+
+    def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
+        """Replace an entry; with None, remove it."""
+        key = _key(stream, context)
+        known = self._entries.pop(key, None)
+        partitions = self._bookmarks.setdefault(stream, {}).setdefault("partitions", [])
+        if known == {} or fields is None:
+            partitions[:] = [e for e in partitions if _key(stream, e.get("context") or {}) != key]
+        if fields is None:
+            return
+        entry = known or {}
+        entry.clear()
+        entry.update({"context": dict(context), **fields})
+        if not known:
+            partitions.append(entry)
+        self._entries[key] = entry
+
+
+def _key(stream: str, context: Mapping[str, str]) -> tuple[str, str]:
+    return stream, repr(sorted(context.items()))
 
 
 class CalmStateWriter(StateWriter):

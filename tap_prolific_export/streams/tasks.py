@@ -23,6 +23,7 @@ class TasksStream(ChildStream):
     columns = TASKS
     parent_stream_type = CollectionsStream
     needs_archive = True
+    shaped_by = ("study_id", "start_date")
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the tasks of a delivery; a collection has none."""

@@ -226,6 +226,9 @@ class _Api(_Handler):
         self.json(200, hosted.instructions)
 
     def start(self, hosted: Hosted) -> None:
+        if "from" in self.query and not self.world.takes_from:
+            self.error(400, "Bad request", {"from": ["Unknown parameter."]})
+            return
         job = self.world.start_job(hosted, self.query)
         if job is None:
             self.error(409, "Conflict", "Too many exports exist: delete one first.")

@@ -8,9 +8,12 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.stand_in import archives
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Generation = Literal["idempotent", "fresh"]
 Kind = Literal["collections", "batches"]
@@ -26,6 +29,7 @@ class Submission:
         line: As it stands in the archive's JSON Lines (for a batch: nested, with its tasks).
         submitted_at: What the API's `from` and `to` filters look at.
         study_id: What its `study_id` filter looks at.
+        active_at: From when on it is in exports; None: from the first.
         uploads: Name below ``files/`` to content.
         expected: The `answers` that the table must have for it, by task id (None: no task).
     """
@@ -33,6 +37,7 @@ class Submission:
     line: dict[str, Any]
     submitted_at: datetime
     study_id: str
+    active_at: datetime | None = field(default=None, kw_only=True)
     uploads: dict[str, bytes] = field(default_factory=dict)
     expected: dict[str | None, dict[str, Any]] = field(default_factory=dict)
 
@@ -109,6 +114,8 @@ class World:
     Attributes:
         generation: Which of the two generations of the API is spoken.
         token: The only token that is accepted.
+        clock: What time it is.
+        takes_from: Whether `from` is understood; else it is refused.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
         url_seconds: How long a presigned URL works.
@@ -122,6 +129,8 @@ class World:
         self.generation = generation
         self.token = token
         self.polls_to_generate = 0
+        self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+        self.takes_from = True
         self.reuse_seconds = 0.0
         self.url_seconds = 3600
         self.forbidden: set[str] = set()
@@ -148,7 +157,7 @@ class World:
         return [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
 
     def now(self) -> datetime:
-        return datetime.now(timezone.utc)
+        return self.clock()
 
     def host(self, hosted: Hosted) -> Hosted:
         with self.lock:
@@ -205,5 +214,6 @@ class World:
             submission
             for submission in hosted.submissions.values()
             if start <= submission.submitted_at <= end
+            and (submission.active_at is None or submission.active_at <= self.now())
             and narrowed.get("study_id") in {None, submission.study_id}
         ]

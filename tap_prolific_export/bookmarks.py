@@ -1,0 +1,118 @@
+"""What has been delivered of a data collection, as it is kept between runs; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.times import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+REPLICATION_KEY = "exported_at"
+
+# The state holds a bookmark for each stream of each data collection, and is written often: hosts
+# whose ETags are longer than S3's get a digest of them kept.
+MAX_ETAG = 40
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which archive it is: by the job that made it, or by its content. Either may be unknown.
+
+    Attributes:
+        export_id: The export job.
+        etag: The archive's ETag; of an archive on disk, its size and a digest of its directory.
+    """
+
+    export_id: str | None = None
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, export_id: str | None, etag: str | None) -> Identity:
+        """Return an identity with the ETag of an HTTP header, as short as it is kept."""
+        etag = etag and etag.replace('"', "")
+        if etag and len(etag) > MAX_ETAG:
+            etag = digest(etag, 32)
+        return cls(export_id, etag or None)
+
+    def is_that_of(self, other: Identity) -> bool:
+        """Whether both are certainly the same archive."""
+        return (self.export_id is not None and self.export_id == other.export_id) or (
+            self.etag is not None and self.etag == other.etag
+        )
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """How far a stream has come with a data collection.
+
+    Attributes:
+        exported_at: Of the archive that was delivered last: nothing in it is newer.
+        archive: Which one that was.
+        fingerprint: Of everything that shaped its records.
+        content: A digest of what was delivered, for a stream that is small and always complete.
+    """
+
+    exported_at: datetime
+    archive: Identity = field(default_factory=Identity)
+    fingerprint: str = ""
+    content: str | None = None
+
+    def as_state(self) -> dict[str, str]:
+        """Return the bookmark as the Singer state has it, without what is not known."""
+        state = {
+            "replication_key": REPLICATION_KEY,
+            "replication_key_value": self.exported_at.isoformat(),
+            "export_id": self.archive.export_id,
+            "etag": self.archive.etag,
+            "fingerprint": self.fingerprint,
+            "content": self.content,
+        }
+        return {name: value for name, value in state.items() if value is not None}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Bookmark | None:
+        """Read a bookmark; None where there is none, or nothing that can be relied on."""
+        exported_at = parse_timestamp(state.get("replication_key_value"))
+        if exported_at is None or state.get("replication_key") != REPLICATION_KEY:
+            return None
+        return cls(
+            exported_at,
+            Identity(_text(state.get("export_id")), _text(state.get("etag"))),
+            _text(state.get("fingerprint")) or "",
+            _text(state.get("content")),
+        )
+
+
+def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:
+    """Return the time from which on responses may be new to one of the bookmarks' streams.
+
+    Args:
+        bookmarks: One for each stream; None for a stream that has to begin at the beginning.
+        lookback_seconds: So long after its own time a response may still appear, or change.
+
+    Returns:
+        None where everything may be new.
+    """
+    times = [bookmark and bookmark.exported_at for bookmark in bookmarks]
+    known = [time for time in times if time]
+    if not known or len(known) < len(times):
+        return None
+    try:
+        # Whole seconds: nobody says how many digits the API understands.
+        return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
+    except OverflowError:  # before all time
+        return None
+
+
+def digest(text: str, length: int) -> str:
+    """Return so many hex digits that tell a text from any other."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,177 @@
+"""What the selected streams have delivered, in earlier runs and in this one.
+
+A bookmark moves when its stream has emitted all of a delivery's rows, and not before: until then,
+nothing in the state says that any of them were. So a run may end at any point, and the next one
+begins each partition that was not finished anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.bookmarks import Bookmark, since
+from tap_prolific_export.errors import TapError
+from tap_prolific_export.schema import RESPONSES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from tap_prolific_export.bookmarks import Identity
+    from tap_prolific_export.delivery import Context, Delivery
+    from tap_prolific_export.streams.base import ProlificStream
+    from tap_prolific_export.streams.state import Ledger
+
+logger = logging.getLogger("tap-prolific-export")
+
+
+class Progress:
+    """Follows the streams of one run; to `delivery`, it is the history of earlier ones.
+
+    Args:
+        ledger: The bookmarks.
+        streams: All streams, the parent first.
+        lookback_seconds: So long after its own time a response may still appear, or change.
+    """
+
+    def __init__(
+        self, ledger: Ledger, streams: Sequence[ProlificStream], lookback_seconds: int
+    ) -> None:
+        self._ledger = ledger
+        self._selected = [stream for stream in streams if stream.selected]
+        self._of_responses = [stream for stream in self._selected if stream.needs_archive]
+        self._left_out = [s for s in streams if s.needs_archive and not s.selected]
+        self._lookback_seconds = lookback_seconds
+        self._delivery: Delivery | None = None
+        self._pending: set[str] = set()
+        self._completed: set[str] = set()
+        self._came_from_disk: set[str] = set()
+
+    @property
+    def needs_archives(self) -> bool:
+        """Whether any selected stream is made of what only an archive holds."""
+        return bool(self._of_responses)
+
+    # What `delivery.History` asks for:
+
+    def since(self, context: Context) -> datetime | None:
+        """Return from when on responses may be new to a selected stream; None: from the first."""
+        bookmarks = [self._usable(stream, context) for stream in self._of_responses]
+        return since(bookmarks, self._lookback_seconds)
+
+    def latest(self, context: Context) -> datetime | None:
+        """Return `exported_at` of the newest archive that a selected stream has delivered."""
+        bookmarks = [self._bookmark(stream, context) for stream in self._of_responses]
+        known = [bookmark.exported_at for bookmark in bookmarks if bookmark]
+        if known and (full := self._ledger.full_exported_at(context)):
+            known.append(full)
+        return max(known, default=None)
+
+    def has(self, context: Context, archive: Identity) -> bool:
+        """Return whether every selected stream has delivered this archive."""
+        return not any(self._wants(stream, context, archive) for stream in self._selected)
+
+    # What the streams ask for, and say, while a delivery is open:
+
+    def begin(self, delivery: Delivery) -> None:
+        """Open a delivery."""
+        self._delivery = delivery
+        self._completed = set()
+        self._pending = {
+            stream.name
+            for stream in self._selected
+            if self._wants(stream, delivery.context, delivery.identity)
+        }
+        changed = [
+            stream.name
+            for stream in self._selected
+            if (bookmark := self._bookmark(stream, delivery.context))
+            and bookmark.fingerprint != stream.fingerprint
+        ]
+        if changed:
+            logger.info(
+                "%s: delivering %s anew: settings or selection have changed what they hold.",
+                delivery.collection.ref,
+                ", ".join(changed),
+            )
+        if delivery.on_disk:
+            # Its rows take the place of newer ones, of a later archive or of the API.
+            self._came_from_disk.add(delivery.facts.data_collection_id)
+            of_api = {"data_collection_id": delivery.facts.data_collection_id}
+            if self._ledger.full_exported_at(of_api):
+                self._ledger.set_full_exported_at(of_api, None)
+
+    def is_pending(self, stream: ProlificStream) -> bool:
+        """Return whether the stream has yet to deliver what is open."""
+        return stream.name in self._pending
+
+    def said_before(self, stream: ProlificStream, content: str) -> bool:
+        """Return whether the stream's content is, to the letter, what it delivered last."""
+        bookmark = self._usable(stream, self._need().context)
+        return bookmark is not None and bookmark.content == content
+
+    def complete(self, stream: ProlificStream, content: str | None = None) -> None:
+        """Move the stream's bookmark: all of its rows have been emitted."""
+        delivery = self._need()
+        self._pending.discard(stream.name)
+        self._completed.add(stream.name)
+        self._ledger.put(
+            stream.name,
+            delivery.context,
+            Bookmark(delivery.facts.exported_at, delivery.identity, stream.fingerprint, content),
+        )
+
+    def full_exported_at(self) -> datetime | None:
+        """Return `full_exported_at` as it is now, with the open delivery's rows emitted."""
+        delivery = self._need()
+        if self._is_full():
+            return delivery.facts.exported_at
+        return None if delivery.on_disk else self._ledger.full_exported_at(delivery.context)
+
+    def close(self, parent: ProlificStream) -> bool:
+        """Move the parent's bookmark, if every stream has delivered all of what is open.
+
+        Returns:
+            Whether they have.
+        """
+        if self._pending - {parent.name}:
+            return False
+        if parent.selected:
+            self.complete(parent)
+        context = self._need().context
+        if self._is_full():
+            self._ledger.set_full_exported_at(context, self.full_exported_at())
+            # Their rows are older than this, and would look withdrawn: they have to begin anew.
+            for stream in self._left_out:
+                self._ledger.drop(stream.name, context)
+        return True
+
+    def _is_full(self) -> bool:
+        """Whether all rows of an unfiltered export have been emitted, each by this run."""
+        return (
+            self._need().is_of_everything
+            and RESPONSES.name in self._completed
+            and all(stream.name in self._completed for stream in self._of_responses)
+        )
+
+    def _wants(self, stream: ProlificStream, context: Context, archive: Identity) -> bool:
+        bookmark = self._usable(stream, context)
+        if bookmark is None or not bookmark.archive.is_that_of(archive):
+            return True
+        # Archives on disk come oldest first: what follows one that is new is newer than it.
+        return "archive" in context and context["data_collection_id"] in self._came_from_disk
+
+    def _usable(self, stream: ProlificStream, context: Context) -> Bookmark | None:
+        """Return a bookmark if what was delivered up to it is as it would be now."""
+        bookmark = self._bookmark(stream, context)
+        return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
+
+    def _bookmark(self, stream: ProlificStream, context: Context) -> Bookmark | None:
+        return None if stream.is_full_run else self._ledger.bookmark(stream.name, context)
+
+    def _need(self) -> Delivery:
+        if self._delivery is None:
+            msg = "No delivery is open."
+            raise TapError(msg)
+        return self._delivery
