@@ -51,41 +51,43 @@ class Bookmark:
     """How far a stream has come with a data collection.
 
     Attributes:
-        exported_at: Of the archive that was delivered last: nothing in it is newer.
+        exported_at: Of the archive that was delivered last: nothing in it is newer. None for a
+            stream that is not incremental.
         archive: Which one that was.
-        fingerprint: Of everything that shaped its records.
+        fingerprint: A digest of everything that shaped its records, but for the archive.
         content: A digest of what was delivered, for a stream that is small and always complete.
     """
 
-    exported_at: datetime
+    exported_at: datetime | None
     archive: Identity = field(default_factory=Identity)
     fingerprint: str = ""
     content: str | None = None
 
     def as_state(self) -> dict[str, str]:
         """Return the bookmark as the Singer state has it, without what is not known."""
+        moment = self.exported_at.isoformat() if self.exported_at else None
         state = {
-            "replication_key": REPLICATION_KEY,
-            "replication_key_value": self.exported_at.isoformat(),
+            "replication_key": REPLICATION_KEY if moment else None,
+            "replication_key_value": moment,
             "export_id": self.archive.export_id,
             "etag": self.archive.etag,
-            "fingerprint": self.fingerprint,
-            "content": self.content,
+            "fingerprint": "-".join(filter(None, (self.fingerprint, self.content))),
         }
         return {name: value for name, value in state.items() if value is not None}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Bookmark | None:
         """Read a bookmark; None where there is none, or nothing that can be relied on."""
-        exported_at = parse_timestamp(state.get("replication_key_value"))
-        if exported_at is None or state.get("replication_key") != REPLICATION_KEY:
+        exported_at = None
+        if state.get("replication_key") == REPLICATION_KEY:
+            exported_at = parse_timestamp(state.get("replication_key_value"))
+        if exported_at is None and "replication_key" in state:
             return None
-        return cls(
-            exported_at,
-            Identity(_text(state.get("export_id")), _text(state.get("etag"))),
-            _text(state.get("fingerprint")) or "",
-            _text(state.get("content")),
-        )
+        fingerprint, _, content = (_text(state.get("fingerprint")) or "").partition("-")
+        if not fingerprint:
+            return None
+        archive = Identity(_text(state.get("export_id")), _text(state.get("etag")))
+        return cls(exported_at, archive, fingerprint, content or None)
 
 
 def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:
@@ -109,8 +111,8 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
         return None
 
 
-def digest(text: str, length: int) -> str:
-    """Return so many hex digits that tell a text from any other."""
+def digest(text: str, length: int = 8) -> str:
+    """Return so many hex digits that tell a text from any other; by default few, for the state."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive import Upload
     from tap_prolific_export.collection import DataCollection
-    from tap_prolific_export.export import Export
     from tap_prolific_export.settings import Settings
 
     Context = dict[str, str]
@@ -66,6 +65,9 @@ class History(Protocol):
     def has(self, context: Context, archive: Identity) -> bool:
         """Return whether all that is wanted of this archive was delivered."""
 
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Note that all that is wanted of a newer archive was delivered with an earlier one."""
+
 
 class NoHistory:
     """There was no earlier run."""
@@ -79,6 +81,9 @@ class NoHistory:
     def has(self, context: Context, archive: Identity) -> bool:  # noqa: ARG002
         """Return False: nothing was delivered."""
         return False
+
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Note nothing."""
 
 
 @dataclass(frozen=True)
@@ -340,12 +345,16 @@ class Deliveries:
         etag = None
         if export.ready_made and latest:  # else it can be none that has been delivered
             etag = self._downloader.etag(export.url, str(ref))
-        if self._is_old_news(ref, export, etag, history):
+        if history.has(context, Identity.of(export.export_id, etag)):
+            self._say_nothing_new(ref, export.asked_at, latest)
             return None
         fetched = stack.enter_context(self._downloader.open(export.url, str(ref)))
-        if self._is_old_news(ref, export, fetched.etag, history):
-            return None
+        identity = Identity.of(export.export_id, fetched.etag)
         exported_at = export.exported_at(fetched.last_modified)
+        if history.has(context, identity):
+            history.confirm(context, identity, exported_at)
+            self._say_nothing_new(ref, export.asked_at, exported_at)
+            return None
         if latest and exported_at < latest:
             # Its rows would stand in the place of newer ones.
             raise DataCollectionError(
@@ -369,7 +378,7 @@ class Deliveries:
                 # By whatever time the API has chosen, its choice stands.
                 None if chosen.start else rest.start,
             ),
-            Identity.of(export.export_id, fetched.etag),
+            identity,
         )
 
     def _wanted_from(self, since: datetime | None) -> ExportFilter:
@@ -377,27 +386,18 @@ class Deliveries:
         start = max(filter(None, (since, self._settings.start_date)), default=None)
         return ExportFilter(self._settings.study_id, start)
 
-    def _is_old_news(
-        self, ref: DataCollectionRef, export: Export, etag: str | None, history: History
-    ) -> bool:
-        """Return, and say, whether all that is wanted of an archive was delivered before."""
-        context = _context(ref.id)
-        if not history.has(context, Identity.of(export.export_id, etag)):
-            return False
-        latest = history.latest(context)
-        age = export.asked_at - latest if latest else timedelta()
-        if latest and age > OLD:
-            hours = age.total_seconds() / 3600
+    @staticmethod
+    def _say_nothing_new(ref: DataCollectionRef, now: datetime, of: datetime | None) -> None:
+        if of and now - of > OLD:
             logger.warning(
                 "%s: nothing new: Prolific hands out the archive of %s again, which is %.0f hours "
                 "old. What came since will be in a later one.",
                 ref,
-                _utc(latest),
-                hours,
+                _utc(of),
+                (now - of).total_seconds() / 3600,
             )
         else:
-            logger.info("%s: nothing new: its archive has been delivered before.", ref)
-        return True
+            logger.info("%s: nothing new: what its archive holds has been delivered.", ref)
 
     def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
         name = f"archive {path}"

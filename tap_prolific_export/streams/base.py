@@ -181,10 +181,10 @@ class ProlificStream(Stream):
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits that change with whatever shapes the records."""
+        """A digest that changes with whatever shapes the records."""
         if self._fingerprint is None:
             shape = [RECORD_FORMAT, self._shape()]
-            self._fingerprint = digest(json.dumps(shape, sort_keys=True, default=str), 12)
+            self._fingerprint = digest(json.dumps(shape, sort_keys=True, default=str))
         return self._fingerprint
 
     def _shape(self) -> list[Any]:

@@ -8,6 +8,7 @@ begins each partition that was not finished anew.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tap_prolific_export.bookmarks import Bookmark, since
@@ -63,7 +64,7 @@ class Progress:
     def latest(self, context: Context) -> datetime | None:
         """Return `exported_at` of the newest archive that a selected stream has delivered."""
         bookmarks = [self._bookmark(stream, context) for stream in self._of_responses]
-        known = [bookmark.exported_at for bookmark in bookmarks if bookmark]
+        known = [mark.exported_at for mark in bookmarks if mark and mark.exported_at]
         if known and (full := self._ledger.full_exported_at(context)):
             known.append(full)
         return max(known, default=None)
@@ -71,6 +72,16 @@ class Progress:
     def has(self, context: Context, archive: Identity) -> bool:
         """Return whether every selected stream has delivered this archive."""
         return not any(self._wants(stream, context, archive) for stream in self._selected)
+
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Move the bookmarks to a newer archive that holds what was delivered."""
+        for stream in self._selected:
+            bookmark = self._usable(stream, context)
+            if bookmark and (bookmark.exported_at is None or bookmark.exported_at <= exported_at):
+                moved = bookmark.exported_at and exported_at
+                self._ledger.put(
+                    stream.name, context, replace(bookmark, exported_at=moved, archive=archive)
+                )
 
     # What the streams ask for, and say, while a delivery is open:
 
@@ -116,11 +127,9 @@ class Progress:
         delivery = self._need()
         self._pending.discard(stream.name)
         self._completed.add(stream.name)
-        self._ledger.put(
-            stream.name,
-            delivery.context,
-            Bookmark(delivery.facts.exported_at, delivery.identity, stream.fingerprint, content),
-        )
+        exported_at = delivery.facts.exported_at if stream.replication_key else None
+        bookmark = Bookmark(exported_at, delivery.identity, stream.fingerprint, content)
+        self._ledger.put(stream.name, delivery.context, bookmark)
 
     def full_exported_at(self) -> datetime | None:
         """Return `full_exported_at` as it is now, with the open delivery's rows emitted."""

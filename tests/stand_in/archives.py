@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,28 +16,35 @@ if TYPE_CHECKING:
 README = "Export of a Prolific data collection. See README for the format.\n"
 
 
-def build(hosted: Hosted, submissions: list[Submission]) -> bytes:
-    """Return the archive of these submissions."""
+def build(
+    hosted: Hosted, submissions: list[Submission], packed_at: datetime | None = None
+) -> bytes:
+    """Return the archive of these submissions, as packed at some time (by default, now)."""
     buffer = io.BytesIO()
+    date = (packed_at or datetime.now(timezone.utc)).timetuple()[:6]
+
+    def add(name: str, content: str | bytes, compression: int = zipfile.ZIP_DEFLATED) -> None:
+        archive.writestr(zipfile.ZipInfo(name, date), content, compression)
+
     lines = [submission.line for submission in submissions]
     metadata = {"id": hosted.id, **hosted.metadata, "instructions": hosted.instructions}
     if hosted.layout_in_archive:
         metadata[hosted.layout_field] = hosted.layout
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         if hosted.kind == "collections":
-            archive.writestr("responses.jsonl", json_lines(lines))
-            archive.writestr("collection.json", json.dumps(metadata, indent=2))
+            add("responses.jsonl", json_lines(lines))
+            add("collection.json", json.dumps(metadata, indent=2))
         else:
             if hosted.lines != "by task":
                 rows = list(flat(lines)) if hosted.lines == "flat" else lines
-                archive.writestr("responses-by-submission.jsonl", json_lines(rows))
-            archive.writestr("responses-by-task.jsonl", json_lines(by_task(lines)))
-            archive.writestr("batch.json", json.dumps(metadata, indent=2))
-        archive.writestr("README.md", README)
+                add("responses-by-submission.jsonl", json_lines(rows))
+            add("responses-by-task.jsonl", json_lines(by_task(lines)))
+            add("batch.json", json.dumps(metadata, indent=2))
+        add("README.md", README)
         for submission in submissions:
             for name, content in submission.uploads.items():
                 # Photos and films do not deflate.
-                archive.writestr(f"files/{name}", content, zipfile.ZIP_STORED)
+                add(f"files/{name}", content, zipfile.ZIP_STORED)
     return buffer.getvalue()
 
 

@@ -238,6 +238,7 @@ class _Api(_Handler):
             self.json(202, {"status": "generating", "export_id": job.export_id})
 
     def complete(self, job: Job, *, with_id: bool) -> dict[str, Any]:
+        self.world.handed_out[job.of] = job
         url, expires = self.stand_in.presign(job)
         named = {"export_id": job.export_id} if with_id else {}
         return {"status": "complete", **named, "url": url, "expires_at": expires.isoformat()}

@@ -74,11 +74,18 @@ class Hosted:
 
 @dataclass
 class Job:
-    """One export job: a snapshot as of when it was requested."""
+    """One export job: a snapshot as of when it was requested.
+
+    Attributes:
+        of: Kind and id of the data collection.
+        snapshot: Every submission that was active then, whatever the filter.
+    """
 
     export_id: str
+    of: tuple[str, str]
     filter: dict[str, str]
     created_at: datetime
+    snapshot: list[Submission]
     archive: bytes
     polls_left: int
     status: str = "generating"
@@ -118,10 +125,12 @@ class World:
         takes_from: Whether `from` is understood; else it is refused.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
+        generate_seconds: How long it takes to make an archive.
         url_seconds: How long a presigned URL works.
         forbidden: Ids without workspace access.
         not_enabled: Workspaces without the feature.
         faults: What goes wrong, first match first.
+        handed_out: The job of which the archive was handed out last, by kind and id.
         requests: Every request so far, as (server, method, path with query, headers).
     """
 
@@ -132,6 +141,7 @@ class World:
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.takes_from = True
         self.reuse_seconds = 0.0
+        self.generate_seconds = 0.0
         self.url_seconds = 3600
         self.forbidden: set[str] = set()
         self.not_enabled: set[str] = set()
@@ -139,6 +149,7 @@ class World:
         self._spent: Counter[int] = Counter()
         self.requests: list[tuple[str, str, str, dict[str, str]]] = []
         self.lock = threading.RLock()
+        self.handed_out: dict[tuple[str, str], Job] = {}
         self.hosted: dict[tuple[str, str], Hosted] = {}
         self.jobs: dict[tuple[str, str], list[Job]] = {}
 
@@ -191,9 +202,11 @@ class World:
                 return None
             job = Job(
                 export_id=str(uuid.uuid4()),
+                of=(hosted.kind, hosted.id),
                 filter=narrowed,
+                snapshot=self.selected(hosted, {}),
                 created_at=self.now(),
-                archive=archives.build(hosted, self.selected(hosted, narrowed)),
+                archive=archives.build(hosted, self.selected(hosted, narrowed), self.now()),
                 polls_left=self.polls_to_generate,
             )
             jobs.insert(0, job)
@@ -204,7 +217,8 @@ class World:
             if job.status == "generating":
                 if job.polls_left <= 0:
                     job.status = "complete"
-                    job.finished_at = self.now()
+                    done = job.created_at + timedelta(seconds=self.generate_seconds)
+                    job.finished_at = max(self.now(), done)
                 job.polls_left -= 1
 
     def selected(self, hosted: Hosted, narrowed: dict[str, str]) -> list[Submission]:
