@@ -335,7 +335,7 @@ class Deliveries:
         return Delivery(ExportFacts(ref.id, None, answer.date), collection)
 
     def _from_export(
-        self, ref: DataCollectionRef, history: History, stack: ExitStack
+        self, ref: DataCollectionRef, history: History, stack: ExitStack, *, again: bool = False
     ) -> Delivery | None:
         context = _context(ref.id)
         since = history.since(context)
@@ -356,13 +356,17 @@ class Deliveries:
             self._say_nothing_new(ref, export.asked_at, exported_at)
             return None
         if latest and exported_at < latest:
-            # Its rows would stand in the place of newer ones.
-            raise DataCollectionError(
-                str(ref),
+            # Its rows would stand in the place of newer ones. Somebody has asked for it before we
+            # asked for the last one; now that it is done, the API will make another.
+            problem = (
                 f"The API handed out an archive of {_utc(exported_at)}, but one of {_utc(latest)} "
-                "has been delivered before.",
-                "Run again later; if that does not help, reset the state of this data collection.",
+                "has been delivered before."
             )
+            if again:
+                advice = "Run again later; if that does not help, reset this data collection."
+                raise DataCollectionError(str(ref), problem, advice)
+            logger.info("%s: %s Asking once more.", ref, problem)
+            return self._from_export(ref, history, stack, again=True)
         archive = Archive(fetched.file, str(ref))
         _, metadata = archive.metadata()
         chosen = export.applied

@@ -599,6 +599,22 @@ class TestFailures:
         assert second.state == state
         assert "handed out an archive of 2026-11-24 12:00:00 UTC, but one of" in caplog.text
 
+    @fresh
+    def test_a_job_of_somebody_else_s_that_is_older_is_asked_for_once_more(
+        self, runner: Runner, world: World, clock: Clock, sample: Hosted
+    ) -> None:
+        """The API joins a request to a job of the same filter that is still being generated."""
+        catalog = runner.catalog(**ids(sample))
+        without = select(catalog, "answers", selected=False)
+        state = runner.sync(without, **ids(sample)).state
+        world.polls_to_generate = 1
+        world.start_job(sample, {})
+        clock.advance(seconds=10)
+        world.polls_to_generate = 0
+        second = runner.sync(without, state, **ids(sample))
+        third = runner.sync(catalog, second.state, **ids(sample))
+        assert submissions(third, "answers") == set(sample.submissions)
+
     def test_test_mode_moves_no_bookmark(self, runner: Runner, collection: Hosted) -> None:
         with redirect_stdout(io.StringIO()) as out:
             runner.tap(**ids(collection)).run_connection_test()

@@ -79,6 +79,7 @@ class Job:
     Attributes:
         of: Kind and id of the data collection.
         snapshot: Every submission that was active then, whatever the filter.
+        questions: Every question that there was then.
     """
 
     export_id: str
@@ -86,6 +87,7 @@ class Job:
     filter: dict[str, str]
     created_at: datetime
     snapshot: list[Submission]
+    questions: list[dict[str, Any]]
     archive: bytes
     polls_left: int
     status: str = "generating"
@@ -123,6 +125,7 @@ class World:
         token: The only token that is accepted.
         clock: What time it is.
         takes_from: Whether `from` is understood; else it is refused.
+        max_jobs: How many jobs a data collection may have, in the newer generation.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
         generate_seconds: How long it takes to make an archive.
@@ -137,6 +140,7 @@ class World:
     def __init__(self, *, generation: Generation = "fresh", token: str = "stand-in-token") -> None:
         self.generation = generation
         self.token = token
+        self.max_jobs = MAX_JOBS
         self.polls_to_generate = 0
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.takes_from = True
@@ -198,13 +202,14 @@ class World:
                 )
                 if job.filter == narrowed and (job.status == "generating" or recent):
                     return job
-            if self.generation == "fresh" and len(jobs) >= MAX_JOBS:
+            if self.generation == "fresh" and len(jobs) >= self.max_jobs:
                 return None
             job = Job(
                 export_id=str(uuid.uuid4()),
                 of=(hosted.kind, hosted.id),
                 filter=narrowed,
                 snapshot=self.selected(hosted, {}),
+                questions=list(hosted.instructions),
                 created_at=self.now(),
                 archive=archives.build(hosted, self.selected(hosted, narrowed), self.now()),
                 polls_left=self.polls_to_generate,
