@@ -7,11 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from tests.stand_in import StandIn, World, samples
 from tests.warehouse import KEYS, differences, tables_of
+
+if TYPE_CHECKING:
+    from tests.stand_in import Hosted
 
 ROOT = Path(__file__).resolve().parent.parent
 WAREHOUSE = ROOT / "output" / "demo.duckdb"
@@ -40,17 +44,26 @@ def main() -> int:
     WAREHOUSE.unlink(missing_ok=True)  # the demo's own, of the run before
     with StandIn(world) as stand_in:
         print(f"A stand-in for Prolific serves a collection and a batch on {stand_in.api_url}.")
-        run_meltano(
-            PROLIFIC_URL=stand_in.api_url,
-            PROLIFIC_TOKEN=world.token,
-            TAP_PROLIFIC_EXPORT_COLLECTION_IDS=f'["{collection.id}"]',
-            TAP_PROLIFIC_EXPORT_BATCH_IDS=f'["{batch.id}"]',
-            TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS="1",
-            TARGET_DUCKDB_PATH=str(WAREHOUSE),
-        )
+        settings = {
+            "PROLIFIC_URL": stand_in.api_url,
+            "PROLIFIC_TOKEN": world.token,
+            "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": f'["{collection.id}"]',
+            "TAP_PROLIFIC_EXPORT_BATCH_IDS": f'["{batch.id}"]',
+            "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS": "1",
+            "TARGET_DUCKDB_PATH": str(WAREHOUSE),
+        }
+        run_meltano("--full-refresh", **settings)  # whatever an earlier demo has left
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             show(connection)
             wrong = differences(tables_of(connection), world)
+        new = respond(world, collection)
+        print(f"\nMeanwhile {len(new)} more participants have kept the diary. The next run:")
+        run_meltano(**settings)
+        with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
+            wrong += show_what_came(connection, new)
+            # The row of a data collection tells of its last export, which is of what was new.
+            now = differences(tables_of(connection), world)
+            wrong += [difference for difference in now if not difference.startswith("collections")]
     if wrong:
         print(f"\nThe warehouse differs from what was served in {len(wrong)} places:")
         print("\n".join(wrong[:20]))
@@ -60,9 +73,21 @@ def main() -> int:
     return 0
 
 
-def run_meltano(**settings: str) -> None:
+def respond(world: World, collection: Hosted) -> set[str]:
+    """Have some more participants respond, just now; return their submissions' ids."""
+    new = set()
+    for number in range(PARTICIPANTS, PARTICIPANTS + 3):
+        submission = samples.breakfast(number)
+        submission.submitted_at = world.now()
+        submission.line["submitted_at"] = submission.submitted_at.isoformat()
+        world.submit(collection, submission)
+        new.add(submission.line["submission_id"])
+    return new
+
+
+def run_meltano(*options: str, **settings: str) -> None:
     """Run the job as a user would, and end the demo if it fails."""
-    command = ["meltano", "run", "--full-refresh", "--state-id-suffix=demo"]
+    command = ["meltano", "run", *options, "--state-id-suffix=demo"]
     command += ["tap-prolific-export", "target-duckdb"]
     print("$ " + " ".join(command), flush=True)
     began = time.monotonic()
@@ -83,6 +108,21 @@ def show(connection: duckdb.DuckDBPyConnection) -> None:
     for collection, question, answer, unit in connection.execute(JOINED).fetchall():
         value = f"{answer} {unit}" if unit else answer
         print(f"  {collection:16}{question:36}{value}")
+
+
+def show_what_came(connection: duckdb.DuckDBPyConnection, new: set[str]) -> list[str]:
+    """Print how many rows the last run brought; return what it should not have brought."""
+    wrong = []
+    for table in KEYS:
+        last = "(SELECT max(exported_at) FROM collections GROUP BY data_collection_id)"
+        rows = connection.execute(f"SELECT * FROM {table} WHERE exported_at IN {last}")  # noqa: S608
+        names = [column[0] for column in rows.description or ()]
+        found = [dict(zip(names, values, strict=True)) for values in rows.fetchall()]
+        print(f"{table:14}{len(found):6} rows")
+        if table != "collections":
+            came = {row.get("submission_id") for row in found}
+            wrong += [f"{table}: {id_} came again" for id_ in came - new]
+    return wrong
 
 
 if __name__ == "__main__":
