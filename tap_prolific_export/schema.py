@@ -138,8 +138,8 @@ COLLECTIONS = StreamColumns(
         Column(
             "full_exported_at",
             "time",
-            "When this row's export was read, if it was of everything and all of it was "
-            "delivered; else null.",
+            "When the last export of everything that was delivered whole was read: rows of "
+            "`responses`, `answers`, `tasks` and `files` that are older have been withdrawn.",
             "2026-11-23T09:00:00+00:00",
         ),
         Column("additional_fields", "json", "Whatever else its metadata held."),

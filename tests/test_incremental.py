@@ -140,6 +140,16 @@ class TestTheDelta:
         world.takes_from = False
         assert submissions(runner.sync(state=first.state, **ids(sample))) == {new}
 
+    @fresh
+    def test_what_the_api_has_chosen_stands_by_whatever_time(
+        self, runner: Runner, world: World, clock: Clock, sample: Hosted
+    ) -> None:
+        first = runner.sync(**ids(sample))
+        clock.advance(days=2)
+        new = add(world, sample, 100, clock.now)
+        sample.submissions[new].line["submitted_at"] = "2020-01-01T00:00:00Z"
+        assert submissions(runner.sync(state=first.state, **ids(sample))) == {new}
+
     def test_responses_that_do_not_say_when_they_were_done_are_not_left_out(
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
@@ -236,7 +246,7 @@ class TestStreams:
         everything = runner.catalog(**ids(sample))
         first = runner.sync(everything, **ids(sample))
         clock.advance(days=3)
-        new = add(world, sample, 100, clock.now)
+        new = add(world, sample, 100, clock.now - timedelta(days=2))
         without = select(everything, "answers", selected=False)
         second = runner.sync(without, first.state, **ids(sample))
         assert submissions(second) == {new}
@@ -348,6 +358,25 @@ class TestNothingNew:
         clock.advance(hours=1)
         second = runner.sync(state=first.state, **ids(collection, batch))
         assert {message["stream"] for message in second.of_type("RECORD")} == {"collections"}
+
+    @fresh
+    def test_a_new_archive_of_the_same_content_moves_the_bookmarks_but_never_back(
+        self, runner: Runner, world: World, clock: Clock, sample: Hosted
+    ) -> None:
+        """A ZIP's dates are of two seconds: within them, it comes out the same."""
+        config = {"lookback_seconds": 10**8, **ids(sample)}
+        state = runner.sync(**config).state
+        clock.advance(seconds=1)
+        second = runner.sync(state=state, **config)
+        assert second.of_type("RECORD") == []
+        for stream in (*OF_RESPONSES, "instructions"):
+            found = entry(second.state, stream, sample)
+            assert datetime.fromisoformat(found["replication_key_value"]) == clock.now
+            assert found["export_id"] == world.jobs["collections", sample.id][0].export_id
+        full = {"full_exported_at": NOW.isoformat()}
+        assert entry(second.state, "collections", sample).items() >= full.items()
+        clock.advance(seconds=-1)
+        assert runner.sync(state=second.state, **config).state == second.state
 
     def test_an_archive_on_disk_is_delivered_once(
         self, runner: Runner, tmp_path: Path, collection: Hosted
@@ -620,7 +649,8 @@ class TestFailures:
             runner.tap(**ids(collection)).run_connection_test()
         written = read(out.getvalue())
         assert len(written.rows("responses")) == 1
-        assert not written.state["bookmarks"]["responses"].get("partitions")
+        for stream in ("collections", "responses"):
+            assert not written.state["bookmarks"][stream].get("partitions")
 
 
 class TestFullExports:

@@ -77,11 +77,9 @@ class Progress:
         """Move the bookmarks to a newer archive that holds what was delivered."""
         for stream in self._selected:
             bookmark = self._usable(stream, context)
-            if bookmark and (bookmark.exported_at is None or bookmark.exported_at <= exported_at):
-                moved = bookmark.exported_at and exported_at
-                self._ledger.put(
-                    stream.name, context, replace(bookmark, exported_at=moved, archive=archive)
-                )
+            if bookmark and bookmark.exported_at and bookmark.exported_at <= exported_at:
+                moved = replace(bookmark, exported_at=exported_at, archive=archive)
+                self._ledger.put(stream.name, context, moved)
 
     # What the streams ask for, and say, while a delivery is open:
 
