@@ -131,6 +131,18 @@ class TestTheDelta:
         second = runner.sync(state=first.state, **ids(sample))
         assert late in submissions(second)
 
+    def test_a_file_that_nobody_claims_does_not_say_when_it_came(
+        self, runner: Runner, world: World, clock: Clock, sample: Hosted
+    ) -> None:
+        first = runner.sync(**ids(sample))
+        clock.advance(days=2)
+        new = add(world, sample, 100, clock.now)
+        sample.submissions[new].uploads["stray.bin"] = b"stray"
+        second = runner.sync(state=first.state, **ids(sample))
+        [uploaded] = [name for name in sample.submissions[new].uploads if new in name]
+        paths = {row["path"] for row in second.rows("files")}
+        assert paths == {f"files/{uploaded}", "files/stray.bin"}
+
     def test_an_api_that_refuses_from_gives_the_same(
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
@@ -843,6 +855,24 @@ class TestActivateVersion:
         config: dict[str, Any] = {"workspace_ids": ["empty"]}
         config["emit_activate_version_messages"] = True
         assert runner.sync(full_table, **config).of_type("ACTIVATE_VERSION") == []
+
+    @idempotent
+    def test_what_is_activated_has_been_emitted(
+        self, runner: Runner, world: World, batch: Hosted
+    ) -> None:
+        """A legacy batch that the API no longer describes needs its archive for its one row."""
+        batch.layout = []
+        world.reuse_seconds = 10**6
+        world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
+        catalog = runner.catalog(**ids(batch))
+        for stream in (*OF_RESPONSES, "instructions"):
+            catalog = select(catalog, stream, selected=False)
+        config: dict[str, Any] = {"emit_activate_version_messages": True, **ids(batch)}
+        state: dict[str, Any] = {}
+        for _ in range(2):
+            out = runner.sync(catalog, state, **config)
+            state = out.state
+            assert len(out.rows("collections")) == len(out.of_type("ACTIVATE_VERSION")) == 1
 
     def test_a_renamed_stream_is_activated_under_its_new_name(
         self, runner: Runner, full_table: dict[str, Any], collection: Hosted

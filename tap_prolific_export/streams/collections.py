@@ -22,8 +22,8 @@ class CollectionsStream(ProlificStream):
 
     @property
     def is_full_run(self) -> bool:
-        """False: FULL_TABLE by nature, as its row is emitted whenever a delivery is open."""
-        return False
+        """Whether the run replaces the table; FULL_TABLE alone is what this stream always is."""
+        return self._stream_version is not None
 
     @property
     def partitions(self) -> Iterator[Context]:  # type: ignore[override]
