@@ -42,8 +42,7 @@ class CollectionsStream(ProlificStream):
             export_filter=delivery.asked,
         )
         # The children have run by now, and the row has been written.
-        if not self.run.delivery_failed:
-            self.run.progress.close(self)
+        self.run.progress.close(self)
 
     def _process_record(
         self,

@@ -65,8 +65,6 @@ class Progress:
         """Return `exported_at` of the newest archive that a selected stream has delivered."""
         bookmarks = [self._bookmark(stream, context) for stream in self._of_responses]
         known = [mark.exported_at for mark in bookmarks if mark and mark.exported_at]
-        if known and (full := self._ledger.full_exported_at(context)):
-            known.append(full)
         return max(known, default=None)
 
     def has(self, context: Context, archive: Identity) -> bool:
