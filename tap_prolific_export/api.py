@@ -6,14 +6,12 @@ configured host only, redirects are not followed, and the token never leaves it.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import backoff
 import msgspec
 import requests
 
@@ -24,6 +22,7 @@ from tap_prolific_export.errors import (
     TryAgainError,
 )
 from tap_prolific_export.redaction import scrub
+from tap_prolific_export.retry import Patience, persist
 from tap_prolific_export.times import http_date, parse_timestamp, retry_after, utc_now
 
 if TYPE_CHECKING:
@@ -31,14 +30,12 @@ if TYPE_CHECKING:
 
     from requests.auth import AuthBase
 
+    from tap_prolific_export.retry import Sleep
+
     Clock = Callable[[], datetime]
-    Sleep = Callable[[float], None]
+    # Told of every request that is sent: its endpoint, with ids left out.
+    Counter = Callable[[str], None]
 
-logger = logging.getLogger("tap-prolific-export")
-
-# The vendor's advice on a busy API is to wait 1, 2, 4, 8 s; five tries are four such waits.
-MAX_TRIES = 5
-MAX_WAIT_SECONDS = 60.0
 RETRIED_STATUSES = frozenset({408, 425, 429})
 # An error's body is quoted in a log: enough to recognise it, no more.
 MAX_QUOTE = 300
@@ -179,6 +176,7 @@ class ProlificAPI:
         timeout: Seconds without a byte after which a request is given up.
         sleep: Waits between two tries.
         clock: The present time, for an API that sends no Date.
+        count: Told of every request.
     """
 
     def __init__(
@@ -189,26 +187,29 @@ class ProlificAPI:
         timeout: float,
         sleep: Sleep,
         clock: Clock = utc_now,
+        count: Counter = lambda _: None,
     ) -> None:
         self.url = url
         self._token = token
         self._timeout = timeout
         self._sleep = sleep
         self._clock = clock
+        self._count = count
         self._session = new_session(TokenAuth(token))
         self._session.headers["Accept"] = "application/json"
 
     def request_export(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportAnswer:
-        """Ask for an export. Both generations of the API are understood.
+        """Ask for an export, once. Both generations of the API are understood.
 
         Raises:
+            TryAgainError: It may succeed later. The API may have started an export all the same:
+                where it has a list of them, look there before asking again.
             DataCollectionError: The API will not export this data collection.
             FatalError: The API will not talk to us at all.
         """
-        answer = self._call(
-            "POST", _path(ref, "export"), ref, "request an export", query=narrowed.as_query()
-        )
-        return _export_answer(answer, ref, "request an export")
+        doing = "request an export"
+        response = self._send("POST", _path(ref, "export"), narrowed.as_query())
+        return _export_answer(self._read(response, ref, doing), ref, doing)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportAnswer:
         """Look at an export job."""
@@ -240,6 +241,15 @@ class ProlificAPI:
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("export_id"), str)
         ]
+
+    def delete_export(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Delete an export job with its archive; one that is not there is no error.
+
+        Raises:
+            RefusedError: With status 409, while it is being generated.
+        """
+        path, doing = _path(ref, "export", export_id), f"delete export job {export_id}"
+        self._call("DELETE", path, ref, doing, absent=(404, 405), empty=True)
 
     def data_collection(self, ref: DataCollectionRef) -> Answer:
         """Look up a data collection: its metadata and layout, as the API has it."""
@@ -306,36 +316,25 @@ class ProlificAPI:
         *,
         query: Mapping[str, str] | None = None,
         absent: tuple[int, ...] = (),
+        empty: bool = False,
     ) -> Answer:
         """Make a call until it succeeds, fails for good or has been tried often enough.
 
         Returns:
-            The answer; without a body where its status is one of `absent`.
+            The answer; without a body where its status is one of `absent`, or the call is one
+            that is answered by nothing (`empty`).
         """
-        waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
-        waits.send(None)
-        for tries in range(1, MAX_TRIES + 1):
-            try:
-                response = self._send(method, path, query)
-                if response.status_code in absent:
-                    return Answer(None, self._date(response))
-                return self._read(response, what, doing)
-            except TryAgainError as error:
-                if tries == MAX_TRIES:
-                    raise DataCollectionError(
-                        str(what),
-                        f"Tried to {doing}, {tries} times; {error}",
-                        "Run again later; status.prolific.com tells of outages.",
-                    ) from None
-                wait = error.retry_after
-                if wait is None:
-                    wait = backoff.full_jitter(next(waits))
-                wait = min(wait, MAX_WAIT_SECONDS)
-                logger.info("%s: tried to %s; %s Trying again in %.1f s.", what, doing, error, wait)
-                self._sleep(wait)
-        raise AssertionError  # the loop returns or raises
+
+        def call() -> Answer:
+            response = self._send(method, path, query)
+            if response.status_code in absent:
+                return Answer(None, self._date(response))
+            return self._read(response, what, doing, empty=empty)
+
+        return persist(call, Patience(self._sleep, what, doing))
 
     def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
+        self._count(_endpoint(method, path))
         try:
             return self._session.request(
                 method,
@@ -358,16 +357,24 @@ class ProlificAPI:
             raise TryAgainError(msg) from None
 
     def _read(
-        self, response: requests.Response, what: DataCollectionRef | str, doing: str
+        self,
+        response: requests.Response,
+        what: DataCollectionRef | str,
+        doing: str,
+        *,
+        empty: bool = False,
     ) -> Answer:
         status = response.status_code
         if status in RETRIED_STATUSES or status >= requests.codes.server_error:
             raise TryAgainError(
                 f"the API answered {self._quote(response)}.",
+                status=status,
                 retry_after=retry_after(response.headers.get("Retry-After"), self._clock()),
             )
         if not requests.codes.ok <= status < requests.codes.multiple_choices:
             raise self._refusal(response, what, doing)
+        if empty:
+            return Answer(None, self._date(response))
         try:
             body = msgspec.json.decode(response.content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -396,17 +403,38 @@ class ProlificAPI:
         elif status == requests.codes.not_found:
             advice = "Check the id."
             if isinstance(what, DataCollectionRef):
-                other = Kind.BATCH if what.kind is Kind.COLLECTION else Kind.COLLECTION
-                advice = f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
+                advice = self._advice_on_id(what)
         elif status < requests.codes.bad_request:
             advice = "Redirects are not followed, as they would carry the token: check api_url."
         else:
             advice = "Check the settings of this data collection."
         return RefusedError(str(what), problem, advice, status=status)
 
+    def _advice_on_id(self, ref: DataCollectionRef) -> str:
+        """Say what may be wrong with an id that is not there; its kind may be the other one."""
+        other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
+        try:
+            status = self._send("GET", _path(DataCollectionRef(other, ref.id)), None).status_code
+        except (TryAgainError, FatalError):
+            status = None
+        if status == requests.codes.ok:
+            return f"It is a {other.noun}'s id: move it to {other.noun}_ids."
+        if status == requests.codes.not_found:
+            return f"Check the id; there is no {other.noun} of this id either."
+        return f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
+
     def _quote(self, response: requests.Response) -> str:
         """Return status, title and detail of an error, scrubbed and short."""
         return f"{response.status_code}{scrub(_envelope(response), [self._token])}"
+
+
+def _endpoint(method: str, path: str) -> str:
+    """Return what is asked for, whichever data collection it is of."""
+    parts = path.removeprefix("/api/v1/").split("/")
+    for place, name in ((2, "{id}"), (4, "{export_id}")):
+        if len(parts) > place:
+            parts[place] = name
+    return f"{method} /{'/'.join(parts)}"
 
 
 def _path(ref: DataCollectionRef, *more: str) -> str:

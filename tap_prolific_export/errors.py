@@ -33,11 +33,15 @@ class TryAgainError(TapError):
 
     Attributes:
         retry_after: Seconds the server asked to wait, if it did.
+        status: The HTTP status that it answered with, if it did.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
 
 
 class DataCollectionError(TapError):

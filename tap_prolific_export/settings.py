@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PUBLIC_API_URL = "https://api.prolific.com"
 
 AnswerKeys = Literal["instruction_id", "label"]
+DeleteExports = Literal["created", "never"]
 SettingType = Literal["string", "integer", "array", "boolean"]
 
 # Ids go into the path of a URL: nothing that could leave its segment.
@@ -187,6 +188,32 @@ SETTINGS = (
         minimum=1,
     ),
     Setting(
+        "export_retries",
+        "integer",
+        "Export retries",
+        "How often an export that failed, or vanished, is requested again.",
+        default=2,
+        minimum=0,
+    ),
+    Setting(
+        "max_pending_exports",
+        "integer",
+        "Pending exports",
+        "How many exports are requested and waited for at once.",
+        default=16,
+        minimum=1,
+    ),
+    Setting(
+        "delete_exports",
+        "string",
+        "Delete exports",
+        "`created`: an export job is deleted once its rows are delivered, if this tap has "
+        "certainly created it; Prolific keeps at most ten for each data collection. `never`: none "
+        "is.",
+        default="created",
+        allowed=("created", "never"),
+    ),
+    Setting(
         "request_timeout_seconds",
         "integer",
         "Request timeout",
@@ -223,6 +250,9 @@ class Settings:
     emit_activate_version_messages: bool
     poll_interval_seconds: int
     export_timeout_seconds: int
+    export_retries: int
+    max_pending_exports: int
+    delete_exports: DeleteExports
     request_timeout_seconds: int
 
     @property

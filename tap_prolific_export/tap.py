@@ -99,7 +99,8 @@ class TapProlificExport(Tap):
             self._run = Run(
                 settings,
                 Deliveries.from_settings(settings),
-                lambda: self.state_writer.write_state(self.state),
+                checkpoint=lambda: self.state_writer.write_state(self.state),
+                urgent=lambda: self._calm.write_soon(self.state),
             )
         return self._run
 
@@ -166,7 +167,8 @@ class TapProlificExport(Tap):
         try:
             super().sync_all()
             self.run.raise_failures()
-            if self.run.delivered:  # else there is nothing that could stand in the rows' place
+            # Else there is nothing that could stand in the rows' place, or not all of it.
+            if self.run.delivered and not self.run.passed_over:
                 for stream in selected:
                     stream.activate_version()
         finally:

@@ -10,14 +10,13 @@ import pytest
 
 from tap_prolific_export.api import (
     CLOCK_DOUBT,
-    MAX_TRIES,
-    MAX_WAIT_SECONDS,
     DataCollectionRef,
     ExportFilter,
     Kind,
     ProlificAPI,
 )
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+from tap_prolific_export.retry import MAX_TRIES, MAX_WAIT_SECONDS
 from tests.stand_in import Fault
 
 if TYPE_CHECKING:
@@ -78,9 +77,9 @@ def test_a_proxy_of_the_environment_is_used(
     api = Client("http://api.prolific.invalid", world.token)
     with pytest.raises(DataCollectionError, match="404"):  # the stand-in knows no such address
         api.data_collection(DataCollectionRef(Kind.COLLECTION, "x"))
-    assert world.asked("api") == [
+    assert world.asked("api")[0] == (
         "GET http://api.prolific.invalid/api/v1/data-collection/collections/x"
-    ]
+    )
 
 
 def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: World) -> None:
@@ -114,8 +113,8 @@ def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: 
         pytest.param(
             Fault("api", "", status=404, body=b'{"error": {"detail": ["a", {"b": ["c"]}]}}'),
             DataCollectionError,
-            r"404 \(a; b: c\).*batch_ids",
-            id="404 asks whether it is a batch's id",
+            r"404 \(a; b: c\).*there is no batch of this id either",
+            id="404 looks whether it is a batch's id",
         ),
         pytest.param(
             Fault("api", "", status=400, body=b"<html>Bad</html>"),
@@ -162,8 +161,13 @@ def test_an_answer_that_is_final_is_explained_at_once(  # noqa: PLR0917
         api.data_collection(ref)
     assert str(ref) in str(raised.value)
     assert "look up the collection" in str(raised.value)
-    assert len(world.requests) == 1
+    assert len(world.requests) == 1 + (fault.status == 404)
     assert api.slept == []
+
+
+def test_an_id_of_the_other_kind_is_named(api: Client, batch: Hosted) -> None:
+    with pytest.raises(DataCollectionError, match="It is a batch's id: move it to batch_ids"):
+        api.data_collection(DataCollectionRef(Kind.COLLECTION, batch.id))
 
 
 def test_an_error_does_not_echo_the_token(

@@ -152,7 +152,7 @@ BAD_INPUT = [
     ),
     pytest.param(
         {**NO_IDS, "collection_ids": [samples.CAPTIONS]},
-        "if it is a batch's, move it to batch_ids",
+        "It is a batch's id: move it to batch_ids.",
         id="404",
     ),
 ]

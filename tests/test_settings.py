@@ -43,6 +43,9 @@ def test_what_is_not_set_has_its_default() -> None:
         "emit_activate_version_messages": False,
         "poll_interval_seconds": 4,
         "export_timeout_seconds": 3600,
+        "export_retries": 2,
+        "max_pending_exports": 16,
+        "delete_exports": "created",
         "request_timeout_seconds": 60,
     }
 

@@ -233,8 +233,9 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
 
 def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: Hosted) -> None:
     run = runner.tap(**ids(collection), workspace_ids=["w"]).run
-    page = b'{"results": []}'
-    world.faults = [Fault("api", "workspace_id=w", times=99, status=403, body=page)]
+    world.faults = [Fault("api", "workspace_id=w", times=99, status=403)]
+    assert len(run.foreseen()) == 1
+    world.faults = [Fault("api", "", times=99, status=401)]
     assert run.foreseen() == []
     assert run.failures == []
 

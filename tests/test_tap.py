@@ -172,7 +172,9 @@ def test_with_a_catalog_nothing_is_looked_up(
     catalog = runner.catalog(**ids(collection))
     world.requests.clear()
     runner.sync(catalog, **ids(collection))
-    assert world.asked("api")[0].startswith("POST ")
+    path = f"/api/v1/data-collection/collections/{collection.id}"
+    assert f"GET {path}" not in world.asked("api")
+    assert f"POST {path}/export" in world.asked("api")
 
 
 class TestACatalogOfAnEarlierDay:

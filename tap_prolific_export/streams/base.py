@@ -17,7 +17,7 @@ from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_prolific_export.bookmarks import REPLICATION_KEY, digest
-from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+from tap_prolific_export.errors import DataCollectionError, FatalError, RefusedError, TapError
 from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.progress import Progress
 from tap_prolific_export.streams.state import Ledger
@@ -30,11 +30,15 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_prolific_export.collection import DataCollection
-    from tap_prolific_export.delivery import Deliveries, Delivery, Source
+    from tap_prolific_export.delivery import Deliveries, Delivery, Due
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
 
 logger = logging.getLogger("tap-prolific-export")
+
+# What the API may say of a data collection that was never published, or is gone: with which status
+# is not published. Only of one that a workspace lists, and nobody named, is that no failure.
+NOT_EXPORTABLE = frozenset({400, 404, 409, 410, 422})
 
 
 class Run:
@@ -44,20 +48,28 @@ class Run:
         settings: What is wanted.
         deliveries: Makes the deliveries.
         checkpoint: Called after each data collection: the state may be written.
+        urgent: Called when the state says something that must not be lost.
     """
 
     def __init__(
-        self, settings: Settings, deliveries: Deliveries, checkpoint: Callable[[], None]
+        self,
+        settings: Settings,
+        deliveries: Deliveries,
+        *,
+        checkpoint: Callable[[], None],
+        urgent: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.failures: list[TapError] = []
         self.delivered = 0
+        self.passed_over = 0
         # Of the open delivery: its responses, once all of them have been read, and whether a
         # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
         self.delivery_failed = False
         self._deliveries = deliveries
         self._checkpoint = checkpoint
+        self._urgent = urgent
         self._open: Delivery | None = None
         self._progress: Progress | None = None
 
@@ -86,30 +98,40 @@ class Run:
             streams: All streams, the parent first.
             state: The tap's.
         """
-        self._progress = Progress(Ledger(state), streams, self.settings.lookback_seconds)
+        self._progress = Progress(
+            Ledger(state), streams, self.settings.lookback_seconds, self._urgent
+        )
+        progress = self._progress
         try:
-            for source in self._deliveries.sources():
-                yield from self._walk(source, self._progress)
+            due = self._deliveries.due(with_archive=progress.needs_archives, history=progress)
+            for each in due:
+                yield from self._walk(each, progress)
                 self._checkpoint()
         except TapError as error:  # no source can be delivered any more
             self.fail(error)
 
-    def _walk(self, source: Source, progress: Progress) -> Iterator[Context]:
+    def _walk(self, due: Due, progress: Progress) -> Iterator[Context]:
         self.response_count = None
         self.delivery_failed = False
         try:
-            with self._deliveries.open(
-                source, with_archive=progress.needs_archives, history=progress
-            ) as delivery:
+            with self._deliveries.open(due, progress) as delivery:
                 if delivery:
                     self._open = delivery
                     progress.begin(delivery)
                     yield delivery.context
+            if not self.delivery_failed:
+                self._deliveries.discard(due, progress)
+                self.delivered += 1
+        except RefusedError as error:
+            if due.source.is_listed and error.status in NOT_EXPORTABLE:
+                logger.warning("%s Passed over: it came from its workspace's list.", error)
+                self.passed_over += 1
+            else:
+                self.fail(error)
         except DataCollectionError as error:
             self.fail(error)
         finally:
             self._open = None
-        self.delivered += not self.delivery_failed
 
     def foreseen(self) -> list[DataCollection]:
         """Return what can be told of all data collections, without exporting any.

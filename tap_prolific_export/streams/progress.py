@@ -16,9 +16,10 @@ from tap_prolific_export.errors import TapError
 from tap_prolific_export.schema import RESPONSES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from tap_prolific_export.api import DataCollectionRef
     from tap_prolific_export.bookmarks import Identity
     from tap_prolific_export.delivery import Context, Delivery
     from tap_prolific_export.streams.base import ProlificStream
@@ -34,12 +35,18 @@ class Progress:
         ledger: The bookmarks.
         streams: All streams, the parent first.
         lookback_seconds: So long after its own time a response may still appear, or change.
+        urgent: Called when the ledger holds something that must not be lost.
     """
 
     def __init__(
-        self, ledger: Ledger, streams: Sequence[ProlificStream], lookback_seconds: int
+        self,
+        ledger: Ledger,
+        streams: Sequence[ProlificStream],
+        lookback_seconds: int,
+        urgent: Callable[[], None],
     ) -> None:
         self._ledger = ledger
+        self._urgent = urgent
         self._selected = [stream for stream in streams if stream.selected]
         self._of_responses = [stream for stream in self._selected if stream.needs_archive]
         self._left_out = [s for s in streams if s.needs_archive and not s.selected]
@@ -79,6 +86,22 @@ class Progress:
                 moved = replace(bookmark, exported_at=exported_at, archive=archive)
                 self._ledger.put(stream.name, context, moved)
 
+    def ours(self, ref: DataCollectionRef) -> Sequence[str]:
+        """Return the ids of the export jobs that are certainly ours."""
+        return self._ledger.exports(_of_api(ref.id))
+
+    def take(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note at once that a job is ours."""
+        context = _of_api(ref.id)
+        self._ledger.set_exports(context, [*self._ledger.exports(context), export_id])
+        self._urgent()
+
+    def release(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note that a job of ours is no more."""
+        context = _of_api(ref.id)
+        left = [each for each in self._ledger.exports(context) if each != export_id]
+        self._ledger.set_exports(context, left)
+
     # What the streams ask for, and say, while a delivery is open:
 
     def begin(self, delivery: Delivery) -> None:
@@ -105,7 +128,7 @@ class Progress:
         if delivery.on_disk:
             # Its rows take the place of newer ones, of a later archive or of the API.
             self._came_from_disk.add(delivery.facts.data_collection_id)
-            of_api = {"data_collection_id": delivery.facts.data_collection_id}
+            of_api = _of_api(delivery.facts.data_collection_id)
             if self._ledger.full_exported_at(of_api):
                 self._ledger.set_full_exported_at(of_api, None)
 
@@ -180,3 +203,7 @@ class Progress:
             msg = "No delivery is open."
             raise TapError(msg)
         return self._delivery
+
+
+def _of_api(data_collection_id: str) -> Context:
+    return {"data_collection_id": data_collection_id}

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 10.0
 COLLECTIONS = "collections"
 FULL_EXPORTED_AT = "full_exported_at"
+EXPORTS = "exports"
+# A state of less than this may be written at any time.
+SMALL = 64 * 1024
 
 Entry = dict[str, Any]
 
@@ -44,11 +47,12 @@ class Ledger:
 
     def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
         """Return a stream's bookmark, if it has one."""
-        return Bookmark.from_state(self._entries.get(_key(stream, context), {}))
+        return Bookmark.from_state(self._entry(stream, context))
 
     def put(self, stream: str, context: Mapping[str, str], bookmark: Bookmark) -> None:
         """Set a stream's bookmark."""
-        kept = {FULL_EXPORTED_AT: moment} if (moment := self._full(stream, context)) else {}
+        entry = self._entry(stream, context)
+        kept = {name: entry[name] for name in (FULL_EXPORTED_AT, EXPORTS) if name in entry}
         self._write(stream, context, {**bookmark.as_state(), **kept})
 
     def drop(self, stream: str, context: Mapping[str, str]) -> None:
@@ -58,19 +62,31 @@ class Ledger:
 
     def full_exported_at(self, context: Mapping[str, str]) -> datetime | None:
         """Return when the last complete, unfiltered export that was delivered was read."""
-        return parse_timestamp(self._full(COLLECTIONS, context))
+        return parse_timestamp(self._entry(COLLECTIONS, context).get(FULL_EXPORTED_AT))
 
     def set_full_exported_at(self, context: Mapping[str, str], moment: datetime | None) -> None:
         """Set, or with None remove, what `full_exported_at` returns."""
-        entry = dict(self._entries.get(_key(COLLECTIONS, context), {}))
-        entry.pop("context", None)
-        entry.pop(FULL_EXPORTED_AT, None)
-        if moment:
-            entry[FULL_EXPORTED_AT] = moment.isoformat()
-        self._write(COLLECTIONS, context, entry or None)
+        self._set(context, FULL_EXPORTED_AT, moment and moment.isoformat())
 
-    def _full(self, stream: str, context: Mapping[str, str]) -> Any:
-        return self._entries.get(_key(stream, context), {}).get(FULL_EXPORTED_AT)
+    def exports(self, context: Mapping[str, str]) -> list[str]:
+        """Return the ids of the export jobs that are certainly ours."""
+        found = self._entry(COLLECTIONS, context).get(EXPORTS)
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+    def set_exports(self, context: Mapping[str, str], ids: list[str]) -> None:
+        """Set what `exports` returns."""
+        self._set(context, EXPORTS, ids)
+
+    def _entry(self, stream: str, context: Mapping[str, str]) -> Entry:
+        return self._entries.get(_key(stream, context), {})
+
+    def _set(self, context: Mapping[str, str], name: str, value: Any) -> None:
+        """Set, or where there is no value remove, one field of a data collection's entry."""
+        entry = {n: v for n, v in self._entry(COLLECTIONS, context).items() if n != "context"}
+        entry[name] = value
+        if not value:
+            del entry[name]
+        self._write(COLLECTIONS, context, entry or None)
 
     def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
         """Replace an entry; with None, remove it."""
@@ -118,6 +134,13 @@ class CalmStateWriter(StateWriter):
         """Write the state if it has changed and the last one is old enough."""
         if self._monotonic() - self._written_at >= INTERVAL_SECONDS:
             self.flush(state)
+
+    def write_soon(self, state: TapState) -> None:
+        """Write a state that must not be lost: now, unless it is so large that it has to wait."""
+        if len(repr(state)) < SMALL:
+            self.flush(state)
+        else:
+            self.write_state(state)
 
     def flush(self, state: TapState) -> None:
         """Write the state now, if it has changed."""

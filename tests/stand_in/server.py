@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from tests.stand_in.world import Hosted, Job, Submission, World
+from tests.stand_in.world import Fault, Hosted, Job, Submission, World
 
 if TYPE_CHECKING:
     import ssl
@@ -90,6 +90,7 @@ class StandIn:
 
 class _Handler(BaseHTTPRequestHandler):
     stand_in: ClassVar[StandIn]
+    lost: Fault | None = None
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 16  # head and body in one piece: apart, each answer waits 40 ms for an ACK
 
@@ -107,19 +108,33 @@ class _Handler(BaseHTTPRequestHandler):
         """Write the request down; return whether a fault has answered it already."""
         server = "api" if isinstance(self, _Api) else "archives"
         self.world.requests.append((server, self.command, self.path, dict(self.headers)))
+        if server == "api":
+            self.world.watch(f"{self.command} {self.path}")
+        self.lost = None
         fault = self.world.fault(server, f"{self.command} {self.path}")
         if fault is None:
             return False
+        if fault.after:
+            self.lost = fault
+            return False
+        self.go_wrong(fault)
+        return True
+
+    def go_wrong(self, fault: Fault) -> None:
+        """Answer as the fault has it."""
         if fault.status == 0:
             self.close_connection = True
-            return True
+            return
         length = {"Content-Length": str(len(fault.body))}
         body = fault.body[: len(fault.body) - fault.body_missing]
         self.answer(fault.status, body, length | fault.headers)
         self.close_connection = bool(fault.body_missing)
-        return True
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        if self.lost:
+            lost, self.lost = self.lost, None
+            self.go_wrong(lost)
+            return
         self.send_response_only(status)
         headers = {"Date": self.date_time_string(), **headers}
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -231,7 +246,9 @@ class _Api(_Handler):
             return
         job = self.world.start_job(hosted, self.query)
         if job is None:
-            self.error(409, "Conflict", "Too many exports exist: delete one first.")
+            self.error(
+                self.world.refuses_with, "Conflict", "Too many exports exist: delete one first."
+            )
         elif job.status == "complete":
             self.json(200, self.complete(job, with_id=False))
         else:

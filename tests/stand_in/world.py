@@ -106,6 +106,7 @@ class Fault:
         body: Of the answer.
         headers: Of the answer, beside its length; a Date stands for the true one.
         body_missing: How many bytes of the announced body do not come.
+        after: Whether what is asked for is done all the same; only its answer is lost.
     """
 
     server: Literal["api", "archives"]
@@ -115,6 +116,7 @@ class Fault:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     body_missing: int = 0
+    after: bool = False
 
 
 class World:
@@ -124,11 +126,16 @@ class World:
         generation: Which of the two generations of the API is spoken.
         token: The only token that is accepted.
         clock: What time it is.
+        takes_time: Whether a job is ``generating`` for `generate_seconds`; else it is complete when
+            it is looked at, but is said to have been finished so much later.
         takes_from: Whether `from` is understood; else it is refused.
         max_jobs: How many jobs a data collection may have, in the newer generation.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
         generate_seconds: How long it takes to make an archive.
+        slow: How long it takes for some data collections, by id.
+        refuses_with: The status with which one job too many is refused.
+        watch: Told of each request to the API, as "METHOD /path?query".
         url_seconds: How long a presigned URL works.
         forbidden: Ids without workspace access.
         not_enabled: Workspaces without the feature.
@@ -144,8 +151,12 @@ class World:
         self.polls_to_generate = 0
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.takes_from = True
+        self.takes_time = False
         self.reuse_seconds = 0.0
         self.generate_seconds = 0.0
+        self.slow: dict[str, float] = {}
+        self.refuses_with = 409
+        self.watch: Callable[[str], object] = lambda _: None
         self.url_seconds = 3600
         self.forbidden: set[str] = set()
         self.not_enabled: set[str] = set()
@@ -219,12 +230,14 @@ class World:
 
     def poll(self, job: Job) -> None:
         with self.lock:
-            if job.status == "generating":
-                if job.polls_left <= 0:
-                    job.status = "complete"
-                    done = job.created_at + timedelta(seconds=self.generate_seconds)
-                    job.finished_at = max(self.now(), done)
-                job.polls_left -= 1
+            if job.status != "generating":
+                return
+            seconds = self.slow.get(job.of[1], self.generate_seconds)
+            done = job.created_at + timedelta(seconds=seconds)
+            if job.polls_left <= 0 and (self.now() >= done or not self.takes_time):
+                job.status = "complete"
+                job.finished_at = max(self.now(), done)
+            job.polls_left -= 1
 
     def selected(self, hosted: Hosted, narrowed: dict[str, str]) -> list[Submission]:
         start = datetime.fromisoformat(narrowed.get("from", "0001-01-01T00:00:00+00:00"))
