@@ -118,6 +118,10 @@ class Fault:
     body_missing: int = 0
     after: bool = False
 
+    def matches(self, request: tuple[str, str]) -> bool:
+        """Whether it is of a request to a server, as "METHOD /path?query"."""
+        return request[0] == self.server and re.search(self.request, request[1]) is not None
+
 
 class World:
     """Everything the stand-in knows, and the knobs that tests turn.
@@ -173,7 +177,7 @@ class World:
         with self.lock:
             for fault in self.faults:
                 left = fault.times - self._spent[id(fault)]
-                if left and fault.server == server and re.search(fault.request, request):
+                if left and fault.matches((server, request)):
                     self._spent[id(fault)] += 1
                     return fault
         return None
