@@ -126,10 +126,10 @@ def time() -> Time:
     return Time()
 
 
-def deliveries(stand_in: StandIn, hosted: Hosted, time: Time) -> Deliveries:
+def deliveries(stand_in: StandIn, hosted: list[Hosted], time: Time) -> Deliveries:
     """Return deliveries that wait on the tests' clock."""
     config = {"api_token": stand_in.world.token, "api_url": stand_in.api_url}
-    settings = Settings.from_config({**config, "collection_ids": [hosted.id]}, {})
+    settings = Settings.from_config({**config, "collection_ids": [h.id for h in hosted]}, {})
     api = ProlificAPI(stand_in.api_url, stand_in.world.token, timeout=5, sleep=time.sleep)
     requester = Requester(api, delete="created", sleep=time.sleep)
     exporter = Exporter(
@@ -174,7 +174,7 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
 ) -> None:
     which = CALLS[call]
     world.faults = [Fault(which.server, which.pattern, times=times, **FAULTS[fault])]
-    made = deliveries(stand_in, collection, time)
+    made = deliveries(stand_in, [collection], time)
     began = real_time.monotonic()
     usual = which.usual[world.generation == "idempotent"]
     error = expected(call, fault, times) if usual else None
