@@ -20,6 +20,7 @@ from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
+from tap_prolific_export.streams.metrics import RequestMetrics
 from tap_prolific_export.streams.state import CalmStateWriter
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class TapProlificExport(Tap):
         """
         self._settings: Settings | None = None
         self._run: Run | None = None
+        self._requests = RequestMetrics("collections")
         try:
             super().__init__(parse_env_config=parse_env_config, **kwargs)
         except ValueError:
@@ -98,7 +100,7 @@ class TapProlificExport(Tap):
             settings = self._settings or Settings.from_config(self.config)
             self._run = Run(
                 settings,
-                Deliveries.from_settings(settings),
+                Deliveries.from_settings(settings, self._requests),
                 checkpoint=lambda: self.state_writer.write_state(self.state),
                 urgent=lambda: self._calm.write_soon(self.state),
             )
@@ -165,7 +167,8 @@ class TapProlificExport(Tap):
             for stream in selected:
                 stream.use_version(self.initialized_at // 1000)
         try:
-            super().sync_all()
+            with self._requests:
+                super().sync_all()
             self.run.raise_failures()
             # Else there is nothing that could stand in the rows' place, or not all of it.
             if self.run.delivered and not self.run.passed_over:
@@ -209,7 +212,8 @@ class TapProlificExport(Tap):
 
         Final in the SDK, which reports no failure of a data collection.
         """
-        result = super().run_sync_dry_run(dry_run_record_limit, streams)
+        with self._requests:
+            result = super().run_sync_dry_run(dry_run_record_limit, streams)
         self._calm.flush(self.state)
         self.run.raise_failures()
         return result
