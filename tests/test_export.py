@@ -165,6 +165,16 @@ def test_what_the_api_has_applied_is_told_by_its_jobs(
     assert applied == (asked if world.generation == "fresh" else ExportFilter())
 
 
+@pytest.mark.parametrize("world", ["fresh"], indirect=True)
+def test_a_job_that_is_in_no_list_has_chosen_by_time_but_not_certainly_by_study(
+    exporter: Exporter, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "GET .*/export$", times=9, status=200, body=b"[]")]
+    export = export_of(exporter, ref, ExportFilter("study-1", NOON))
+    assert export.applied == ExportFilter(start=NOON)
+    assert export.created_at is None
+
+
 def test_an_export_that_never_ends_is_given_up_in_time(
     exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
 ) -> None:

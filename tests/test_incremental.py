@@ -321,6 +321,28 @@ class TestNothingNew:
         assert second.state == first.state
 
     @idempotent
+    def test_one_that_cannot_have_been_delivered_is_fetched_at_once(
+        self, runner: Runner, world: World, sample: Hosted
+    ) -> None:
+        world.reuse_seconds = 10**6
+        job = world.start_job(sample, {})
+        assert job
+        world.poll(job)  # somebody else's, done
+        runner.sync(**ids(sample))
+        assert len(world.asked("archives")) == 1
+
+    @idempotent
+    def test_the_data_collections_own_row_is_judged_too(
+        self, runner: Runner, world: World, clock: Clock, sample: Hosted
+    ) -> None:
+        world.reuse_seconds = 10**6
+        catalog = runner.catalog(**ids(sample))
+        first = runner.sync(select(catalog, "collections", selected=False), **ids(sample))
+        clock.advance(hours=1)
+        second = runner.sync(catalog, first.state, **ids(sample))
+        assert {message["stream"] for message in second.of_type("RECORD")} == {"collections"}
+
+    @idempotent
     def test_that_is_judged_for_each_stream(
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:

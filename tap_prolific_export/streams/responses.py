@@ -40,8 +40,6 @@ class ResponsesStream(ChildStream):
 
     def preprocess_context(self, context: Context) -> Context:
         """Grow the schema by the questions of the archive; SCHEMA is written after this."""
-        if not self.is_pending:
-            return context
         keys = self.run.settings.answer_keys
         needed = answers_schema([self.run.delivery.collection], keys)
         known = self._known()
