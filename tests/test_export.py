@@ -474,6 +474,7 @@ class TestTenPlaces:
         with pytest.raises(DataCollectionError):
             export_of(exporter, ref, ExportFilter(), making.history)
         assert set(self.there(world, batch)) == {*others, ours.export_id}
+        assert asked(world, "DELETE") == []
 
     @pytest.mark.parametrize("latest", [None, NOON - timedelta(hours=1)])
     def test_else_the_newest_of_everything_will_do(  # noqa: PLR0917
@@ -496,6 +497,24 @@ class TestTenPlaces:
         assert "all places for export jobs are taken" in caplog.text
         assert theirs.export_id in caplog.text
         assert len(self.there(world, batch)) == 1 + len(others)
+
+    def test_the_newest_that_is_complete(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World, batch: Hosted
+    ) -> None:
+        world.max_jobs = 99
+        made = []
+        for number in range(12):
+            world.clock = lambda number=number: NOON + timedelta(hours=number)  # type: ignore[misc]
+            job = world.start_job(batch, {})
+            assert job
+            made.append(job)
+            if number < 11:  # the last is still being generated
+                world.poll(job)
+        world.polls_to_generate = 9
+        made[-1].polls_left = 9
+        world.max_jobs = 10
+        export = export_of(exporter, ref, ExportFilter("s"))
+        assert export.export_id == made[-2].export_id
 
     def test_but_not_one_that_is_older_than_what_was_delivered(
         self,
@@ -572,6 +591,22 @@ class TestLostAnswers:
         export = export_of(exporter, ref, ExportFilter("s"), making.history)
         assert making.history.ours(ref) == [export.export_id]
         assert len(asked(world, "POST")) == 2
+
+    @pytest.mark.parametrize("world", ["fresh"], indirect=True)
+    def test_nor_is_one_that_was_there_before(
+        self,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        before = world.start_job(batch, {"study_id": "s"})
+        assert before
+        world.poll(before)
+        world.faults = [Fault("api", "POST", status=502)]
+        export = export_of(exporter, ref, ExportFilter("s"), making.history)
+        assert export.export_id != before.export_id
 
     def test_an_api_that_never_answers_is_given_up(
         self, exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
