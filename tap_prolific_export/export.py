@@ -252,7 +252,6 @@ class Exporter:
             )
         logger.info("%s: export job %s %s; requesting another.", ref, export_id, why)
         job.restarts += 1
-        self._requester.discard(ref, slots)  # it holds nothing, and takes a place
         job.first, job.listed = self._requester.start(job.wanted, slots)
         job.answer = job.first
         # Not before the interval is over: there may be no end to failing at once.
