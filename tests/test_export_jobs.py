@@ -14,7 +14,7 @@ from tap_prolific_export.errors import FatalError
 from tests.conftest import Output, Runner, read
 from tests.stand_in import Fault, World, samples
 from tests.test_incremental import entry, submissions
-from tests.test_tap import ids, select
+from tests.test_tap import ids, select, zipped
 
 if TYPE_CHECKING:
     from tests.stand_in import Hosted
@@ -73,6 +73,14 @@ class TestJobsOfOurs:
         second = runner.sync(state=first.state, **ids(collection))
         assert jobs(world, collection) == []
         assert "exports" not in entry(second.state, "collections", collection)
+
+    def test_one_whose_rows_were_not_all_delivered_is_kept(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        archive = zipped(collection=json.dumps({"id": collection.id}), responses="{}\n{")
+        world.faults = [Fault("archives", "", status=200, body=archive)]
+        first = failed(runner, **ids(collection))
+        assert entry(first.state, "collections", collection)["exports"] == jobs(world, collection)
 
     def test_many_runs_need_no_room(self, runner: Runner, world: World, collection: Hosted) -> None:
         world.max_jobs = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tap_prolific_export.bookmarks import Bookmark, since
 from tap_prolific_export.errors import TapError
@@ -22,10 +22,37 @@ if TYPE_CHECKING:
     from tap_prolific_export.api import DataCollectionRef
     from tap_prolific_export.bookmarks import Identity
     from tap_prolific_export.delivery import Context, Delivery
-    from tap_prolific_export.streams.base import ProlificStream
     from tap_prolific_export.streams.state import Ledger
 
 logger = logging.getLogger("tap-prolific-export")
+
+
+class Follower(Protocol):
+    """A stream, as far as its progress goes.
+
+    Attributes:
+        name: Its name.
+        needs_archive: Whether it is made of what only an archive holds.
+    """
+
+    name: str
+    needs_archive: bool
+
+    @property
+    def selected(self) -> bool:
+        """Whether it is wanted."""
+
+    @property
+    def replication_key(self) -> str | None:
+        """What its bookmark is a value of; None where it is not incremental."""
+
+    @property
+    def is_full_run(self) -> bool:
+        """Whether it is to deliver everything, whatever it has delivered before."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what shapes its records."""
 
 
 class Progress:
@@ -41,7 +68,7 @@ class Progress:
     def __init__(
         self,
         ledger: Ledger,
-        streams: Sequence[ProlificStream],
+        streams: Sequence[Follower],
         lookback_seconds: int,
         urgent: Callable[[], None],
     ) -> None:
@@ -132,16 +159,16 @@ class Progress:
             if self._ledger.full_exported_at(of_api):
                 self._ledger.set_full_exported_at(of_api, None)
 
-    def is_pending(self, stream: ProlificStream) -> bool:
+    def is_pending(self, stream: Follower) -> bool:
         """Return whether the stream has yet to deliver what is open."""
         return stream.name in self._pending
 
-    def said_before(self, stream: ProlificStream, content: str) -> bool:
+    def said_before(self, stream: Follower, content: str) -> bool:
         """Return whether the stream's content is, to the letter, what it delivered last."""
         bookmark = self._usable(stream, self._need().context)
         return bookmark is not None and bookmark.content == content
 
-    def complete(self, stream: ProlificStream, content: str | None = None) -> None:
+    def complete(self, stream: Follower, content: str | None = None) -> None:
         """Move the stream's bookmark: all of its rows have been emitted."""
         delivery = self._need()
         self._pending.discard(stream.name)
@@ -157,7 +184,7 @@ class Progress:
             return delivery.facts.exported_at
         return None if delivery.on_disk else self._ledger.full_exported_at(delivery.context)
 
-    def close(self, parent: ProlificStream) -> bool:
+    def close(self, parent: Follower) -> bool:
         """Move the parent's bookmark, if every stream has delivered all of what is open.
 
         Returns:
@@ -183,19 +210,19 @@ class Progress:
             and all(stream.name in self._completed for stream in self._of_responses)
         )
 
-    def _wants(self, stream: ProlificStream, context: Context, archive: Identity) -> bool:
+    def _wants(self, stream: Follower, context: Context, archive: Identity) -> bool:
         bookmark = self._usable(stream, context)
         if bookmark is None or not bookmark.archive.is_that_of(archive):
             return True
         # Archives on disk come oldest first: what follows one that is new is newer than it.
         return "archive" in context and context["data_collection_id"] in self._came_from_disk
 
-    def _usable(self, stream: ProlificStream, context: Context) -> Bookmark | None:
+    def _usable(self, stream: Follower, context: Context) -> Bookmark | None:
         """Return a bookmark if what was delivered up to it is as it would be now."""
         bookmark = self._bookmark(stream, context)
         return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
 
-    def _bookmark(self, stream: ProlificStream, context: Context) -> Bookmark | None:
+    def _bookmark(self, stream: Follower, context: Context) -> Bookmark | None:
         return None if stream.is_full_run else self._ledger.bookmark(stream.name, context)
 
     def _need(self) -> Delivery:
