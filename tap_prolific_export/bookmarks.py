@@ -12,6 +12,9 @@ from tap_prolific_export.times import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    # What a part of the state is kept under.
+    Context = dict[str, str]
+
 REPLICATION_KEY = "exported_at"
 
 # The state holds a bookmark for each stream of each data collection, and is written often: hosts
@@ -88,6 +91,17 @@ class Bookmark:
             return None
         archive = Identity(_text(state.get("export_id")), _text(state.get("etag")))
         return cls(exported_at, archive, fingerprint, content or None)
+
+
+def context_of(data_collection_id: str, archive: str | None = None) -> Context:
+    """Return what the state of a data collection is kept under.
+
+    Args:
+        data_collection_id: Its id.
+        archive: Of an archive on disk, what it is known by: such have state of their own.
+    """
+    on_disk = {"archive": archive} if archive else {}
+    return {"data_collection_id": data_collection_id, **on_disk}
 
 
 def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:

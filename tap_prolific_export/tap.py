@@ -14,7 +14,7 @@ from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_prolific_export.delivery import Deliveries
+from tap_prolific_export.deliveries import Deliveries
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema

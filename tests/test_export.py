@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_prolific_export.api import DataCollectionRef, ExportFilter, Kind, ProlificAPI
-from tap_prolific_export.delivery import NoHistory
+from tap_prolific_export.deliveries import NoHistory
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.export import Export, Exporter
 from tap_prolific_export.slots import Requester, Slots, Wanted

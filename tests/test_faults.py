@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.api import ProlificAPI
-from tap_prolific_export.delivery import Deliveries, NoHistory
+from tap_prolific_export.deliveries import Deliveries, NoHistory
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 from tap_prolific_export.export import Exporter
 from tap_prolific_export.remote import Downloader

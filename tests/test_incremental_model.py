@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 OF_RESPONSES = ("tasks", "responses", "answers", "files")
 BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 STUDIES = ("study-a", "study-b")
-# An API that does not filter may hand out an archive that is this old: see delivery.py.
+# An API that does not filter may hand out an archive that is this old: see deliveries.py.
 DOUBT = timedelta(hours=1)
 
 

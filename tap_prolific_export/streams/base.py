@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
     from tap_prolific_export.collection import DataCollection
-    from tap_prolific_export.delivery import Deliveries, Delivery, Due
+    from tap_prolific_export.deliveries import Deliveries, Due
+    from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
 

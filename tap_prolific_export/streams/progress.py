@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from tap_prolific_export.bookmarks import Bookmark, since
+from tap_prolific_export.bookmarks import Bookmark, context_of, since
 from tap_prolific_export.errors import TapError
 from tap_prolific_export.schema import RESPONSES
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_prolific_export.api import DataCollectionRef
-    from tap_prolific_export.bookmarks import Identity
-    from tap_prolific_export.delivery import Context, Delivery
+    from tap_prolific_export.bookmarks import Context, Identity
+    from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.streams.state import Ledger
 
 logger = logging.getLogger("tap-prolific-export")
@@ -115,17 +115,17 @@ class Progress:
 
     def ours(self, ref: DataCollectionRef) -> Sequence[str]:
         """Return the ids of the export jobs that are certainly ours."""
-        return self._ledger.exports(_of_api(ref.id))
+        return self._ledger.exports(context_of(ref.id))
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
         """Note at once that a job is ours."""
-        context = _of_api(ref.id)
+        context = context_of(ref.id)
         self._ledger.set_exports(context, [*self._ledger.exports(context), export_id])
         self._urgent()
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
         """Note that a job of ours is no more."""
-        context = _of_api(ref.id)
+        context = context_of(ref.id)
         left = [each for each in self._ledger.exports(context) if each != export_id]
         self._ledger.set_exports(context, left)
 
@@ -155,7 +155,7 @@ class Progress:
         if delivery.on_disk:
             # Its rows take the place of newer ones, of a later archive or of the API.
             self._came_from_disk.add(delivery.facts.data_collection_id)
-            of_api = _of_api(delivery.facts.data_collection_id)
+            of_api = context_of(delivery.facts.data_collection_id)
             if self._ledger.full_exported_at(of_api):
                 self._ledger.set_full_exported_at(of_api, None)
 
@@ -230,7 +230,3 @@ class Progress:
             msg = "No delivery is open."
             raise TapError(msg)
         return self._delivery
-
-
-def _of_api(data_collection_id: str) -> Context:
-    return {"data_collection_id": data_collection_id}
