@@ -57,6 +57,7 @@ class Setting:
         with subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", TAP, *args],
             cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},  # a process that is killed cleans up nothing
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         ) as process:
