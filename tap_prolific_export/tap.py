@@ -16,16 +16,17 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_prolific_export.deliveries import Deliveries
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.failures import failure
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.schema import answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
 from tap_prolific_export.streams.metrics import RequestMetrics
+from tap_prolific_export.streams.output import TERMINATION, Terminated, WholeLines
 from tap_prolific_export.streams.state import CalmStateWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import FrameType
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -35,9 +36,25 @@ if TYPE_CHECKING:
 
 
 class Command(SingerCommand):
-    """The command line, on which an expected failure is a message and not a traceback."""
+    """The command line, on which an expected end is a message and not a traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and end with exit code 143 or 130 where SIGTERM or SIGINT told us to."""
+        try:
+            with TERMINATION.handled():
+                return self._main(*args, **kwargs)
+        except Terminated as end:
+            code, name = end.code, end.signal.name
+        # What the run had open is closed by now: the exception held it, and has gone.
+        if TERMINATION.output_lost:
+            what = "Nobody read the output, so the last state is not in it: the next run goes on "
+            what += "from the last one that is."
+        else:
+            what = "The state so far is kept: the next run goes on from there."
+        self.logger.warning("Ended by %s. %s", name, what)
+        sys.exit(code)
+
+    def _main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and end with exit code 1 where the tap failed for a reason it can name."""
         try:
             return super().main(*args, **kwargs)
@@ -59,6 +76,7 @@ class TapProlificExport(Tap):
 
     name = "tap-prolific-export"
     config_jsonschema: ClassVar[dict[str, Any]] = config_jsonschema()
+    message_writer_class = WholeLines
     # The schema of the answers is made from the questions of the configured data collections.
     dynamic_catalog = True
     # Without BATCH, whose files bypass selection and stream maps.
@@ -105,6 +123,9 @@ class TapProlificExport(Tap):
                 urgent=lambda: self._calm.write_soon(self.state),
             )
         return self._run
+
+    def _setup_signal_handlers(self) -> None:
+        """Set up none: `Command` has done so before there was a tap."""
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Check the configuration ourselves: the SDK's errors quote values, secrets included."""
@@ -154,7 +175,7 @@ class TapProlificExport(Tap):
                 self.logger.warning("%s", error)
                 failures.append(error)
         if failures and not collections:
-            raise failures[0]
+            raise failure(failures, delivered=0)
         return answers_schema(collections, self._settings.answer_keys)
 
     def sync_all(self) -> None:  # type: ignore[misc]
@@ -175,7 +196,8 @@ class TapProlificExport(Tap):
                 for stream in selected:
                     stream.activate_version()
         finally:
-            self._calm.flush(self.state)
+            with TERMINATION.held():
+                self._calm.flush(self.state)
 
     @property
     def _prolific_streams(self) -> list[ProlificStream]:
@@ -199,11 +221,6 @@ class TapProlificExport(Tap):
                 "; ".join(why_not),
             )
         return not why_not
-
-    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        # The state may have changed since the last STATE; the SDK's handler asks the calm writer.
-        self._calm.flush(self.state)
-        super()._handle_termination(signum, frame)
 
     def run_sync_dry_run(  # type: ignore[misc]
         self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None

@@ -6,14 +6,16 @@ Each test names what the tap relies on, and where.
 from __future__ import annotations
 
 import inspect
+import re
 from typing import TYPE_CHECKING, Any
 
 import singer_sdk.helpers._catalog as sdk_catalog
 from singer_sdk import Stream, Tap
 from singer_sdk.helpers._state import StateWriter
 from singer_sdk.mapper import PluginMapper
-from singer_sdk.plugin_base import PluginBase, SingerCommand
+from singer_sdk.plugin_base import BaseSingerWriter, PluginBase, SingerCommand
 from singer_sdk.singerlib import SelectionMask
+from singer_sdk.singerlib.encoding import SimpleSingerWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,3 +96,26 @@ def test_every_state_goes_through_the_taps_state_writer() -> None:
         Stream._write_state_message
     )
     assert parameters(StateWriter.write_state) == ["self", "state"]
+
+
+def test_the_signal_handlers_are_set_up_in_one_place() -> None:
+    """tap.py sets up none in the tap: the command line has its own."""
+    assert "self._setup_signal_handlers()" in source(PluginBase.__init__)
+    assert source(PluginBase).count("signal.signal(") == 2
+    assert source(PluginBase._setup_signal_handlers).count("signal.signal(") == 2
+
+
+def test_an_exit_passes_what_handles_errors() -> None:
+    """streams/output.py ends a run by a SystemExit."""
+    for function in (Stream.sync, Stream._sync_records, Stream._sync_children, Tap.sync_all):
+        assert re.findall(r"except:|BaseException|SystemExit", source(function)) == []
+
+
+def test_every_message_goes_through_the_taps_message_writer() -> None:
+    """streams/output.py puts another in its place, which writes what format_message returns."""
+    assert "self.message_writer_class," in source(BaseSingerWriter.__init__)
+    assert "self.message_writer.write_message(message)" in source(BaseSingerWriter.write_message)
+    assert "sys.stdout" not in source(Stream) + source(Tap)
+    assert "self._message_writer.write_message(" in source(StateWriter.write_state)
+    write = source(SimpleSingerWriter.write_message)
+    assert 'sys.stdout.write(self.format_message(message) + "\\n")' in write

@@ -17,7 +17,8 @@ from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_prolific_export.bookmarks import REPLICATION_KEY, digest
-from tap_prolific_export.errors import DataCollectionError, FatalError, RefusedError, TapError
+from tap_prolific_export.errors import DataCollectionError, RefusedError, TapError
+from tap_prolific_export.failures import failure
 from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.progress import Progress
 from tap_prolific_export.streams.state import Ledger
@@ -160,12 +161,10 @@ class Run:
         """End a run in which something failed.
 
         Raises:
-            FatalError: Naming how much failed; each failure has been logged.
+            FatalError: With a table of what failed.
         """
-        if not self.failures:
-            return
-        msg = f"Failed: {len(self.failures)}, as said above. Delivered: {self.delivered}."
-        raise FatalError(msg)
+        if self.failures:
+            raise failure(self.failures, self.delivered)
 
 
 class ProlificStream(Stream):

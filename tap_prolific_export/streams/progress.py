@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from tap_prolific_export.bookmarks import Bookmark, context_of, since
 from tap_prolific_export.errors import TapError
 from tap_prolific_export.schema import RESPONSES
+from tap_prolific_export.streams.output import TERMINATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,6 +185,7 @@ class Progress:
             return delivery.facts.exported_at
         return None if delivery.on_disk else self._ledger.full_exported_at(delivery.context)
 
+    @TERMINATION.held()  # a state with some of it would be wrong
     def close(self, parent: Follower) -> bool:
         """Move the parent's bookmark, if every stream has delivered all of what is open.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.helpers._state import StateWriter
 
 from tap_prolific_export.bookmarks import Bookmark
+from tap_prolific_export.streams.output import TERMINATION
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Ledger:
             del entry[name]
         self._write(COLLECTIONS, context, entry or None)
 
+    @TERMINATION.held()
     def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
         """Replace an entry; with None, remove it."""
         key = _key(stream, context)

@@ -128,6 +128,10 @@ class _Handler(BaseHTTPRequestHandler):
         length = {"Content-Length": str(len(fault.body))}
         body = fault.body[: len(fault.body) - fault.body_missing]
         self.answer(fault.status, body, length | fault.headers)
+        if fault.stalls:
+            self.wfile.flush()
+            fault.stalls.set()
+            self.rfile.read(1)  # until the client hangs up
         self.close_connection = bool(fault.body_missing)
 
     def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:

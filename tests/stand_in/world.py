@@ -107,6 +107,7 @@ class Fault:
         headers: Of the answer, beside its length; a Date stands for the true one.
         body_missing: How many bytes of the announced body do not come.
         after: Whether what is asked for is done all the same; only its answer is lost.
+        stalls: The connection stays open all the same; this is set once that is so.
     """
 
     server: Literal["api", "archives"]
@@ -117,6 +118,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     body_missing: int = 0
     after: bool = False
+    stalls: threading.Event | None = None
 
     def matches(self, request: tuple[str, str]) -> bool:
         """Whether it is of a request to a server, as "METHOD /path?query"."""
