@@ -13,7 +13,7 @@ import pytest
 from tap_prolific_export.errors import FatalError
 from tests.conftest import Output, Runner, read
 from tests.stand_in import Fault, World, samples
-from tests.test_incremental import entry, submissions
+from tests.test_incremental import Clock, entry, submissions
 from tests.test_tap import ids, select, zipped
 
 if TYPE_CHECKING:
@@ -111,6 +111,34 @@ class TestJobsOfOurs:
             entry(state, "collections", collection)["exports"] = wrong
             state = runner.sync(state=state, **ids(collection)).state
         assert jobs(world, collection) == [theirs.export_id]
+
+
+@pytest.mark.parametrize("reuse", [0, 10**6])
+def test_a_url_that_expires_before_it_is_used_is_replaced(
+    reuse: int, runner: Runner, world: World, collection: Hosted
+) -> None:
+    """As it does while the rows of others are emitted."""
+    clock = Clock()
+    world.clock = clock
+    world.reuse_seconds = reuse
+    if reuse:  # the older generation hands out what is there, and names no job
+        job = world.start_job(collection, {})
+        assert job
+        world.poll(job)
+    world.url_seconds = 60
+    expired: list[bool] = []
+    serve = world.fault
+
+    def look(server: str, request: str) -> Fault | None:
+        if server == "archives" and not expired:
+            clock.advance(hours=1)
+            expired.append(True)
+        return serve(server, request)
+
+    world.fault = look  # type: ignore[method-assign]
+    out = runner.sync(**ids(collection))
+    assert submissions(out) == set(collection.submissions)
+    assert len(world.asked("archives")) == 2
 
 
 class TestWorkspaces:
