@@ -26,7 +26,7 @@ from tap_prolific_export.retry import Patience, persist
 from tap_prolific_export.times import http_date, parse_timestamp, retry_after, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from requests.auth import AuthBase
 
@@ -425,7 +425,7 @@ class ProlificAPI:
 
     def _quote(self, response: requests.Response) -> str:
         """Return status, title and detail of an error, scrubbed and short."""
-        return f"{response.status_code}{scrub(_envelope(response), [self._token])}"
+        return f"{response.status_code}{_envelope(response, [self._token])}"
 
 
 def _endpoint(method: str, path: str) -> str:
@@ -441,7 +441,7 @@ def _path(ref: DataCollectionRef, *more: str) -> str:
     return "/".join(("/api/v1/data-collection", ref.kind.value, ref.id, *more))
 
 
-def _envelope(response: requests.Response) -> str:
+def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:
     """Return the title and detail of the API's error envelope, or that there is none."""
     try:
         error = msgspec.json.decode(response.content)["error"]
@@ -450,7 +450,8 @@ def _envelope(response: requests.Response) -> str:
         return " without the API's error envelope"
     except AttributeError:  # "error": "some text"
         parts = [error]
-    text = ": ".join(_flat(part) for part in parts if part)
+    # Scrubbed before it is cut: a piece of a secret is found no more.
+    text = scrub(": ".join(_flat(part) for part in parts if part), secrets)
     return f" ({text[:MAX_QUOTE]})" if text else ""
 
 

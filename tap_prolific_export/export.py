@@ -30,6 +30,8 @@ logger = logging.getLogger("tap-prolific-export")
 
 # A long wait says that it is alive this often.
 LOG_EVERY_SECONDS = 60.0
+# A status is a word.
+MAX_STATUS = 40
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class Exporter:
             raise DataCollectionError(
                 str(ref),
                 "The archive's URL has expired, and the API has no new one for it "
-                f"({answer.status[:40]!r}).",
+                f"({_quoted(answer.status)}).",
                 "Run again later.",
             )
         return self._checked_url(ref, answer)
@@ -227,7 +229,7 @@ class Exporter:
         if job.answer.status != "generating":
             raise DataCollectionError(
                 str(ref),
-                f"The API gave the export the unknown status {job.answer.status[:40]!r}.",
+                f"The API gave the export the unknown status {_quoted(job.answer.status)}.",
                 "Upgrade the tap, or report this.",
             )
         now = self._monotonic()
@@ -291,6 +293,11 @@ class Exporter:
                 "Check api_url.",
             )
         return answer.url
+
+
+def _quoted(status: str) -> str:
+    """Return a status whole or not at all: of a secret, a piece would not be recognised."""
+    return repr(status) if len(status) <= MAX_STATUS else "(a long text)"
 
 
 def _say_waiting(pending: Sequence[_Pending], queued: int, now: float) -> None:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Tap
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    MapExpressionError,
+    StreamMapConfigError,
+)
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
@@ -55,7 +59,13 @@ class Command(SingerCommand):
         sys.exit(code)
 
     def _main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and end with exit code 1 where the tap failed for a reason it can name."""
+        """Run, and end with exit code 1 where the tap failed.
+
+        A failure that it can name is a message. Any other goes to the log, too: what Python itself
+        prints passes no redaction, and the texts of exceptions may quote a participant.
+        """
+        # The settings are not known yet, and what is wrong with them may quote them.
+        redact_logs([os.environ.get("PROLIFIC_TOKEN", "").strip()])
         try:
             return super().main(*args, **kwargs)
         except ConfigValidationError as error:  # raised where the SDK does not catch it
@@ -63,11 +73,15 @@ class Command(SingerCommand):
                 self.logger.error("%s", problem)  # noqa: TRY400
         except TapError as error:
             self.logger.error("%s", error)  # noqa: TRY400
-        except ValueError as error:
-            # The SDK reads --state and --catalog with simplejson, which has a class of its own.
-            if type(error).__name__ != "JSONDecodeError":
-                raise
-            self.logger.error("A file given on the command line is no valid JSON.")  # noqa: TRY400
+        except (MapExpressionError, StreamMapConfigError) as error:
+            self.logger.error("stream_maps: %s", error)  # noqa: TRY400
+        except Exception as error:
+            kind = type(error)
+            # The SDK reads --state, --catalog and the environment with simplejson.
+            if kind.__name__ == "JSONDecodeError" and kind.__module__.startswith("simplejson"):
+                self.logger.error("A file or environment variable is no valid JSON.")  # noqa: TRY400
+            else:
+                self.logger.exception("An unforeseen %s: please report it.", kind.__name__)
         sys.exit(1)
 
 
@@ -105,11 +119,23 @@ class TapProlificExport(Tap):
             super().__init__(parse_env_config=parse_env_config, **kwargs)
         except ValueError:
             # The SDK parses a whole number from the environment with a bare int().
-            problems = _malformed_integers(self._env_var_prefix) if parse_env_config else []
+            problems = self._malformed_integers() if parse_env_config else []
             if not problems:
                 raise
             raise ConfigValidationError("", errors=problems, schema={}) from None
         self._state_writer = self._calm = CalmStateWriter(self.message_writer)
+
+    @classmethod
+    def _malformed_integers(cls) -> list[str]:
+        problems = []
+        for setting, schema in cls.config_jsonschema["properties"].items():
+            name = cls._env_var_prefix + setting.upper()
+            if "integer" in schema["type"] and name in os.environ:
+                try:
+                    int(os.environ[name])
+                except ValueError:
+                    problems.append(f"{setting}: {name} is no whole number.")
+        return problems
 
     @property
     def run(self) -> Run:
@@ -262,18 +288,6 @@ class TapProlificExport(Tap):
             help=command.help,
             logger=cls.logger,
         )
-
-
-def _malformed_integers(prefix: str) -> list[str]:
-    problems = []
-    for setting in SETTINGS:
-        name = prefix + setting.name.upper()
-        if setting.type == "integer" and name in os.environ:
-            try:
-                int(os.environ[name])
-            except ValueError:
-                problems.append(f"{setting.name}: {name} is no whole number.")
-    return problems
 
 
 if __name__ == "__main__":

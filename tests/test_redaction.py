@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import traceback
+from logging.handlers import MemoryHandler
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.logging import StructuredFormatter
 
-from tap_prolific_export.redaction import REDACTED, RedactingFormatter, host_of, scrub
+from tap_prolific_export.errors import TapError
+from tap_prolific_export.redaction import (
+    REDACTED,
+    RedactingFormatter,
+    host_of,
+    redact_logs,
+    scrub,
+    without_text,
+)
 from tests.stand_in import StandIn, World
 
 if TYPE_CHECKING:
@@ -93,6 +103,7 @@ def test_the_request_line_that_urllib3_logs_loses_its_query(url: str) -> None:
         f"Authorization: Bearer {TOKEN}.{SIGNATURE}-_~+/==",
         f"Proxy-Authorization: Basic {TOKEN}==",
         f"Authorization:\tToken\t{TOKEN}",
+        json.dumps(json.dumps({"Authorization": f"Token {TOKEN}", "Accept": "*/*"}))[3:],
     ],
 )
 def test_an_authorization_value_is_removed_though_nobody_named_it(header: str) -> None:
@@ -101,9 +112,21 @@ def test_an_authorization_value_is_removed_though_nobody_named_it(header: str) -
     assert scrubbed.startswith(header[:12])
 
 
+def test_a_log_of_json_stays_json() -> None:
+    text = json.dumps({"text": json.dumps({"Authorization": f"Token {TOKEN}", "url": S3})})
+    assert json.loads(json.loads(scrub(text))["text"]) == {
+        "Authorization": f"Token {REDACTED}",
+        "url": S3,
+    }
+
+
 @pytest.mark.parametrize("text", ["{}", "a{}b", '"{}"', "{}{}", "={}&", "Token {}", "x?key={}"])
 def test_a_named_secret_is_removed_wherever_it_stands(text: str) -> None:
     assert_no_secret(scrub(text.replace("{}", TOKEN), ["", TOKEN]))
+    # In a host's name, capitals are lost.
+    assert scrub(text.replace("{}", TOKEN), [TOKEN.upper()]) == scrub(
+        text.replace("{}", TOKEN), [TOKEN]
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,8 +208,118 @@ def test_a_traceback_is_scrubbed_and_stays_a_traceback(log: Log) -> None:
     log_a_failure(logger)
     assert_no_secret(written.getvalue())
     assert written.getvalue().startswith(f"It failed with {REDACTED}.\nTraceback")
-    assert "json.decoder.JSONDecodeError: Expecting value" in written.getvalue()
-    assert f"RuntimeError: sent {REDACTED} to https://storage" in written.getvalue()
+    assert "in log_a_failure\n" in written.getvalue()
+    assert f"\njson.decoder.JSONDecodeError: {REDACTED}\n" in written.getvalue()
+    assert "The above exception was the direct cause of" in written.getvalue()
+    assert written.getvalue().endswith(f"\nRuntimeError: {REDACTED}\n")
+
+
+def throw(error: Exception, cause: Exception | None = None) -> None:
+    raise error from cause
+
+
+def log_exception(
+    logger: logging.Logger, error: Exception, *args: object, cause: Exception | None = None
+) -> None:
+    """Log an exception; without a message, the way that the SDK does."""
+    try:
+        throw(error, cause)
+    except Exception as raised:
+        logger.exception(*(args or ("%s", raised.args[0])))
+
+
+ANSWER = "I was sad"
+
+
+@pytest.mark.parametrize("formatter", [None, StructuredFormatter()], ids=["text", "structured"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("It failed: %s", ValueError(ANSWER)),
+        (ValueError(ANSWER),),
+        (ANSWER,),
+        ("%(why)s", {"why": "Why?"}),
+        ("It failed.",),
+    ],
+    ids=repr,
+)
+def test_what_an_exception_says_of_a_value_is_not_told(
+    args: tuple[object, ...], formatter: logging.Formatter | None, log: Log
+) -> None:
+    logger, written = log
+    logger.handlers[0].setFormatter(RedactingFormatter(formatter, [TOKEN]))
+    error = next((arg for arg in args if isinstance(arg, ValueError)), ValueError(ANSWER))
+    log_exception(logger, error, *args)
+    assert ANSWER not in written.getvalue()
+    assert "ValueError" in written.getvalue()
+    assert "log_exception" in written.getvalue()
+    assert error.args == (ANSWER,)  # whoever else logs it
+
+
+def test_what_this_taps_own_errors_say_is_told_but_for_secrets(log: Log) -> None:
+    logger, written = log
+    problem = TapError(f"collection x: sent {TOKEN}")
+    log_exception(logger, problem, cause=ValueError(ANSWER))
+    assert written.getvalue().startswith(f"collection x: sent {REDACTED}\n")
+    assert written.getvalue().endswith(f"TapError: collection x: sent {REDACTED}\n")
+    assert f"ValueError: {REDACTED}\n" in written.getvalue()
+    assert ANSWER not in written.getvalue()
+
+
+def test_an_exception_prints_like_itself_without_its_text() -> None:
+    def lines(error: BaseException) -> list[str]:
+        return traceback.format_exception(type(error), error, error.__traceback__)
+
+    def raised(error: Exception, cause: Exception | None) -> Exception:
+        try:
+            try:
+                throw(KeyError())
+            except KeyError:
+                throw(error, cause)
+        except Exception as caught:  # noqa: BLE001
+            return caught
+        raise AssertionError
+
+    for cause in (None, OSError(ANSWER)):
+        error = raised(requests.ConnectionError(ANSWER), cause)
+        assert lines(without_text(error)) == [
+            line.replace(ANSWER, REDACTED) for line in lines(error)
+        ]
+    circle = [ValueError(ANSWER), TypeError(ANSWER)]
+    circle[0].__context__, circle[1].__cause__ = circle[1], circle[0]
+    assert ANSWER not in "".join(lines(without_text(circle[0])))
+
+
+def test_what_other_handlers_make_of_an_exception_is_their_own(log: Log) -> None:
+    logger, written = log
+    before, after = (logging.StreamHandler(io.StringIO()) for _ in range(2))
+    logger.handlers[:] = [before, *logger.handlers, after]
+    log_exception(logger, ValueError(ANSWER), "It failed.")
+    logger.removeHandler(before)
+    logger.removeHandler(after)
+    assert ANSWER in before.stream.getvalue()
+    assert ANSWER not in written.getvalue()
+    assert before.stream.getvalue() == after.stream.getvalue()
+
+
+def test_handlers_behind_other_handlers_are_scrubbed(log: Log) -> None:
+    logger, _ = log
+    last = logging.StreamHandler(io.StringIO())
+    first = MemoryHandler(1000, target=MemoryHandler(1000, target=last))
+    logger.addHandler(first)
+    before = {handler: handler.formatter for handler in logging.getLogger().handlers}
+    try:
+        redact_logs([TOKEN])
+        logger.info("sent %s", TOKEN)
+        for handler in (first, first.target):
+            assert isinstance(handler, MemoryHandler)
+            handler.flush()
+    finally:
+        logger.removeHandler(first)
+        for handler, formatter in before.items():
+            handler.setFormatter(formatter)
+    assert last.stream.getvalue() == f"sent {REDACTED}\n"
 
 
 @pytest.mark.parametrize(
@@ -201,6 +334,14 @@ def test_the_sdks_structured_log_holds_no_secret(
     logger.handlers[0].setFormatter(RedactingFormatter(StructuredFormatter(), [TOKEN]))
     write(logger)
     assert_no_secret(written.getvalue())
+
+
+def test_a_secret_that_json_writes_in_another_way_is_found(log: Log) -> None:
+    logger, written = log
+    secret = 'a"b\\c'
+    logger.handlers[0].setFormatter(RedactingFormatter(StructuredFormatter(), [secret]))
+    logger.info("sent %s", secret)
+    assert json.loads(written.getvalue())["message"] == f"sent {REDACTED}"
 
 
 class Unprintable:
