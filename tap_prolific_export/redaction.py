@@ -20,9 +20,9 @@ REDACTED = "<redacted>"
 # a presigned URL is its signature, and which parameters make it one differs between hosts: all
 # of it goes.
 _QUERY = re.compile(r"""(?<=[^\s"'])\?[^\s"'<>\\]*=[^\s"'<>\\]*""")
-# In a log of JSON the quotes around it have a backslash.
+# In a log of JSON the quotes around it have a backslash. The name of a shell variable is no secret.
 _AUTHORIZATION = re.compile(
-    r"""(?i)(authorization(?:\\?["'])?\s*[:=]\s*(?:\\?["'])?\w+\s+)[^\s"'<>\\]+"""
+    r"""(?i)(authorization(?:\\?["'])?\s*[:=]\s*(?:\\?["'])?\w+\s+)(?!\$\w+\b)[^\s"'<>\\]+"""
 )
 
 

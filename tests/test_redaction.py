@@ -143,6 +143,7 @@ def test_a_named_secret_is_removed_wherever_it_stands(text: str) -> None:
         'http://127.0.0.1:8400 "GET /api/v1/users/me/ HTTP/1.1" 200 76',
         "Wie geht's? Gut=schön, 問い?",
         pytest.param("Basic information"),
+        'curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" https://api.prolific.com/x',
     ],
 )
 def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:

@@ -393,9 +393,10 @@ API_FAULTS = {
         api(403, envelope("Forbidden", [f"{{'Authorization': 'Token {TOKEN}'}}", f"k={TOKEN}"])),
         "403 (Forbidden: {'Authorization': 'Token <redacted>'}; k=<redacted>)",
     ),
-    "missing": Spoilt(
-        api(404, envelope(TOKEN, f"https://me:{TOKEN}@host/{TOKEN}?a={TOKEN}")),
-        "404 (<redacted>: https://me:<redacted>@host/<redacted>?<redacted>)",
+    "missing": Spoilt(api(404, envelope(TOKEN, TOKEN)), "404 (<redacted>: <redacted>)."),
+    "removed": Spoilt(
+        api(410, envelope(TOKEN, f"https://me:{TOKEN}@host/{TOKEN}?a={TOKEN}")),
+        "410 (<redacted>: https://me:<redacted>@host/<redacted>?<redacted>)",
     ),
     "text": Spoilt(
         api(422, json.dumps({"error": f"not {TOKEN}"}).encode()), "422 (not <redacted>)"
@@ -496,6 +497,23 @@ def test_a_look_up_that_repeats_what_it_heard_is_not_quoted(
     for id_ in spoilt:
         said = written.err if id_ == "header" else written.said_of(id_)
         assert API_FAULTS[id_].says in said, id_
+
+
+def test_jobs_that_can_be_neither_listed_nor_deleted_are_not_quoted(
+    scene: Scene, world: MarkedWorld
+) -> None:
+    echo = envelope("Forbidden", [TOKEN, f"/export?token={TOKEN}"])
+    world.spoil("undeletable", replace(api(403, echo), request="DELETE .*/undeletable/"))
+    world.spoil("unlisted", replace(api(403, echo), request="GET .*/unlisted/export$"))
+    unlisted, undeletable = scene.run_all(
+        lambda: scene.run(config={"collection_ids": ["unlisted"]}),
+        lambda: scene.run(config={"collection_ids": ["undeletable"]}),
+    )
+    assert_tells_nothing(unlisted, undeletable)
+    assert unlisted.code == undeletable.code == 0
+    says = "403 (Forbidden: <redacted>; /export?<redacted>"
+    assert says in unlisted.said_of("unlisted")
+    assert (says in undeletable.err) is (world.generation == "fresh")
 
 
 def archives(status: int, body: bytes = b"", **more: Any) -> Fault:

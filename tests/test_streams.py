@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.streams.state import INTERVAL_SECONDS, CalmStateWriter
+from tap_prolific_export.streams.state import INTERVAL_SECONDS, SMALL, CalmStateWriter
 from tests.stand_in import Fault, samples
 from tests.test_tap import ids, select, zipped
 
@@ -277,6 +277,24 @@ def test_state_is_written_at_most_every_ten_seconds_and_when_told() -> None:
     written.writer.flush(state(4))
     written.writer.flush(state(4))
     assert written.states == [state(2), state(4)]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_what_must_not_be_lost_is_written_at_once_unless_the_state_is_large(streams: int) -> None:
+    """With a thousand data collections, each of them would have all written anew."""
+
+    def state_of(partitions: int, *, changed: bool) -> Any:
+        each = {"partitions": [{"changed": changed}] * (partitions // streams)}
+        return {"bookmarks": {f"stream-{number}": each for number in range(streams)}}
+
+    written = Written()
+    written.writer.write_soon(state_of(SMALL, changed=False))
+    assert len(written.states) == 1
+    written.writer.write_soon(state_of(SMALL + streams, changed=True))
+    assert len(written.states) == 1
+    written.now += INTERVAL_SECONDS
+    written.writer.write_soon(state_of(SMALL + streams, changed=True))
+    assert len(written.states) == 2
 
 
 def test_the_last_state_is_written_also_where_a_run_fails(

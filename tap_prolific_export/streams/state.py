@@ -22,8 +22,8 @@ INTERVAL_SECONDS = 10.0
 COLLECTIONS = "collections"
 FULL_EXPORTED_AT = "full_exported_at"
 EXPORTS = "exports"
-# A state of less than this may be written at any time.
-SMALL = 64 * 1024
+# A state of no more partitions than this, or about 60 KB, may be written at any time.
+SMALL = 240
 
 Entry = dict[str, Any]
 
@@ -139,7 +139,8 @@ class CalmStateWriter(StateWriter):
 
     def write_soon(self, state: TapState) -> None:
         """Write a state that must not be lost: now, unless it is so large that it has to wait."""
-        if len(repr(state)) < SMALL:
+        streams = state.get("bookmarks", {}).values()
+        if sum(len(stream.get("partitions") or ()) for stream in streams) <= SMALL:
             self.flush(state)
         else:
             self.write_state(state)
