@@ -6,6 +6,7 @@ often the call was made; and that all waiting was done on the injected clock.
 
 from __future__ import annotations
 
+import threading
 import time as real_time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ CALLS = {
 HTML = b"<html>The proxy says no.</html>"
 FAULTS: dict[str, dict[str, Any]] = {
     "reset": {"status": 0},
+    "silence": {"status": 200, "body": b"{}", "body_missing": 1, "stalls": threading.Event()},
     "408": {"status": 408},
     "429": {"status": 429},
     "429 with a wait": {"status": 429, "headers": {"Retry-After": "7"}},
@@ -78,7 +80,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "no object": {"status": 200, "body": b"5"},
     "half": {"status": 200, "body": b'{"status": "complete", "url":', "body_missing": 1},
 }
-TRANSIENT = {"reset", "408", "429", "500", "503", "half"}
+TRANSIENT = {"reset", "silence", "408", "429", "500", "503", "half"}
 TRANSIENT |= {"429 with a wait", "429 until a date", "502 of a proxy"}
 REFUSED = {"400", "403", "404", "405", "409"}
 UNREADABLE = {"HTML", "nothing", "no object"}
@@ -126,11 +128,14 @@ def time() -> Time:
     return Time()
 
 
-def deliveries(stand_in: StandIn, hosted: list[Hosted], time: Time) -> Deliveries:
-    """Return deliveries that wait on the tests' clock."""
+def deliveries(
+    stand_in: StandIn, hosted: list[Hosted], time: Time, *, timeout: float = 5
+) -> Deliveries:
+    """Return deliveries that wait on the tests' clock; but for a server that says nothing."""
     config = {"api_token": stand_in.world.token, "api_url": stand_in.api_url}
     settings = Settings.from_config({**config, "collection_ids": [h.id for h in hosted]}, {})
-    api = ProlificAPI(stand_in.api_url, stand_in.world.token, timeout=5, sleep=time.sleep)
+    token = stand_in.world.token
+    api = ProlificAPI(stand_in.api_url, token, timeout=timeout, sleep=time.sleep)
     requester = Requester(api, delete="created", sleep=time.sleep)
     exporter = Exporter(
         api,
@@ -142,7 +147,7 @@ def deliveries(stand_in: StandIn, hosted: list[Hosted], time: Time) -> Deliverie
         sleep=time.sleep,
         monotonic=time,
     )
-    downloader = Downloader(timeout=5, sleep=time.sleep)
+    downloader = Downloader(timeout=timeout, sleep=time.sleep)
     return Deliveries(
         settings, api=api, requester=requester, exporter=exporter, downloader=downloader
     )
@@ -174,7 +179,8 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
 ) -> None:
     which = CALLS[call]
     world.faults = [Fault(which.server, which.pattern, times=times, **FAULTS[fault])]
-    made = deliveries(stand_in, [collection], time)
+    timeout = 0.2 if fault == "silence" else 5
+    made = deliveries(stand_in, [collection], time, timeout=timeout)
     began = real_time.monotonic()
     usual = which.usual[world.generation == "idempotent"]
     error = expected(call, fault, times) if usual else None
