@@ -6,7 +6,7 @@ configured host only, redirects are not followed, and the token never leaves it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
@@ -106,7 +106,7 @@ class ExportAnswer:
     status: str
     date: datetime
     export_id: str | None = None
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
 
 

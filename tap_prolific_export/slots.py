@@ -72,7 +72,9 @@ class Requester:
         self._api = api
         self._deletes = delete == "created"
         self._sleep = sleep
-        # Whether this API has turned out to have no list of jobs: it is not asked for again.
+        # What the API said last of whether it has a list of jobs; a refusal says nothing.
+        self._has_list: bool | None = None
+        # Whether it has turned out to have none: it is not asked for again.
         self._is_older = False
 
     def start(self, wanted: Wanted, slots: Slots) -> tuple[ExportAnswer, bool]:
@@ -117,10 +119,12 @@ class Requester:
         if self._is_older:
             return None
         try:
-            return self._api.export_jobs(ref)
+            found = self._api.export_jobs(ref)
         except RefusedError as error:  # what it comes to, the request itself will say
             logger.debug("%s", error)
             return None
+        self._has_list = found is not None
+        return found
 
     def discard(self, ref: DataCollectionRef, slots: Slots) -> None:
         """Delete our jobs of a data collection: what they hold has been delivered, or is nothing.
@@ -143,7 +147,7 @@ class Requester:
         slots: Slots,
     ) -> None:
         """Note whose the job is: ours only if our request was answered by one that is new."""
-        if before is None:
+        if before is None and self._has_list is False:
             self._is_older = True
         known = {job.export_id for job in before or ()}
         # Where none is deleted, nobody needs to know.

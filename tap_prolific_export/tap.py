@@ -56,6 +56,7 @@ class Command(SingerCommand):
         else:
             what = "The state so far is kept: the next run goes on from there."
         self.logger.warning("Ended by %s. %s", name, what)
+        TERMINATION.ignore_more()
         sys.exit(code)
 
     def _main(self, *args: Any, **kwargs: Any) -> Any:

@@ -382,6 +382,20 @@ class TestJobs:
 
 
 @pytest.mark.parametrize("world", ["fresh"], indirect=True)
+def test_a_list_that_is_refused_says_nothing_of_the_next(
+    making: Making, world: World, batch: Hosted, collection: Hosted
+) -> None:
+    world.faults = [Fault("api", f"GET .*/{batch.id}/export$", times=9, status=403)]
+    refs = [
+        DataCollectionRef(Kind.BATCH, batch.id),
+        DataCollectionRef(Kind.COLLECTION, collection.id),
+    ]
+    list(making.exporter().exports([Wanted(ref) for ref in refs], making.history))
+    assert making.history.ours(refs[0]) == []
+    assert len(making.history.ours(refs[1])) == 1
+
+
+@pytest.mark.parametrize("world", ["fresh"], indirect=True)
 class TestTenPlaces:
     @pytest.fixture
     def others(self, world: World, batch: Hosted) -> list[str]:

@@ -469,3 +469,30 @@ class TestTermination:
         now += output.PATIENCE_SECONDS + 1
         signal.raise_signal(INT)
         assert exits == [CODES[INT]]
+
+
+LOST = """
+import os, signal, threading
+from tap_prolific_export.streams import output
+
+output.PATIENCE_SECONDS = 0.2
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):  # the handler runs in here, and nobody hears of what it raises
+            pass
+
+with output.TERMINATION.handled():
+    Finalized()
+    threading.Event().wait(60)
+"""
+
+
+@pytest.mark.skipif(not output.HAS_TIMER, reason="needs a timer that sends signals")
+def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more() -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=LIMIT, check=False
+    )
+    assert "ignored" in done.stderr
+    assert done.returncode == 143

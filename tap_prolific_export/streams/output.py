@@ -50,6 +50,7 @@ class Termination:
 
     def __init__(self) -> None:
         self.output_lost = False
+        self._is_handled = False
         self._is_held = False
         self._told: int | None = None
         self._told_at = 0.0
@@ -68,9 +69,11 @@ class Termination:
         if HAS_TIMER:
             handlers[signal.SIGALRM] = self._on_alarm
         before = {signum: signal.signal(signum, handlers[signum]) for signum in handlers}
+        self._is_handled = True
         try:
             yield
         finally:
+            self._is_handled = False
             if self._told is not None:  # the process is ending, and stays deaf until it has
                 raise Terminated(self._told)
             for signum, handler in before.items():
@@ -107,8 +110,25 @@ class Termination:
         if self._is_held:
             self.output_lost = True
             _discard(sys.stdout)
+        elif self._told is not None and self._is_handled and not _is_leaving():
+            # What was raised has come to nothing: a finalizer, say, was at work just then.
+            raise Terminated(self._told)
         else:
             _discard(sys.stderr)
+
+    @staticmethod
+    def ignore_more() -> None:
+        """Be deaf to further signals: while Python ends, its own handlers would change the code."""
+        for signum in SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
+
+def _is_leaving() -> bool:
+    """Whether what a signal has raised is on its way out."""
+    error = sys.exc_info()[1]
+    while error and not isinstance(error, Terminated):
+        error = error.__context__
+    return error is not None
 
 
 def _discard(stream: TextIO) -> None:
