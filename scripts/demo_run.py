@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 WAREHOUSE = ROOT / "output" / "demo.duckdb"
+STORE = ROOT / "output" / "uploads"
 PARTICIPANTS = 24
 
 # What was asked, and what was answered, chosen or uploaded, with its unit.
@@ -42,6 +44,7 @@ def main() -> int:
     batch = world.host(samples.caption_check(PARTICIPANTS))
     WAREHOUSE.parent.mkdir(exist_ok=True)
     WAREHOUSE.unlink(missing_ok=True)  # the demo's own, of the run before
+    shutil.rmtree(STORE, ignore_errors=True)  # likewise
     with StandIn(world) as stand_in:
         print(f"A stand-in for Prolific serves a collection and a batch on {stand_in.api_url}.")
         settings = {
@@ -49,27 +52,30 @@ def main() -> int:
             "PROLIFIC_TOKEN": world.token,
             "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": f'["{collection.id}"]',
             "TAP_PROLIFIC_EXPORT_BATCH_IDS": f'["{batch.id}"]',
+            "TAP_PROLIFIC_EXPORT_FILES_URI": STORE.as_uri(),
             "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS": "1",
             "TARGET_DUCKDB_PATH": str(WAREHOUSE),
         }
         run_meltano("--full-refresh", **settings)  # whatever an earlier demo has left
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             show(connection)
-            wrong = differences(tables_of(connection), world)
+            wrong = differences(tables_of(connection), world, STORE)
         new = respond(world, collection)
         print(f"\nMeanwhile {len(new)} more participants have kept the diary. The next run:")
         run_meltano(**settings)
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             wrong += show_what_came(connection, new)
             # The row of a data collection tells of its last export, which is of what was new.
-            now = differences(tables_of(connection), world)
+            now = differences(tables_of(connection), world, STORE)
             wrong += [difference for difference in now if not difference.startswith("collections")]
     if wrong:
         print(f"\nThe warehouse differs from what was served in {len(wrong)} places:")
         print("\n".join(wrong[:20]))
         return 1
-    print("\nEvery row and value in the warehouse equals what was served.")
-    print(f"The warehouse: {WAREHOUSE.relative_to(ROOT)}")
+    print(
+        "\nEvery row and value in the warehouse, and every uploaded file, equals what was served."
+    )
+    print(f"The warehouse: {WAREHOUSE.relative_to(ROOT)}; the files: {STORE.relative_to(ROOT)}")
     return 0
 
 

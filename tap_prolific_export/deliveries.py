@@ -22,17 +22,19 @@ from tap_prolific_export.api import (
     Kind,
     ProlificAPI,
 )
-from tap_prolific_export.archive import Archive, archive_ref
+from tap_prolific_export.archive import Archive, Part, archive_ref
 from tap_prolific_export.bookmarks import Identity, context_of
 from tap_prolific_export.delivery import Delivery
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.export import Exporter, Outcome
+from tap_prolific_export.pieces import open_local
 from tap_prolific_export.records import ExportFacts
-from tap_prolific_export.remote import Downloader, Presigned, open_local
+from tap_prolific_export.remote import Downloader, Presigned
 from tap_prolific_export.slots import Requester, Slots, Wanted
+from tap_prolific_export.transfers import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
     from tap_prolific_export.bookmarks import Context
@@ -54,6 +56,10 @@ OLD = timedelta(hours=24)
 class History(Slots, Protocol):
     """What earlier runs have delivered, and left at Prolific, as far as it matters now."""
 
+    @property
+    def reads(self) -> Collection[Part]:
+        """What is going to be read of the archives, besides the metadata."""
+
     def since(self, context: Context) -> datetime | None:
         """Return from when on responses are wanted; None: all of them."""
 
@@ -68,9 +74,14 @@ class History(Slots, Protocol):
 
 
 class NoHistory:
-    """There was no earlier run; which jobs are ours is known for this one."""
+    """There was no earlier run; which jobs are ours is known for this one.
 
-    def __init__(self) -> None:
+    Args:
+        reads: What is going to be read of the archives, besides the metadata.
+    """
+
+    def __init__(self, reads: Collection[Part] = (Part.LINES,)) -> None:
+        self.reads = reads
         self._ours: dict[str, list[str]] = {}
 
     def ours(self, ref: DataCollectionRef) -> list[str]:
@@ -154,6 +165,8 @@ class Deliveries:
         self._requester = requester
         self._exporter = exporter
         self._downloader = downloader
+        selection = Selection(settings.files_include, settings.files_max_bytes)
+        self._takes = selection.takes if settings.files_uri else lambda *_: False
 
     @classmethod
     def from_settings(
@@ -311,16 +324,13 @@ class Deliveries:
         export, asked = self._need(outcome.export), outcome.wanted.asked
         ref, context, latest = export.ref, context_of(export.ref.id), outcome.wanted.latest
         exporter = self._need(self._exporter)
-        where = Presigned(export.url, lambda: exporter.fresh_url(export))
-        etag = None
-        if export.ready_made and latest:  # else it can be none that has been delivered
-            etag = self._downloader.etag(where, str(ref))
-        if history.has(context, Identity.of(export.export_id, etag)):
+        if history.has(context, Identity(export.export_id)):
             self._say_nothing_new(ref, export.asked_at, latest)
             return None
-        fetched = stack.enter_context(self._downloader.open(where, str(ref)))
-        identity = Identity.of(export.export_id, fetched.etag)
-        exported_at = export.exported_at(fetched.last_modified)
+        where = Presigned(export.url, lambda: exporter.fresh_url(export))
+        opened = stack.enter_context(self._downloader.open(where, str(ref)))
+        identity = Identity.of(export.export_id, opened.etag)
+        exported_at = export.exported_at(opened.last_modified)
         if history.has(context, identity):
             history.confirm(context, identity, exported_at)
             self._say_nothing_new(ref, export.asked_at, exported_at)
@@ -337,7 +347,8 @@ class Deliveries:
                 raise DataCollectionError(str(ref), problem, advice)
             logger.info("%s: %s Asking once more.", ref, problem)
             return self._from_export(self._export(ref, history), history, stack, again=True)
-        archive = Archive(fetched.file, str(ref))
+        archive = Archive(opened, str(ref))
+        archive.expect(history.reads, self._takes)
         _, metadata = archive.metadata()
         since = history.since(context)
         # By whatever time the API has chosen, its choice stands.
@@ -347,7 +358,7 @@ class Deliveries:
             ExportFacts(ref.id, export.export_id, exported_at),
             collections.parse(ref, metadata),
             archive,
-            fetched.size,
+            opened.size,
             asked,
             ExportFilter(study_id, rest.start),
             identity,
@@ -376,7 +387,7 @@ class Deliveries:
     def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
         name = f"archive {path}"
         opened = stack.enter_context(open_local(path))
-        archive = Archive(opened.file, name)
+        archive = Archive(opened, name)
         kind, metadata = archive.metadata()
         ref = archive_ref(kind, metadata, path.name)
         if ref is None:
@@ -437,7 +448,7 @@ def _age(path: Path) -> tuple[float, str]:
     """Return what sorts archives oldest first: the newest member, else the file's own time."""
     try:
         with open_local(path) as opened:
-            newest = Archive(opened.file, str(path)).newest_member() or opened.last_modified
+            newest = Archive(opened, str(path)).newest_member() or opened.last_modified
     except DataCollectionError:  # said when its turn comes
         newest = None
     return (newest.timestamp() if newest else 0.0, str(path))

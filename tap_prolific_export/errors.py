@@ -60,6 +60,22 @@ class DataCollectionError(TapError):
         self.advice = advice
 
 
+class ReplacedError(DataCollectionError):
+    """The archive has become another one while it was read: read that one, from its begin."""
+
+
+class MemberError(DataCollectionError):
+    """One member of an archive cannot be read; others may be."""
+
+
+class FilesError(DataCollectionError):
+    """Some uploaded files cannot be stored; all else of the data collection can be delivered."""
+
+
+class StoreError(TapError):
+    """An uploaded file cannot be stored, and trying again would not help."""
+
+
 class RefusedError(DataCollectionError):
     """The API refused a request about this data collection for good.
 

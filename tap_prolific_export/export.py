@@ -45,7 +45,6 @@ class Export:
         asked_at: When the API answered our request with this job, by its own clock.
         created_at: When the job was created; None where the API does not tell.
         applied: By what the API says that it narrowed the export; it may ignore what it is asked.
-        ready_made: Whether the archive was there when we asked: it may be one that we know.
     """
 
     ref: DataCollectionRef
@@ -54,7 +53,6 @@ class Export:
     asked_at: datetime
     created_at: datetime | None
     applied: ExportFilter
-    ready_made: bool = False
 
     def exported_at(self, last_modified: datetime | None) -> datetime:
         """Return a time that is never later than the snapshot that the archive holds.
@@ -273,7 +271,6 @@ class Exporter:
             asked_at=job.first.date,
             created_at=listed.created_at if listed else None,
             applied=_applied(listed, job.wanted.asked, may_filter=jobs is not None),
-            ready_made=job.first.status == "complete",
         )
 
     def _checked_url(self, ref: DataCollectionRef, answer: ExportAnswer) -> str:

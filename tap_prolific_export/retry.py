@@ -21,6 +21,7 @@ logger = logging.getLogger("tap-prolific-export")
 # The vendor's advice on a busy API is to wait 1, 2, 4, 8 s; five tries are four such waits.
 MAX_TRIES = 5
 MAX_WAIT_SECONDS = 60.0
+ADVICE = "Run again later; status.prolific.com tells of outages."
 
 
 class Patience:
@@ -30,17 +31,22 @@ class Patience:
         sleep: Waits so many seconds.
         what: The data collection, for logs and errors.
         doing: What is tried, as it follows "tried to".
+        advice: What to do when it was in vain.
+
+    Attributes:
+        tries: How often it has been tried in vain.
     """
 
-    def __init__(self, sleep: Sleep, what: object, doing: str) -> None:
+    def __init__(self, sleep: Sleep, what: object, doing: str, advice: str = ADVICE) -> None:
         self._sleep = sleep
         self._what = what
         self._doing = doing
+        self._advice = advice
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Count from one again: something has been got."""
-        self._tries = 0
+        self.tries = 0
         self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
         self._waits.send(None)
 
@@ -50,12 +56,12 @@ class Patience:
         Raises:
             DataCollectionError: It has been tried often enough.
         """
-        self._tries += 1
-        if self._tries >= MAX_TRIES:
+        self.tries += 1
+        if self.tries >= MAX_TRIES:
             raise DataCollectionError(
                 str(self._what),
-                f"Tried to {self._doing}, {self._tries} times; {error}",
-                "Run again later; status.prolific.com tells of outages.",
+                f"Tried to {self._doing}, {self.tries} times; {error}",
+                self._advice,
             ) from None
         wait = error.retry_after
         if wait is None:
@@ -67,7 +73,7 @@ class Patience:
             self._doing,
             error,
             wait,
-            self._tries + 1,
+            self.tries + 1,
             MAX_TRIES,
         )
         self._sleep(wait)

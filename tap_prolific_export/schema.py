@@ -291,8 +291,18 @@ FILES = StreamColumns(
             "Its date in the archive, read as UTC.",
             "2026-11-20T08:30:00+00:00",
         ),
-        Column("sha256", "text", "Its digest, once it is stored; null until then."),
-        Column("uri", "text", "Where it is stored; null until then."),
+        Column(
+            "sha256",
+            "text",
+            "Its digest, once it is stored (see `files_uri`); null until then.",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ),
+        Column(
+            "uri",
+            "text",
+            "Where it is stored; null until then.",
+            "s3://lab/uploads/6650f1c2a3b4c5d6e7f80912/6651a0b1c2d3e4f5a6b7c8d9_table.png",
+        ),
     ),
 )
 

@@ -27,6 +27,7 @@ AnswerKeys = Literal["instruction_id", "label"]
 DeleteExports = Literal["created", "never"]
 SettingType = Literal["string", "integer", "array", "boolean"]
 
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 # Ids go into the path of a URL: nothing that could leave its segment.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
@@ -163,6 +164,37 @@ SETTINGS = (
         default=False,
     ),
     Setting(
+        "files_uri",
+        "string",
+        "Files URI",
+        "Where uploaded files are stored, as `<files_uri>/<data_collection_id>/<name>`: "
+        "`file:///...`, or what `fsspec` has a backend for (`s3://`, `gs://`, `abfs://`, "
+        "`sftp://`: install the extra of that name). Without it none is fetched. See "
+        "[Uploaded files](docs/files.md).",
+    ),
+    Setting(
+        "files_include",
+        "array",
+        "Files to store",
+        "Store only these: content types (`image/*`, `video/mp4`) and globs of file names "
+        "(`*.pdf`). The others have their row, with `uri` null.",
+    ),
+    Setting(
+        "files_max_bytes",
+        "integer",
+        "Largest file",
+        "Store no file that is larger. It has its row, with `uri` null.",
+        minimum=0,
+    ),
+    Setting(
+        "files_concurrency",
+        "integer",
+        "Files at once",
+        "How many uploaded files are fetched and stored at once.",
+        default=4,
+        minimum=1,
+    ),
+    Setting(
         "emit_activate_version_messages",
         "boolean",
         "Emit `ACTIVATE_VERSION` messages",
@@ -247,6 +279,10 @@ class Settings:
     lookback_seconds: int
     answer_keys: AnswerKeys
     freeze_schema: bool
+    files_uri: str | None
+    files_include: tuple[str, ...]
+    files_max_bytes: int | None
+    files_concurrency: int
     emit_activate_version_messages: bool
     poll_interval_seconds: int
     export_timeout_seconds: int
@@ -374,6 +410,8 @@ def _string_problem(setting: Setting, value: object) -> str | None:
         )
     if setting.name == "api_url":
         return _url_problem(text)
+    if setting.name == "files_uri":
+        return _files_uri_problem(text)
     return None
 
 
@@ -400,6 +438,26 @@ def _url_problem(text: str) -> str | None:
         return f"must be a URL such as {PUBLIC_API_URL}."
     if url.scheme == "http" and not is_loopback(text):
         return "must be https: the token would be readable on the way."
+    return None
+
+
+def _files_uri_problem(text: str) -> str | None:
+    # Neither may a URL's parser drop a character, nor a name in a store begin with one.
+    if not text.isprintable() or {*text} & {*"?#\\"}:
+        return "must be a plain URI, without query, fragment, backslash or line break."
+    scheme, found, rest = text.partition("://")
+    if not found or not _SCHEME.fullmatch(scheme):
+        return "must be a URI such as file:///data/uploads or s3://bucket/uploads."
+    host, _, path = rest.partition("/")
+    if scheme == "file" and (host not in {"", "localhost"} or not path):
+        return "must be file:/// and an absolute path, such as file:///data/uploads."
+    if scheme != "file" and not host:
+        return f"names no bucket or host behind {scheme}://."
+    if ":" in host.rpartition("@")[0]:
+        return (
+            "holds a password, which every row would tell. Give the backend its credentials in "
+            "its own environment variables or files."
+        )
     return None
 
 

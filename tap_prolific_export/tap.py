@@ -22,12 +22,13 @@ from tap_prolific_export.deliveries import Deliveries
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.failures import failure
 from tap_prolific_export.redaction import redact_logs
-from tap_prolific_export.schema import answers_schema
+from tap_prolific_export.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
 from tap_prolific_export.streams.metrics import RequestMetrics
 from tap_prolific_export.streams.output import TERMINATION, Terminated, WholeLines
 from tap_prolific_export.streams.state import CalmStateWriter
+from tap_prolific_export.transfers import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -214,6 +215,8 @@ class TapProlificExport(Tap):
         if self._replaces(selected):
             for stream in selected:
                 stream.use_version(self.initialized_at // 1000)
+        if self.streams[FILES.name].selected:  # said before anything is requested
+            self.run.transfers = Transfers.from_settings(self.run.settings)
         try:
             with self._requests:
                 super().sync_all()
@@ -254,8 +257,10 @@ class TapProlificExport(Tap):
     ) -> bool:
         """Sync a few records (``--test``), and fail if any data collection did.
 
-        Final in the SDK, which reports no failure of a data collection.
+        Final in the SDK, which reports no failure of a data collection. No file is stored.
         """
+        if self.streams[FILES.name].selected:
+            Transfers.from_settings(self.run.settings)
         with self._requests:
             result = super().run_sync_dry_run(dry_run_record_limit, streams)
         self._calm.flush(self.state)

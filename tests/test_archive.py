@@ -12,6 +12,7 @@ import pytest
 from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.archive import Archive, Line, archive_ref
 from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.pieces import LocalBytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,12 +83,16 @@ def patched(data: bytes, offset: int, field: bytes) -> bytes:
     return b"PK\x01\x02".join([head, *entries])
 
 
+def opened(data: bytes) -> Archive:
+    return Archive(LocalBytes(io.BytesIO(data), len(data), None), NAME)
+
+
 def sizes(archive: Archive) -> dict[str, int]:
     return {path: upload.size for path, upload in archive.uploads.items()}
 
 
 def read(data: bytes) -> Content:
-    archive = Archive(io.BytesIO(data), NAME)
+    archive = opened(data)
     return Content(*archive.metadata(), [*archive.lines()], sizes(archive))
 
 
@@ -105,8 +110,6 @@ def failure(data: bytes) -> str:
     [
         pytest.param(zipped(COLLECTION, zipfile.ZIP_STORED), id="stored"),
         pytest.param(zipped(COLLECTION), id="deflated"),
-        pytest.param(zipped(COLLECTION, zipfile.ZIP_BZIP2), id="bzip2"),
-        pytest.param(zipped(COLLECTION, zipfile.ZIP_LZMA), id="lzma"),
         pytest.param(zipped(COLLECTION, zip64=True), id="zip64"),
         pytest.param(zipped(COLLECTION, to=Pipe), id="data descriptors"),
         pytest.param(zipped(below("export c1/")), id="one top folder"),
@@ -161,7 +164,7 @@ def test_a_line_that_is_no_object_is_named_by_file_and_number(line: bytes) -> No
 
 
 def test_lines_come_one_by_one() -> None:
-    lines = Archive(io.BytesIO(with_lines(LINES + b"?")), NAME).lines()
+    lines = opened(with_lines(LINES + b"?")).lines()
     assert [next(lines), next(lines)] == ROWS
     with pytest.raises(DataCollectionError):
         next(lines)
@@ -192,7 +195,6 @@ def test_a_missing_member_is_named(missing: str, problem: str) -> None:
 
 
 NOT_UTF_8 = zipped({"ä": b""}).replace("ä".encode(), b"\xff\xff")
-BAD_LZMA = zipped(COLLECTION, zipfile.ZIP_LZMA).replace(b"\x5d\x00\x00", b"\xff\x00\x00")
 # The directory's offset lies behind its end; a file on disk raises OSError, one in memory not.
 FAR_AWAY = zipped(COLLECTION)[:-6] + b"\xff\xff\xff\x00\x00\x00"
 
@@ -204,10 +206,10 @@ FAR_AWAY = zipped(COLLECTION)[:-6] + b"\xff\xff\xff\x00\x00\x00"
         pytest.param(b"", "ZIP", id="nothing"),
         pytest.param(zipped({}), "collection.json", id="no members"),
         pytest.param(patched(zipped(COLLECTION), 8, b"\1\0"), "encrypted", id="encrypted"),
-        pytest.param(patched(zipped(COLLECTION), 10, b"\x63\0"), "damaged", id="unknown method"),
+        pytest.param(patched(zipped(COLLECTION), 10, b"\x63\0"), "method 99", id="unknown method"),
         pytest.param(zipped(COLLECTION, 0).replace(b"s2", b"s3"), "responses", id="wrong CRC"),
         pytest.param(NOT_UTF_8, "ZIP", id="name"),
-        pytest.param(BAD_LZMA, "collection", id="LZMA"),
+        pytest.param(zipped(COLLECTION, zipfile.ZIP_LZMA), "method 14", id="LZMA"),
         pytest.param(FAR_AWAY, "ZIP", id="far away"),
     ],
 )
@@ -226,7 +228,7 @@ def survived(path: Path) -> bool:
     """Read what may be damaged; return whether all came that should, or nothing personal did."""
     with path.open("rb") as file:
         try:
-            archive = Archive(file, NAME)
+            archive = Archive(LocalBytes(file, path.stat().st_size, None), NAME)
             archive.newest_member()
             found = Content(*archive.metadata(), [*archive.lines()], sizes(archive))
         except DataCollectionError as error:
@@ -261,7 +263,7 @@ def newest(*dates: Date) -> datetime | None:
     with zipfile.ZipFile(buffer, "w") as archive:
         for number, date in enumerate(dates):
             archive.writestr(zipfile.ZipInfo(f"{number}.txt", date), b"")
-    return Archive(buffer, NAME).newest_member()
+    return opened(buffer.getvalue()).newest_member()
 
 
 @pytest.mark.parametrize(

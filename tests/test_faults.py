@@ -196,8 +196,7 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
     assert sent <= most_requests(call, fault, times, usual)
     if fault in TRANSIENT and usual and times == 1:
         assert sent > usual
-        # Half of an archive without an ETag cannot be gone on with: that is a third try.
-        assert len(time.slept) == (2 if (call, fault) == ("fetch", "half") else 1)
+        assert len(time.slept) == 1
         if "with a wait" in fault:
             assert time.slept == [7]
         if "until a date" in fault:

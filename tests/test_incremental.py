@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import FatalError
+from tap_prolific_export.remote import TAIL
 from tests.conftest import Output, Runner, read
 from tests.stand_in import Fault, Submission, World, archives, samples
 from tests.target import Target
@@ -296,7 +297,7 @@ class TestStreams:
 
 class TestNothingNew:
     @idempotent
-    def test_an_archive_that_was_delivered_costs_a_post_and_one_byte(
+    def test_an_archive_that_was_delivered_costs_a_post_and_a_look_at_its_end(
         self, runner: Runner, world: World, clock: Clock, collection: Hosted, batch: Hosted
     ) -> None:
         world.reuse_seconds = 10**6
@@ -317,7 +318,7 @@ class TestNothingNew:
             "GET",
         ]
         for server, _, _, headers in world.requests:
-            assert headers.get("Range") == (None if server == "api" else "bytes=0-0")
+            assert headers.get("Range") == (None if server == "api" else f"bytes=-{TAIL}")
         assert second.state == first.state
 
     @idempotent

@@ -582,7 +582,7 @@ ARCHIVE_FAULTS = {
         lines(f'{{"note": "{MARK}\xff"}}'.encode("latin-1")), "line 1, is no valid JSON"
     ),
     "deep": Spoilt(lines(f'{{"note": {"[" * 9999}"{MARK}"'.encode()), "line 1, is no valid JSON"),
-    "falsified": Spoilt(falsified, "responses.jsonl is damaged or no ZIP"),
+    "falsified": Spoilt(falsified, "responses.jsonl is damaged: it has another checksum"),
     "encrypted": Spoilt(encrypted, "is encrypted"),
     "no-metadata": Spoilt(metadata(None), "It has neither collection.json nor batch.json"),
     "bad-metadata": Spoilt(metadata(f"{{{MARK}".encode()), "collection.json is no valid JSON"),

@@ -7,6 +7,7 @@ tells where the process is. The limit on waiting is for the day that something h
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from contextlib import ExitStack, redirect_stdout, suppress
 from datetime import datetime, timezone
 from itertools import count
@@ -23,11 +25,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.pieces import SMALL
+from tap_prolific_export.remote import TAIL
 from tap_prolific_export.streams import output, progress
 from tap_prolific_export.streams import state as states
 from tap_prolific_export.streams.output import TERMINATION, Terminated, Termination
 from tests.conftest import Output, read
-from tests.stand_in import Fault, StandIn, World
+from tests.stand_in import Fault, Hosted, StandIn, Submission, World, archives
 from tests.test_tap import ids, select
 
 if TYPE_CHECKING:
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tests.conftest import Runner
-    from tests.stand_in import Hosted
     from tests.stand_in.world import Job
 
 LIMIT = 60
@@ -141,6 +144,7 @@ class Start:
         stdout: int | None = None,
         stderr: int | None = None,
         unbuffered: bool = False,
+        **settings: Any,
     ) -> Process:
         folder = self._folder / str(len(list(self._folder.iterdir())))
         (folder / "temp").mkdir(parents=True)
@@ -152,6 +156,7 @@ class Start:
             "poll_interval_seconds": 600,
             "request_timeout_seconds": 600,
             **ids(*world.hosted.values()),
+            **settings,
         }
         (folder / "config.json").write_text(json.dumps(config))
         with (folder / "out").open("wb") as out, (folder / "log").open("wb") as log:
@@ -218,8 +223,41 @@ class TestWhereverItIs:
         ]
         process = start(*filter(None, [option]))
         assert stalled.wait(LIMIT)
-        assert list(process.temp.iterdir()) != []
         assert process.end(signum).rows("responses") == []
+
+    def test_in_an_upload_that_stalls_on_its_way_into_the_store(
+        self, signum: signal.Signals, start: Start, world: World, tmp_path: Path
+    ) -> None:
+        uploads = {"s1_film.mp4": b"film" * SMALL}
+        line = {"submission_id": "s1", "participant_id": "p1", "responses": {}}
+        hosted = world.host(Hosted("collections", "films", "w1", {"name": "Films"}, [], []))
+        world.submit(hosted, Submission(line, world.now(), "study", uploads=uploads))
+        archive = archives.build(hosted, [*hosted.submissions.values()], world.now())
+        with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+            begin, end = packed.infolist()[-1].header_offset, len(archive) - TAIL
+        etag = hashlib.md5(archive, usedforsecurity=False).hexdigest()
+        stalled = threading.Event()
+        world.faults = [
+            Fault(
+                "archives",
+                "",
+                first=3,  # its end, its metadata, its lines
+                status=206,
+                body=archive[begin:end],
+                body_missing=SMALL,
+                headers={
+                    "Content-Range": f"bytes {begin}-{end - 1}/{len(archive)}",
+                    "ETag": f'"{etag}"',
+                },
+                stalls=stalled,
+            )
+        ]
+        store = tmp_path / "store"
+        process = start(files_uri=store.as_uri())
+        assert stalled.wait(LIMIT)
+        assert [path.suffix for path in (store / "films").iterdir()] == [".part"]
+        assert process.end(signum).rows("files") == []
+        assert list((store / "films").iterdir()) == []
 
     @pytest.mark.parametrize("option", ["", "--discover", "--test=schema"])
     def test_in_discovery(
@@ -483,9 +521,12 @@ class Finalized:
         for _ in range(1000):  # the handler runs in here, and nobody hears of what it raises
             pass
 
-with output.TERMINATION.handled():
-    Finalized()
-    threading.Event().wait(60)
+try:
+    with output.TERMINATION.handled():
+        Finalized()
+        threading.Event().wait(60)
+except output.Terminated as end:
+    os._exit(end.code)  # at once: while Python ends, so short a patience may run out again
 """
 
 

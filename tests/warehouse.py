@@ -6,13 +6,16 @@ down beside the samples.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     import duckdb
 
@@ -34,17 +37,26 @@ JSON |= {"unit_options", "validation", "accepted_file_types", "datapoint"}
 TIMES = {"created_at", "submitted_at"}
 
 
-def differences(rows_of: Callable[[str], Iterable[dict[str, Any]]], world: World) -> list[str]:
+def differences(
+    rows_of: Callable[[str], Iterable[dict[str, Any]]], world: World, store: Path | None = None
+) -> list[str]:
     """Return a sentence for everything that differs; none if all is as it must be.
 
     Args:
         rows_of: Returns the rows of a table, as a target or as Singer has them.
         world: What they must equal.
+        store: Where the uploaded files must lie; None where they are not stored.
     """
     return [
         difference
         for table in KEYS
-        for difference in _compare(table, _expected(table, world), list(rows_of(table)))
+        for difference in _compare(table, _expected(table, world, store), list(rows_of(table)))
+    ] + [
+        f"{path.relative_to(store)} is not what was uploaded"
+        for hosted in world.hosted.values()
+        for submission in hosted.submissions.values()
+        for name, content in submission.uploads.items()
+        if store and ((path := store / hosted.id / name).read_bytes() != content)
     ]
 
 
@@ -92,16 +104,16 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def _expected(table: str, world: World) -> Rows:
-    make = {
+def _expected(table: str, world: World, store: Path | None) -> Rows:
+    make: dict[str, Callable[[Hosted], Iterator[dict[str, Any]]]] = {
         "collections": _collections,
         "instructions": _instructions,
         "tasks": _tasks,
         "responses": _responses,
         "answers": _answers,
-        "files": _files,
-    }[table]
-    rows = (row for hosted in world.hosted.values() for row in make(hosted))
+        "files": partial(_files, store=store),
+    }
+    rows = (row for hosted in world.hosted.values() for row in make[table](hosted))
     return {tuple(row[name] for name in KEYS[table]): row for row in rows}
 
 
@@ -234,7 +246,7 @@ def _value(given: Any, question: dict[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _files(hosted: Hosted) -> Iterator[dict[str, Any]]:
+def _files(hosted: Hosted, store: Path | None) -> Iterator[dict[str, Any]]:
     for submission in hosted.submissions.values():
         for name, content in submission.uploads.items():
             [described] = submission.expected[None]["q-photo"]
@@ -249,6 +261,6 @@ def _files(hosted: Hosted) -> Iterator[dict[str, Any]]:
                 "content_type": described["content_type"],
                 "size_bytes": len(content),
                 "crc32": f"{zlib.crc32(content):08x}",
-                "sha256": None,
-                "uri": None,
+                "sha256": hashlib.sha256(content).hexdigest() if store else None,
+                "uri": (store / hosted.id / name).as_uri() if store else None,
             }

@@ -17,7 +17,13 @@ from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_prolific_export.bookmarks import REPLICATION_KEY, digest
-from tap_prolific_export.errors import DataCollectionError, RefusedError, TapError
+from tap_prolific_export.errors import (
+    DataCollectionError,
+    FilesError,
+    RefusedError,
+    ReplacedError,
+    TapError,
+)
 from tap_prolific_export.failures import failure
 from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.progress import Progress
@@ -30,17 +36,22 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record, TapState
     from singer_sdk.singerlib import Catalog
 
+    from tap_prolific_export.archive import Part
     from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.deliveries import Deliveries, Due
     from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
+    from tap_prolific_export.transfers import Transfers
 
 logger = logging.getLogger("tap-prolific-export")
 
 # What the API may say of a data collection that was never published, or is gone: with which status
 # is not published. Only of one that a workspace lists, and nobody named, is that no failure.
 NOT_EXPORTABLE = frozenset({400, 404, 409, 410, 422})
+
+# So often an archive is read that becomes another one while it is.
+MAX_READINGS = 4
 
 
 class Run:
@@ -69,10 +80,13 @@ class Run:
         # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
         self.delivery_failed = False
+        # Stores uploaded files, where they are wanted.
+        self.transfers: Transfers | None = None
         self._deliveries = deliveries
         self._checkpoint = checkpoint
         self._urgent = urgent
         self._open: Delivery | None = None
+        self._replaced: ReplacedError | None = None
         self._progress: Progress | None = None
 
     @property
@@ -113,15 +127,17 @@ class Run:
             self.fail(error)
 
     def _walk(self, due: Due, progress: Progress) -> Iterator[Context]:
-        self.response_count = None
-        self.delivery_failed = False
+        before = len(self.failures)
         try:
-            with self._deliveries.open(due, progress) as delivery:
-                if delivery:
-                    self._open = delivery
-                    progress.begin(delivery)
-                    yield delivery.context
-            if not self.delivery_failed:
+            yield from self._read(due, progress)
+            readings = 1
+            while self._replaced:
+                if readings == MAX_READINGS:
+                    raise self._replaced
+                logger.info("%s", self._replaced)
+                yield from self._read(due, progress, anew=True)
+                readings += 1
+            if len(self.failures) == before:
                 self._deliveries.discard(due, progress)
                 self.delivered += 1
         except RefusedError as error:
@@ -132,6 +148,20 @@ class Run:
                 self.fail(error)
         except DataCollectionError as error:
             self.fail(error)
+
+    def _read(self, due: Due, progress: Progress, *, anew: bool = False) -> Iterator[Context]:
+        """Open a delivery and have all streams read it, as far as its archive stays what it is."""
+        self.response_count = None
+        self.delivery_failed = False
+        self._replaced = None
+        try:
+            with self._deliveries.open(due, progress) as delivery:
+                if delivery:
+                    self._open = delivery
+                    progress.begin(delivery, anew=anew)
+                    yield delivery.context
+        except ReplacedError as error:
+            self.begin_anew(error)
         finally:
             self._open = None
 
@@ -152,9 +182,18 @@ class Run:
         return found
 
     def fail(self, error: TapError) -> None:
-        """Record a failure; the run goes on and `raise_failures` ends it."""
+        """Record a failure; the run goes on and `raise_failures` ends it.
+
+        What fails of a delivery fails all streams that come after, but for files that cannot be
+        stored: they keep nobody from the answers.
+        """
         logger.error("%s", error)
         self.failures.append(error)
+        self.delivery_failed |= not isinstance(error, FilesError)
+
+    def begin_anew(self, replaced: ReplacedError) -> None:
+        """Leave an archive that has become another one; it will be read from its begin."""
+        self._replaced = replaced
         self.delivery_failed = True
 
     def raise_failures(self) -> None:
@@ -175,7 +214,7 @@ class ProlificStream(Stream):
     """
 
     columns: StreamColumns
-    needs_archive = False
+    reads: frozenset[Part] = frozenset()
     # Settings that shape the records: when one changes, what was delivered is delivered anew.
     shaped_by: tuple[str, ...] = ()
 
@@ -331,6 +370,8 @@ class ChildStream(ProlificStream):
             content = self.content(delivery)
             if content is None or not progress.said_before(self, content):
                 yield from self.rows(delivery)
+        except ReplacedError as error:
+            self.run.begin_anew(error)
         except DataCollectionError as error:
             self.run.fail(error)
         else:

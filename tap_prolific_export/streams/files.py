@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_prolific_export import records
+from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import FILES
 from tap_prolific_export.streams.base import ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
@@ -22,12 +23,14 @@ class FilesStream(ChildStream):
 
     columns = FILES
     parent_stream_type = CollectionsStream
-    needs_archive = True
-    shaped_by = ("study_id", "start_date")
+    reads = frozenset({Part.LINES, Part.UPLOADS})
+    shaped_by = ("study_id", "start_date", "files_uri", "files_include", "files_max_bytes")
+    # What cannot be stored keeps nobody from the answers.
+    fails_alone = True
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the files of a delivery."""
-        yield from records.file_rows(
+        rows = records.file_rows(
             delivery.facts,
             delivery.every_response,
             delivery.wants,
@@ -36,3 +39,11 @@ class FilesStream(ChildStream):
             # A file that is no response's is no study's either, and does not say when it came.
             strays=delivery.only.study_id is None,
         )
+        if self.run.transfers and delivery.archive:
+            rows = self.run.transfers.stored(
+                rows,
+                delivery.archive,
+                delivery.facts.data_collection_id,
+                str(delivery.collection.ref),
+            )
+        yield from rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RequestMetrics:
-    """Counts requests by endpoint; each count is logged now and then, and in the end.
+    """Counts requests by endpoint, of all threads; says each count now and then, and in the end.
 
     Args:
         stream: Whose requests they are said to be.
@@ -25,6 +26,7 @@ class RequestMetrics:
         self._stream = stream
         self._counters: dict[str, Counter] = {}
         self._open = ExitStack()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -41,8 +43,9 @@ class RequestMetrics:
 
     def __call__(self, endpoint: str) -> None:
         """Count a request."""
-        counter = self._counters.get(endpoint)
-        if counter is None:
-            counter = metrics.http_request_counter(self._stream, endpoint)
-            self._counters[endpoint] = self._open.enter_context(counter)
-        counter.increment()
+        with self._lock:
+            counter = self._counters.get(endpoint)
+            if counter is None:
+                counter = metrics.http_request_counter(self._stream, endpoint)
+                self._counters[endpoint] = self._open.enter_context(counter)
+            counter.increment()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tap_prolific_export.api import DataCollectionRef
+    from tap_prolific_export.archive import Part
     from tap_prolific_export.bookmarks import Context, Identity
     from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.streams.state import Ledger
@@ -33,11 +34,11 @@ class Follower(Protocol):
 
     Attributes:
         name: Its name.
-        needs_archive: Whether it is made of what only an archive holds.
+        reads: What it reads of an archive, besides the metadata.
     """
 
     name: str
-    needs_archive: bool
+    reads: frozenset[Part]
 
     @property
     def selected(self) -> bool:
@@ -76,8 +77,8 @@ class Progress:
         self._ledger = ledger
         self._urgent = urgent
         self._selected = [stream for stream in streams if stream.selected]
-        self._of_responses = [stream for stream in self._selected if stream.needs_archive]
-        self._left_out = [s for s in streams if s.needs_archive and not s.selected]
+        self._of_responses = [stream for stream in self._selected if stream.reads]
+        self._left_out = [s for s in streams if s.reads and not s.selected]
         self._lookback_seconds = lookback_seconds
         self._delivery: Delivery | None = None
         self._pending: set[str] = set()
@@ -89,7 +90,12 @@ class Progress:
         """Whether any selected stream is made of what only an archive holds."""
         return bool(self._of_responses)
 
-    # What `delivery.History` asks for:
+    # What `deliveries.History` asks for:
+
+    @property
+    def reads(self) -> frozenset[Part]:
+        """What the selected streams read of an archive, besides the metadata."""
+        return frozenset().union(*(stream.reads for stream in self._selected))
 
     def since(self, context: Context) -> datetime | None:
         """Return from when on responses may be new to a selected stream; None: from the first."""
@@ -110,7 +116,7 @@ class Progress:
         """Move the bookmarks to a newer archive that holds what was delivered."""
         for stream in self._selected:
             bookmark = self._usable(stream, context)
-            if bookmark and bookmark.exported_at and bookmark.exported_at <= exported_at:
+            if bookmark and bookmark.exported_at and bookmark.exported_at < exported_at:
                 moved = replace(bookmark, exported_at=exported_at, archive=archive)
                 self._ledger.put(stream.name, context, moved)
 
@@ -132,14 +138,19 @@ class Progress:
 
     # What the streams ask for, and say, while a delivery is open:
 
-    def begin(self, delivery: Delivery) -> None:
-        """Open a delivery."""
+    def begin(self, delivery: Delivery, *, anew: bool = False) -> None:
+        """Open a delivery.
+
+        Args:
+            delivery: It.
+            anew: Whether it takes the place of one that was not finished, and of all its rows.
+        """
         self._delivery = delivery
         self._completed = set()
         self._pending = {
             stream.name
             for stream in self._selected
-            if self._wants(stream, delivery.context, delivery.identity)
+            if anew or self._wants(stream, delivery.context, delivery.identity)
         }
         changed = [
             stream.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export import records
+from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import RESPONSES, answers_schema
 from tap_prolific_export.streams.base import ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
@@ -30,7 +31,7 @@ class ResponsesStream(ChildStream):
 
     columns = RESPONSES
     parent_stream_type = CollectionsStream
-    needs_archive = True
+    reads = frozenset({Part.LINES})
     shaped_by = ("study_id", "start_date", "answer_keys", "freeze_schema")
 
     def _shape(self) -> list[Any]:

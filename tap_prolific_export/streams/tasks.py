@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_prolific_export import records
+from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import TASKS
 from tap_prolific_export.streams.base import ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
@@ -22,7 +23,7 @@ class TasksStream(ChildStream):
 
     columns = TASKS
     parent_stream_type = CollectionsStream
-    needs_archive = True
+    reads = frozenset({Part.LINES, Part.LINES_BY_TASK})
     shaped_by = ("study_id", "start_date")
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:

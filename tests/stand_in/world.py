@@ -108,6 +108,7 @@ class Fault:
         body_missing: How many bytes of the announced body do not come.
         after: Whether what is asked for is done all the same; only its answer is lost.
         stalls: The connection stays open all the same; this is set once that is so.
+        first: How many such requests are told the truth before.
     """
 
     server: Literal["api", "archives"]
@@ -119,6 +120,7 @@ class Fault:
     body_missing: int = 0
     after: bool = False
     stalls: threading.Event | None = None
+    first: int = 0
 
     def matches(self, request: tuple[str, str]) -> bool:
         """Whether it is of a request to a server, as "METHOD /path?query"."""
@@ -178,10 +180,11 @@ class World:
         """Return what is to go wrong with a request, and count it."""
         with self.lock:
             for fault in self.faults:
-                left = fault.times - self._spent[id(fault)]
+                left = fault.first + fault.times - self._spent[id(fault)]
                 if left and fault.matches((server, request)):
                     self._spent[id(fault)] += 1
-                    return fault
+                    if left <= fault.times:
+                        return fault
         return None
 
     def asked(self, server: str) -> list[str]:

@@ -1,0 +1,31 @@
+"""The benchmarks, one a subcommand. Started by scripts/bench."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from scripts import bench_bytes
+from scripts.bench_tools import BenchError
+
+BENCHES = {"bytes": bench_bytes}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    benches = parser.add_subparsers(required=True, metavar=" | ".join(BENCHES))
+    for name, bench in BENCHES.items():
+        about = bench.__doc__ or ""
+        command = benches.add_parser(name, help=about.partition("\n")[0], description=about)
+        bench.add_arguments(command)
+        command.set_defaults(run=bench.run)
+    arguments = parser.parse_args()
+    try:
+        return int(arguments.run(arguments))
+    except BenchError as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
