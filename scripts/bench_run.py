@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Protocol
 
-from scripts import bench_bytes
+from scripts import bench_bytes, bench_speed
 from scripts.bench_tools import BenchError
 
-BENCHES = {"bytes": bench_bytes}
+
+class Bench(Protocol):
+    """A benchmark: a module, or what looks like one. Its docstring is its help."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
+
+    def run(self, arguments: argparse.Namespace, /) -> int: ...
+
+
+BENCHES: dict[str, Bench] = {
+    "bytes": bench_bytes,
+    "speed": bench_speed,
+    "start": bench_speed.Start(),
+}
 
 
 def main() -> int:

@@ -287,8 +287,17 @@ def test_a_name_that_does_not_gets_a_digest_of_its_path_and_one_that_is_taken_a_
 
 
 @pytest.mark.parametrize(
+    ("id_", "folder"), [("a?", "a_"), ("../x", "_x"), ("..", "file"), ("", "file"), ("é/", "e_")]
+)
+def test_an_id_that_does_not_stay_gets_a_digest_of_itself(id_: str, folder: str) -> None:
+    digest = hashlib.sha256(id_.encode()).hexdigest()[:16]
+    for key in keys_of(id_, f"{UPLOADS}x", UPLOAD, alike=False):
+        assert key.partition("/")[0] == f"{folder}-sha256-{digest}"
+
+
+@pytest.mark.parametrize(
     "name",
-    ["CON", "con.txt", "Aux.tar.gz", "nul", "PRN.png", "COM1", "lpt9.jpg", "COM¹.txt", "con .txt"],
+    ["CON", "con.txt", "Aux.tar.gz", "nul", "PRN.png", "COM1", "lpt9.jpg", "COM¹.txt", "con  .txt"],
 )
 def test_a_device_of_windows_is_no_name(name: str) -> None:
     assert keys_of(ID, UPLOADS + name, UPLOAD, alike=False)[0] != f"{ID}/{name}"

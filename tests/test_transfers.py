@@ -568,12 +568,15 @@ class TestProgress:
     ) -> None:
         source = Held({"small": b"1"} | some(1, LARGE))
         rows = Stores(root, log_every=log_every)(source)
+        began = time.monotonic()
         assert next(rows)["file_name"] == "small"
+        log.clear()
         if log_every == LIMIT:
             source.gate.set()
         else:
             when_said(3, source.gate.set)
         assert len([*rows]) == 1
+        assert time.monotonic() - began < LIMIT / 2
         said = [text.partition(": ")[2] for text in log.messages]
         *storing, last = [text for text in said if "uploaded files: " in text]
         assert last.startswith("stored uploaded files: 2 of 2")

@@ -1,0 +1,603 @@
+"""What a response costs the tap, beside the least that any tap does for it.
+
+Both read an archive that is made from a seed: the tap with one stream selected, and a floor that
+inflates the lines, decodes, wraps and encodes them with msgspec, and writes them; for `answers`
+it makes the same rows of them, too. What starting up takes is measured with an archive of one
+line. Exits with 1 if a process fails, or if its rows are not all that there are.
+"""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+if __name__ != "__main__":  # else this is a floor, which imports no more than it needs
+    import json
+    import os
+    import random
+    import re
+    import socket
+    import subprocess
+    import tempfile
+    import threading
+    import time
+    import uuid
+    from collections import Counter
+    from datetime import timedelta
+    from pathlib import Path
+    from statistics import median
+
+    from scripts.bench_tools import ROOT, BenchError, count_of, digits, lacks_room, markdown, say
+    from tests.stand_in.samples import BEGIN, DIARY, STUDY, WORKSPACE
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+Json = dict[str, Any]
+
+LINES = "responses.jsonl"
+METADATA = "collection.json"
+CHUNK, BUFFER = 1 << 18, 1 << 16
+NOW = "2026-11-23T09:00:00.000000+00:00"
+
+
+# Processes of their own: `python -m scripts.bench_speed --floor STREAM ARCHIVE`, or --sdk.
+
+
+def floor(stream: str, path: str) -> None:
+    """Write the records of a stream with as little effort as plain Python can."""
+    decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
+    with open(1, "wb", BUFFER, closefd=False) as out:
+        write = out.write
+        for record in _records(stream, path, decode):
+            message = {"type": "RECORD", "stream": stream, "record": record, "time_extracted": NOW}
+            write(encode(message) + b"\n")
+
+
+def sdk(stream: str, path: str) -> None:
+    """Write the records of a stream as a tap does that leaves to the SDK what the SDK does."""
+    from json import loads  # noqa: PLC0415  # nor is this imported by the floor
+
+    from singer_sdk import Stream, Tap  # noqa: PLC0415
+
+    sample = zip(range(1000), _records(stream, path, loads), strict=False)
+    properties = _schema_of([record for _, record in sample])
+
+    class PlainStream(Stream):
+        name = stream
+
+        def get_records(self, context: Mapping[str, Any] | None) -> Iterator[Json]:  # noqa: ARG002
+            return _records(stream, path, loads)
+
+    class PlainTap(Tap):
+        name = "tap-plain"
+        config_jsonschema = {"type": "object", "properties": {}}  # noqa: RUF012
+
+        def discover_streams(self) -> Sequence[Stream]:
+            return [PlainStream(self, schema=properties)]
+
+    PlainTap(config={}).sync_all()
+
+
+def _records(stream: str, path: str, decode: Callable[[bytes], Any]) -> Iterator[Json]:
+    """Yield the lines as they are, or an answer for each value in them."""
+    with zipfile.ZipFile(path) as archive:
+        lines = map(decode, _lines(archive))
+        yield from lines if stream == "responses" else _answers(archive, lines)
+
+
+def _lines(archive: zipfile.ZipFile) -> Iterator[bytes]:
+    with archive.open(LINES) as member:
+        rest = b""
+        while chunk := member.read(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+
+
+def _answers(archive: zipfile.ZipFile, lines: Iterator[Json]) -> Iterator[Json]:
+    encode = msgspec.json.Encoder().encode
+    metadata = msgspec.json.decode(archive.read(METADATA))
+    id_ = metadata["id"]
+    questions = {
+        question["id"]: (
+            question["type"],
+            question["description"],
+            {option["value"]: option["label"] for option in question.get("options", ())},
+        )
+        for question in metadata["instructions"]
+    }
+    for line in lines:
+        submission_id, participant_id = line["submission_id"], line["participant_id"]
+        for instruction_id, entry in line["responses"].items():
+            type_, question, labels = questions[instruction_id]
+            values = entry["value"]
+            for index, item in enumerate(values if type(values) is list else (values,), 1):
+                value, explanation, path = item, None, None
+                if type(item) is dict:
+                    value, explanation, path = map(item.get, ("value", "explanation", "path"))
+                kind = type(value)
+                yield {
+                    "data_collection_id": id_,
+                    "response_id": submission_id,
+                    "instruction_id": instruction_id,
+                    "answer_index": index,
+                    "export_id": None,
+                    "exported_at": NOW,
+                    "submission_id": submission_id,
+                    "participant_id": participant_id,
+                    "task_id": None,
+                    "instruction_type": type_,
+                    "question": question,
+                    "value": value if kind is str or path else encode(value).decode(),
+                    "value_number": value if kind is int or kind is float else None,
+                    "value_boolean": value if kind is bool else None,
+                    "value_label": labels.get(value),
+                    "unit": entry.get("unit"),
+                    "explanation": explanation,
+                    "file_path": path,
+                    "raw": None,
+                }
+
+
+def _schema_of(values: Sequence[Any]) -> Json:
+    """Return the JSON Schema that some values have in common."""
+    there = [value for value in values if value is not None]
+    kinds = {type(value) for value in there}
+    if dict in kinds:
+        names = dict.fromkeys(name for value in there for name in value)
+        properties = {name: _schema_of([value.get(name) for value in there]) for name in names}
+        return {"type": ["object", "null"], "properties": properties}
+    if list in kinds:
+        items = [item for value in there for item in value]
+        return {"type": ["array", "null"], "items": _schema_of(items)}
+    names_of = {bool: "boolean", int: "integer", float: "number"}
+    name = "number" if kinds == {int, float} else names_of.get(min(kinds, default=str, key=str))
+    return {"type": [name or "string", "null"]}
+
+
+# The archive.
+
+UPLOADED = 8  # of so many responses, one has an uploaded file,
+UPLOADS = 500  # and so many of these files are there: memory is to grow by the lines alone
+VARIANTS = 256  # of each question's answers
+PACKED_AT = (2026, 11, 20, 12, 0, 0)
+TEXT = """\
+Porridge with honey and a small cup of tea that had gone cold before anybody sat down; two slices
+of toast & jam, because there was no time for more. We call it a "full English", which it is not:
+eggs, beans and mushrooms, größtenteils ohne Fleisch, und dazu Müsli. 朝ごはん は パン でした。
+Nothing much on weekdays, though on Sundays the whole family cooks together and it takes hours."""
+
+
+def _options(values: Sequence[Any]) -> list[Json]:
+    return [{"label": f"Choice {number}", "value": value} for number, value in enumerate(values)]
+
+
+NUMBER: Json = {"validation": {"type": "number", "min": 0, "max": 600}}
+TEXTS = _options(["tea", "coffee", "water", "something else"])
+NUMBERS, BOOLEANS = _options([-1, 0, 1, 2.5]), _options([True, False])
+UNITS = [{"label": "Grams", "value": "g"}, {"label": "Ounces", "value": "oz"}]
+ASKED: tuple[tuple[str, Json], ...] = (
+    *[("free_text", {})] * 6,
+    *[("free_text", NUMBER)] * 2,
+    ("multiple_choice", {"answer_limit": 1, "options": TEXTS}),
+    ("multiple_choice", {"answer_limit": 1, "options": NUMBERS}),
+    ("multiple_choice", {"answer_limit": 1, "options": BOOLEANS}),
+    ("multiple_choice", {"answer_limit": -1, "options": TEXTS}),
+    ("multiple_choice", {"answer_limit": 3, "options": NUMBERS}),
+    ("multiple_choice_with_free_text", {"answer_limit": 1, "options": TEXTS}),
+    ("multiple_choice_with_free_text", {"answer_limit": 2, "options": NUMBERS}),
+    ("free_text_with_unit", {"unit_options": [{**unit, **NUMBER} for unit in UNITS]}),
+    ("free_text_with_unit", {"unit_options": UNITS}),
+    *[("star_rating", {"max_stars": 5})] * 2,
+    ("file_upload", {"max_file_count": 1, "accepted_file_types": ["image/png"]}),
+)
+
+
+class Made(NamedTuple):
+    """An archive on disk, and how many rows each stream makes of it."""
+
+    path: Path
+    line_bytes: int
+    rows: Mapping[str, int]
+
+
+def make(path: Path, lines: int, seed: int) -> Made:
+    """Write an archive of so many responses, all different, to questions of every type."""
+    chance = random.Random(seed)  # noqa: S311
+    questions = [
+        {
+            "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "type": type_,
+            "description": f"Question {number}: what did you have?",
+            "order": number,
+            **settings,
+        }
+        for number, (type_, settings) in enumerate(ASKED)
+    ]
+    page = {"id": "page-0", "order": 0, "page_items": questions}
+    metadata = {
+        "id": DIARY,
+        "name": "Breakfast diary",
+        "workspace_id": WORKSPACE,
+        "collection_items": [page],
+        "instructions": questions,
+    }
+    *others, photo = [_variants(question, chance) for question in questions]
+    size = answers = 0
+    uploads: list[str] = []
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open(_info(LINES), "w", force_zip64=True) as member:
+            for number in range(lines):
+                id_ = f"6651{number:020x}"
+                given = [chance.choice(variants) for variants in others]
+                if number % UPLOADED == 0:
+                    name = f"{id_}_table.png"
+                    uploads += [name] if len(uploads) < UPLOADS else []
+                    given.append((photo[0][0].replace("NAME", name), 1))
+                submitted_at = (BEGIN + timedelta(seconds=number)).isoformat()
+                line = (
+                    f'{{"submission_id": "{id_}", "participant_id": "{chance.getrandbits(96):024x}"'
+                    f', "study_id": "{STUDY}", "submitted_at": "{submitted_at[:19]}Z", '
+                    f'"responses": {{{", ".join(text for text, _ in given)}}}}}\n'
+                ).encode()
+                size += member.write(line)
+                answers += sum(count for _, count in given)
+        archive.writestr(_info(METADATA), json.dumps(metadata, indent=2))
+        for name in uploads:
+            archive.writestr(_info(f"files/{name}"), name)
+    return Made(path, size // lines, {"responses": lines, "answers": answers})
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, PACKED_AT)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
+
+
+def _variants(question: Json, chance: random.Random) -> list[tuple[str, int]]:
+    """Return answers to a question as a line has them, and how many values each one holds."""
+    entries = [_entry(question, chance) for _ in range(VARIANTS)]
+    return [
+        (f'"{question["id"]}": {json.dumps(entry, ensure_ascii=False)}', _count(entry["value"]))
+        for entry in entries
+    ]
+
+
+def _count(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 1
+
+
+def _entry(question: Json, chance: random.Random) -> Json:
+    """Return an answer in the shape that its type of question has."""
+    type_, options = question["type"], question.get("options", [])
+    text = " ".join(chance.choices(TEXT.split(), k=chance.randint(4, 18)))
+    number = chance.choice([chance.randint(0, 600), round(chance.uniform(0, 600), 1)])
+    if type_ == "file_upload":
+        file = {"path": "files/NAME", "file_name": "table.png", "content_type": "image/png"}
+        return {"value": file}
+    if type_ == "star_rating":
+        return {"value": chance.randint(1, 5)}
+    if type_ == "free_text":
+        return {"value": number if "validation" in question else text}
+    if type_ == "free_text_with_unit":
+        units = question["unit_options"]
+        value = number if "validation" in units[0] else f"about {number}"
+        return {"value": value, "unit": chance.choice(units)["value"]}
+    limit = question["answer_limit"] % (len(options) + 1)
+    chosen = [option["value"] for option in chance.sample(options, chance.randint(1, limit))]
+    if type_ == "multiple_choice":
+        return {"value": chosen[0] if limit == 1 else chosen}
+    return {"value": [{"value": value, "explanation": text[:40]} for value in chosen]}
+
+
+# Processes, measured.
+
+# A child's peak memory is no less than its parent's was as it began: so its parent is a small one.
+LAUNCHER = """
+import os, sys, time
+began = time.monotonic()
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(child, 0)
+wall = time.monotonic() - began
+with open(sys.argv[1], "w") as file:
+    print(used.ru_utime + used.ru_stime, wall, used.ru_maxrss, file=file)
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
+"""
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+TAP, FLOOR, SDK = "the tap", "the floor", "the SDK's defaults"
+HEAD = (
+    "Stream",
+    "Process",
+    "Runs:",
+    "CPU seconds:",
+    "of them start-up:",
+    "the rest:",
+    "Wall seconds:",
+    "Peak memory:",
+)
+MEMORY_HEAD = ("Stream", "Responses:", "Peak memory:", "Growth per response:")
+# What a stream writes of a response, at most.
+WRITTEN = {"responses": 5_000, "answers": 20_000}
+
+
+class Used(NamedTuple):
+    """What a process used, of CPU and wall in seconds, of memory at its peak in bytes."""
+
+    cpu: float
+    wall: float
+    memory: float
+
+
+class Numbers(NamedTuple):
+    """What the table has of a run: start-up is another run's, of one line."""
+
+    cpu: float
+    start: float
+    rest: float
+    wall: float
+    memory: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lines", type=count_of, default=100_000, help="of the archive, of 1.9 KB (100000)"
+    )
+    parser.add_argument("--runs", type=count_of, default=3, help="of which medians are shown (3)")
+    parser.add_argument(
+        "--stream", choices=[*WRITTEN, "all"], default="all", help="to measure (all, in turn)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the archive (1)")
+    parser.add_argument(
+        "--with-sdk", action="store_true", help="beside it a tap on the SDK's defaults, too"
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="the tap's peak memory with ten times the lines, too"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    lines: int = arguments.lines
+    streams = [*WRITTEN] if arguments.stream == "all" else [arguments.stream]
+    most = lines * (10 if arguments.memory else 1)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        if lack := lacks_room(folder, most * (2_000 + max(WRITTEN[each] for each in streams))):
+            raise BenchError(f"{most} responses: {lack}.")
+        made = make(folder / "export.zip", lines, arguments.seed)
+        one = make(folder / "one.zip", 1, arguments.seed)
+        ten = make(folder / "ten.zip", most, arguments.seed) if arguments.memory else None
+        rows: list[list[str]] = []
+        memory: list[list[str]] = []
+        for stream in streams:
+            select(one, stream)
+            numbers = compare(made, one, stream, arguments.runs, with_sdk=arguments.with_sdk)
+            rows += _rows(stream, numbers)
+            if ten:
+                before = median(each.memory for each in numbers[TAP])
+                after = once(ten, stream, TAP).memory
+                growth = f"{(after - before) / (most - lines):.1f} B"
+                memory.append([stream, f"{lines:,}", say(before), ""])
+                memory.append(["", f"{most:,}", say(after), growth])
+        size = made.path.stat().st_size
+    print(markdown(HEAD, rows))
+    print(
+        f"\n- {lines:,} responses of {made.line_bytes:,} bytes, {made.rows['answers']:,} answers; "
+        f"the archive: {say(size)}."
+    )
+    if memory:
+        print("", markdown(MEMORY_HEAD, memory), sep="\n")
+    return 0
+
+
+def compare(
+    made: Made, one: Made, stream: str, runs: int, *, with_sdk: bool
+) -> dict[str, list[Numbers]]:
+    """Run the processes in turn, in the other order every other time.
+
+    Raises:
+        BenchError: One failed, or lacked rows; or they took no longer than to start.
+    """
+    names = [TAP, FLOOR, *([SDK] if with_sdk else [])]
+    numbers: dict[str, list[Numbers]] = {name: [] for name in names}
+    for number in range(runs):
+        for name in names if number % 2 == 0 else reversed(names):
+            used = once(made, stream, name)
+            start = once(one, stream, name).cpu
+            if used.cpu <= start:
+                raise BenchError(f"{stream}, {name}: too few lines to measure anything.")
+            numbers[name].append(Numbers(used.cpu, start, used.cpu - start, *used[1:]))
+        # Of the line that all of them have read by now, the floor must make what the tap makes.
+        if stream == "answers" and _answers_of(one, TAP) != _answers_of(one, FLOOR):
+            raise BenchError("answers: the floor's rows are not the tap's.")
+    return numbers
+
+
+def once(made: Made, stream: str, name: str) -> Used:
+    """Run a process on an archive.
+
+    Raises:
+        BenchError: It failed, or its rows are not all that there are.
+    """
+    out = _output(made, name)
+    used = measure(f"{stream}, {name}", _command(made, stream, name), out)
+    with out.open("rb") as lines:
+        found = (re.match(rb'\{"type": ?"RECORD", ?"stream": ?"(\w+)"', line) for line in lines)
+        records = Counter(match[1].decode() for match in found if match)
+    if records != {stream: made.rows[stream]}:
+        raise BenchError(f"{stream}, {name}: {dict(records)} came of {made.rows[stream]} rows.")
+    if made.rows["responses"] > 1:
+        out.unlink()
+        print(
+            f"{stream}, {name}: {made.rows['responses']} responses, {used.cpu:.2f} s CPU, "
+            f"{used.wall:.2f} s, {say(used.memory)}",
+            file=sys.stderr,
+        )
+    return used
+
+
+def _command(made: Made, stream: str, name: str) -> list[str]:
+    if name != TAP:
+        mode = "--floor" if name == FLOOR else "--sdk"
+        return ["scripts.bench_speed", mode, stream, str(made.path)]
+    config = made.path.with_suffix(".json")
+    config.write_text(json.dumps({"archive_paths": [str(made.path)]}))
+    catalog = made.path.with_name(f"{stream}.json")
+    return ["tap_prolific_export.tap", "--config", str(config), "--catalog", str(catalog)]
+
+
+def _output(made: Made, name: str) -> Path:
+    return made.path.with_suffix(f".{name.rpartition(' ')[2]}.jsonl")
+
+
+def select(made: Made, stream: str) -> None:
+    """Write a catalog in which one stream is selected."""
+    *command, _, catalog = _command(made, stream, TAP)
+    out = made.path.with_suffix(".catalog")
+    measure("--discover", [*command, "--discover"], out)
+    found = json.loads(out.read_text())
+    for entry in found["streams"]:
+        for metadata in entry["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["selected"] = entry["tap_stream_id"] == stream
+    Path(catalog).write_text(json.dumps(found))
+
+
+def measure(what: str, command: Sequence[str], out: Path) -> Used:
+    """Run a module as a process of its own.
+
+    Args:
+        what: How errors name it.
+        command: The module, and its arguments.
+        out: What it writes to.
+
+    Raises:
+        BenchError: It failed.
+    """
+    usage = out.with_suffix(".usage")
+    python = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(usage), sys.executable, "-m"]
+    with out.open("wb") as lines, tempfile.TemporaryFile() as log:
+        ended = subprocess.run(
+            [*python, *command], cwd=ROOT, env=_environment(), stdout=lines, stderr=log, check=False
+        )
+        if ended.returncode:
+            log.seek(0)
+            end = log.read().decode(errors="replace")[-4000:]
+            raise BenchError(f"{what}: the process failed:\n{end}")
+    cpu, wall, memory = map(float, usage.read_text().split())
+    return Used(cpu, wall, memory * RSS_UNIT)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment as a user has it: without what changes Python, or a proxy."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PYTHON") and not name.lower().endswith("_proxy")
+    }
+
+
+def _answers_of(made: Made, name: str) -> list[Json]:
+    messages = map(json.loads, _output(made, name).read_text().splitlines())
+    records = [message["record"] for message in messages if message["type"] == "RECORD"]
+    return [{**record, "exported_at": None} for record in records]
+
+
+def _rows(stream: str, numbers: Mapping[str, Sequence[Numbers]]) -> Iterator[list[str]]:
+    first = stream
+    for name, runs in numbers.items():
+        *times, memory = (median(column) for column in zip(*runs, strict=True))
+        yield [first, name, str(len(runs)), *map(digits, times), say(memory)]
+        first = ""
+    for name, runs in numbers.items():
+        if name != FLOOR:
+            pairs = zip(runs, numbers[FLOOR], strict=True)
+            ratios = [[one / another for one, another in zip(*pair, strict=True)] for pair in pairs]
+            medians = [digits(median(column)) for column in zip(*ratios, strict=True)]
+            yield ["", f"{name} / the floor", str(len(runs)), *medians]
+
+
+class Start:
+    """How long the tap takes to start: until its first request, beside importing the SDK alone.
+
+    The request goes to a server on loopback, which refuses the token.
+    """
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--runs", type=count_of, default=10, help="of which medians are shown (10)"
+        )
+
+    @staticmethod
+    def run(arguments: argparse.Namespace) -> int:
+        sdk_command = [sys.executable, "-c", "import singer_sdk"]
+        pairs: list[tuple[float, float]] = []
+        with tempfile.TemporaryDirectory(prefix="bench-") as name:
+            for number in range(-1, arguments.runs):  # the first is not counted: it fills caches
+                times: dict[str, float] = {}
+                for which in ("tap", "sdk") if number % 2 == 0 else ("sdk", "tap"):
+                    began = time.monotonic()
+                    if which == "tap":
+                        times[which] = _first_request(Path(name)) - began
+                    else:
+                        subprocess.run(sdk_command, cwd=ROOT, env=_environment(), check=True)
+                        times[which] = time.monotonic() - began
+                if number >= 0:
+                    pairs.append((times["tap"], times["sdk"]))
+        taps, sdks = (median(column) for column in zip(*pairs, strict=True))
+        runs = str(len(pairs))
+        rows = [
+            ["the tap, until its first request", runs, digits(taps)],
+            ["`import singer_sdk`, whole process", runs, digits(sdks)],
+            ["ratio", runs, digits(median(tap / sdk for tap, sdk in pairs))],
+        ]
+        print(markdown(("Process", "Runs:", "Wall seconds:"), rows))
+        return 0
+
+
+def _first_request(folder: Path) -> float:
+    """Run the tap, and return when its first request came (`time.monotonic`).
+
+    Raises:
+        BenchError: None came, or it did not end as it should for want of a token.
+    """
+    came: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server, tempfile.TemporaryFile() as log:
+        threading.Thread(target=_refuse, args=(server, came), daemon=True).start()
+        api_url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        config = folder / "config.json"
+        settings = {"api_url": api_url, "api_token": "made-up", "collection_ids": [DIARY]}
+        config.write_text(json.dumps(settings))
+        command = [sys.executable, "-m", "tap_prolific_export.tap", "--config", str(config)]
+        ended = subprocess.run(
+            command, cwd=ROOT, env=_environment(), stdout=log, stderr=log, check=False
+        )
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+    if not came or ended.returncode != 1:
+        raise BenchError(f"the tap ended with exit code {ended.returncode}:\n{said[-4000:]}")
+    return came[0]
+
+
+def _refuse(server: socket.socket, came: list[float]) -> None:
+    """Note when requests come, and answer 401."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # closed
+            return
+        with connection:
+            if connection.recv(BUFFER).startswith(b"GET /"):
+                came.append(time.monotonic())
+            connection.sendall(
+                b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+
+
+if __name__ == "__main__":
+    mode, stream_name, archive_path = sys.argv[1:]
+    {"--floor": floor, "--sdk": sdk}[mode](stream_name, archive_path)
