@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tap_prolific_export.archive import UPLOADS
+from tap_prolific_export.decoding import INT64, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 Scalar = str | int | float | bool | None
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_INT64 = 1 << 63
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
 _NOTHING_REPEATED: Mapping[str, Any] = {}
@@ -166,11 +164,6 @@ def read(entry: Any, repeated: Mapping[str, Any] = _NOTHING_REPEATED) -> tuple[V
     ``answer`` (a list as in the JSON API), a path or an object with one, a list of either.
     """
     return _read(entry, repeated, 4)
-
-
-def json_text(value: Any) -> str:
-    """Return a JSON value as text."""
-    return msgspec.json.encode(value).decode()
 
 
 def _read(entry: Any, repeated: Mapping[str, Any], depth: int) -> tuple[Value, ...] | None:
@@ -356,13 +349,16 @@ def _scalar(given: Value, shape: Shape) -> Scalar:
 
 def _integer(number: float | None) -> int | None:
     """Return a number as an integer that targets can hold, if it is one."""
-    if number is None or number != number // 1 or not -_INT64 <= number < _INT64:
+    if number is None or number != number // 1 or int(number) not in INT64:
         return None
     return int(number)
 
 
 def _number(value: Scalar) -> float | int | None:
-    """Return a number, or a string that is a JSON number as one; None for anything else."""
+    """Return a number, or a string that is a JSON number as one; None for anything else.
+
+    Whole ones have at most 64 bits: targets have no place for more.
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -370,10 +366,9 @@ def _number(value: Scalar) -> float | int | None:
         if not _JSON_NUMBER.fullmatch(text):
             return None
         value = float(text) if {".", "e", "E"} & set(text) else _int(text)
-    try:
-        return value if isinstance(value, (int, float)) and math.isfinite(value) else None
-    except OverflowError:  # a whole number that no float can hold
-        return None
+    if isinstance(value, int):
+        return value if value in INT64 else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _int(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The export's ZIP: which members it has, its metadata, its JSON Lines.
+"""What an export's archive holds: its metadata, its JSON Lines, its uploaded files.
 
 An archive comes from a network and holds what strangers uploaded: whatever is wrong with it ends
 as a `DataCollectionError` that names the member, never its content.
@@ -7,26 +7,25 @@ as a `DataCollectionError` that names the member, never its content.
 from __future__ import annotations
 
 import hashlib
-import io
+import logging
 import re
-import struct
-import zipfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tap_prolific_export.api import DataCollectionRef, Kind
+from tap_prolific_export.decoding import NoJsonError, decode
 from tap_prolific_export.errors import DataCollectionError, MemberError
+from tap_prolific_export.members import ADVICE, Members, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from datetime import datetime
 
+    from tap_prolific_export.members import Member
     from tap_prolific_export.pieces import Bytes
+
+logger = logging.getLogger("tap-prolific-export")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
 # The lines of a batch come twice, by submission and by task: the former are the rows, unless
@@ -36,24 +35,47 @@ LINES = ("responses.jsonl", "responses-by-submission.jsonl", BY_TASK)
 UPLOADS = "files/"
 
 # The vendor's client names a download <id>-export-<time>.zip.
-_VENDOR_NAME = re.compile(r"(?P<id>[A-Za-z0-9_-]+)-export-[^/]*\.zip", re.IGNORECASE)
-# So much is inflated at a time.
-_INFLATED = 1 << 18
-# What zipfile lets out for a damaged directory; an empty name is an IndexError before Python 3.12,
-# a directory that lies before the file's begin a ValueError.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, IndexError, ValueError)
-_NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_VENDOR_NAME = re.compile(r"(?P<id>[A-Za-z0-9_-]{1,128})-export-[^/]*\.zip", re.IGNORECASE)
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _BOM = b"\xef\xbb\xbf"
-_ADVICE = "Export it anew; if that does not help, report this."
-# Flags of a member.
-_ENCRYPTED = 1
-_UTF_8 = 1 << 11
-# A member's own header: signature, version, flags, method, time, date, checksum, both sizes, and
-# the lengths of name and extra field.
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-_LOCAL_SIGNATURE = b"PK\3\4"
-# Its extra field may be longer than the directory's, by sizes in 64 bits or exact times.
-_SLACK = 64
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much an archive may make us read; see the settings of these names.
+
+    Attributes:
+        skip_bad_lines: Whether a line that cannot be read is left out, instead of the archive.
+    """
+
+    max_metadata_bytes: int = 64 << 20
+    max_line_bytes: int = 16 << 20
+    max_member_bytes: int = 64 << 30
+    skip_bad_lines: bool = False
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the metadata file says.
+
+    Attributes:
+        kind: Of data collection.
+        fields: What it holds.
+        problem: Why that is nothing; None where it is something.
+    """
+
+    kind: Kind
+    fields: dict[str, Any]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Lines that were left out: of which member, how many, and the first one's number."""
+
+    name: str
+    count: int
+    first: int
 
 
 class Part(Enum):
@@ -66,13 +88,20 @@ class Part(Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a JSON Lines member: its number, from 1, and the object it holds."""
+    """One line of a JSON Lines member.
+
+    Attributes:
+        number: Its number, from 1.
+        object: The object that it holds, in texts that any target can hold.
+        as_it_came: The object with what was replaced in it; None where nothing was.
+    """
 
     number: int
     object: dict[str, Any]
+    as_it_came: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Upload:
     """An uploaded file: its size in bytes, its checksum, and when it was packed (read as UTC)."""
 
@@ -81,59 +110,49 @@ class Upload:
     modified_at: datetime | None
 
 
-@dataclass(frozen=True)
-class _Member:
-    """An entry of the directory.
-
-    Attributes:
-        info: As zipfile has read it.
-        end: Where something else begins.
-    """
-
-    info: zipfile.ZipInfo
-    end: int
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Where its header and data lie, from an offset to another.
-
-        How long the header is only the header tells: it is taken to be as long as the directory's.
-        """
-        info = self.info
-        header = _LOCAL_HEADER.size + len(info.filename.encode("utf-8", "surrogatepass"))
-        likely = info.header_offset + header + len(info.extra) + _SLACK + info.compress_size
-        return info.header_offset, min(likely, self.end)
-
-
 class Archive:
     """One export's ZIP.
 
     Args:
         source: Its bytes.
         name: How errors and logs name it.
+        limits: How much of it is read.
+
+    Attributes:
+        skipped: By member, the lines that the last whole reading left out.
 
     Raises:
-        DataCollectionError: It is no ZIP.
+        DataCollectionError: It is no ZIP, or says two things of one member.
         ReplacedError: It has become another one.
     """
 
-    def __init__(self, source: Bytes, name: str) -> None:
+    def __init__(self, source: Bytes, name: str, limits: Limits = Limits()) -> None:
         self.name = name
+        self.skipped: dict[str, Skipped] = {}
         self._source = source
-        with self._reading("the archive"), zipfile.ZipFile(_Seekable(source)) as directory:
-            self._infos = directory.infolist()
-            start = directory.start_dir
-            if any(info.header_offset < 0 for info in self._infos):
-                raise zipfile.BadZipFile
+        self._limits = limits
+        self._zip = Members(source, name, limits.max_metadata_bytes)
         root = self._find_root()
-        ends = _ends([info.header_offset for info in self._infos], start)
-        self._members = {
-            info.filename.removeprefix(root): _Member(info, ends[info.header_offset])
-            for info in self._infos
-            if info.filename.startswith(root) and not info.filename.endswith("/")
-        }
+        self._members: dict[str, Member] = {}
+        repeated = 0
+        for member in self._zip.all:
+            if not member.path.startswith(root) or member.path.endswith("/"):
+                continue
+            path = member.path.removeprefix(root)
+            known = self._members.get(path)
+            if known and (known.size, known.crc32) != (member.size, member.crc32):
+                if path in METADATA or path in LINES:
+                    raise self._wrong(f"It has several members called {path}.")
+                repeated += 1
+            self._members[path] = member
+        if repeated:
+            logger.warning(
+                "%s: %d uploaded files have the name of another one; the last of a name stands.",
+                name,
+                repeated,
+            )
         self.uploads = {
-            path: Upload(member.info.file_size, member.info.CRC, _member_date(member.info))
+            path: Upload(member.size, member.crc32, member.modified_at)
             for path, member in self._members.items()
             if path.startswith(UPLOADS)
         }
@@ -158,26 +177,34 @@ class Archive:
             paths.append(BY_TASK)
         if Part.UPLOADS in parts:
             paths += [path for path, upload in self.uploads.items() if takes(upload.size, [path])]
-        self._source.expect(self._members[path].span for path in paths if path in self._members)
+        known = (self._members[path] for path in paths if path in self._members)
+        self._source.expect(self._zip.span(member) for member in known)
 
-    def metadata(self) -> tuple[Kind, dict[str, Any]]:
-        """Return the kind of data collection and its metadata file.
+    def metadata(self) -> Metadata:
+        """Return the kind of data collection and what its metadata file holds.
 
         Raises:
-            DataCollectionError: There is none, or it is no JSON object.
+            DataCollectionError: It cannot be read, is too large, or what there is tells no kind.
             ReplacedError: The archive has become another one.
         """
         for name, kind in METADATA.items():
-            if name in self._members:
-                text = b"".join(self._content(name, name)).removeprefix(_BOM)
-                try:
-                    value = msgspec.json.decode(text)
-                except _NO_JSON:
-                    raise self._wrong(f"{name} is no valid JSON.") from None
-                if not isinstance(value, dict):
-                    raise self._wrong(f"{name} holds no JSON object.")
-                return kind, value
-        raise self._wrong(f"It has neither {' nor '.join(METADATA)}.")
+            if name not in self._members:
+                continue
+            limit = self._limits.max_metadata_bytes
+            if (size := self._members[name].size) > limit:
+                raise too_large(self.name, name, size, "max_metadata_bytes", limit)
+            text = b"".join(self._content(name, name)).removeprefix(_BOM)
+            try:
+                value = decode(text).value
+            except NoJsonError:
+                return Metadata(kind, {}, f"{name} is no valid JSON.")
+            if not isinstance(value, dict):
+                return Metadata(kind, {}, f"{name} holds no JSON object.")
+            return Metadata(kind, value)
+        if self.lines_name is None:
+            raise self._wrong(f"It has neither {' nor '.join([*METADATA, *LINES])}.")
+        kind = Kind.COLLECTION if self.lines_name == LINES[0] else Kind.BATCH
+        return Metadata(kind, {}, f"It has neither {' nor '.join(METADATA)}.")
 
     @property
     def lines_name(self) -> str | None:
@@ -216,218 +243,114 @@ class Archive:
     def digest(self) -> str:
         """Return 16 hex digits that tell this archive's directory from any other's."""
         digest = hashlib.sha256()
-        for info in self._infos:
-            entry = (info.filename, info.file_size, info.CRC, info.date_time)
-            digest.update(repr(entry).encode("utf-8", "surrogatepass"))
+        for member in self._zip.all:
+            entry = (member.path, member.size, member.crc32, member.dated)
+            digest.update(repr(entry).encode())
         return digest.hexdigest()[:16]
 
     def newest_member(self) -> datetime | None:
         """Return the newest date of a member, read as UTC; None if none has one."""
-        dates = [_member_date(info) for info in self._infos]
+        dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
     def _lines(self, name: str) -> Iterator[Line]:
-        lines = _split(self._content(name, name, keep=True))
-        for number, line in enumerate(lines, 1):
-            text = (line.removeprefix(_BOM) if number == 1 else line).strip()
-            if not text:
-                continue
+        """Yield the lines of a member; bad ones are left out, where that is wanted."""
+        limit = self._limits.max_line_bytes
+        bad = first = 0
+        for number, text in enumerate(_split(self._content(name, name, keep=True), limit), 1):
             try:
-                value = msgspec.json.decode(text)
-            except _NO_JSON:
-                raise self._wrong(f"{name}, line {number}, is no valid JSON.") from None
-            if not isinstance(value, dict):
-                raise self._wrong(f"{name}, line {number}, is no JSON object.")
-            yield Line(number, value)
+                line = self._line(name, number, text)
+            except DataCollectionError:
+                if not self._limits.skip_bad_lines:
+                    raise
+                bad += 1
+                first = first or number
+            else:
+                if line:
+                    yield line
+        if bad:
+            self.skipped[name] = Skipped(name, bad, first)
 
-    def _content(self, path: str, name: str, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield what a member holds, and check it against what the directory says of it.
+    def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
+        called = f"{name}, line {number},"
+        if text is None:
+            limit = self._limits.max_line_bytes
+            raise too_large(self.name, called, f"over {limit:,}", "max_line_bytes", limit)
+        text = (text.removeprefix(_BOM) if number == 1 else text).strip()
+        if not text:
+            return None
+        try:
+            decoded = decode(text)
+        except NoJsonError:
+            raise self._wrong(f"{called} is no valid JSON.") from None
+        if not isinstance(decoded.value, dict):
+            raise self._wrong(f"{called} is no JSON object.")
+        return Line(number, decoded.value, decoded.as_it_came)
+
+    def _content(self, path: str, called: str, *, keep: bool = False) -> Iterator[bytes]:
+        """Yield what a member holds.
 
         Args:
             path: Of the member.
-            name: How errors name it.
+            called: How errors call it.
             keep: Whether it will be read again.
         """
-        info = self._members[path].info
-        if info.flag_bits & _ENCRYPTED:
-            raise self._bad_member(f"{name} is encrypted.")
-        if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            method = info.compress_type
-            raise self._bad_member(f"{name} is compressed by method {method}, not 0 or 8.")
-        size = checksum = 0
-        try:
-            packed = self._packed(self._members[path], keep=keep)
-            for chunk in packed if info.compress_type == zipfile.ZIP_STORED else _inflated(packed):
-                size += len(chunk)
-                checksum = zlib.crc32(chunk, checksum)
-                if size > info.file_size:
-                    break
-                yield chunk
-        except (zipfile.BadZipFile, zlib.error, OSError) as error:
-            raise self._bad_member(f"{name} is damaged ({type(error).__name__}).") from None
-        if (size, checksum) != (info.file_size, info.CRC):
-            what = "has another checksum" if size == info.file_size else "is longer or shorter"
-            raise self._bad_member(f"{name} is damaged: it {what} than the directory says.")
-
-    def _packed(self, member: _Member, *, keep: bool) -> Iterator[bytes]:
-        """Yield the data of a member as it lies in the archive."""
-        info = member.info
-        begin, end = member.span
-        chunks = self._source.read(begin, end, keep=keep)
-        head = b""
-        while len(head) < (size := _header_size(head)):
-            if not (chunk := next(chunks, b"")):
-                # The header is longer than all that was likely.
-                chunks = self._source.read(begin + len(head), min(begin + size, member.end))
-                if not (chunk := next(chunks, b"")):
-                    raise zipfile.BadZipFile
-            head += chunk
-        if not _is_header_of(head, info):
-            raise zipfile.BadZipFile
-        left = info.compress_size
-        if begin + size + left > member.end:
-            raise zipfile.BadZipFile  # it would overlap with what follows
-        yield head[size : size + left]
-        left -= len(head[size : size + left])
-        for chunk in chunks:
-            yield chunk[:left]
-            left -= len(chunk[:left])
-        if left:  # the header was longer than the directory's
-            data_end = begin + size + info.compress_size
-            yield from self._source.read(data_end - left, data_end)
+        member = self._members[path]
+        limit = self._limits.max_member_bytes
+        if member.size > limit:
+            raise MemberError.of(
+                too_large(self.name, called, member.size, "max_member_bytes", limit)
+            )
+        return self._zip.content(member, called, keep=keep)
 
     def _find_root(self) -> str:
         """Return the folder that holds the metadata, else the lines, as a prefix of names."""
-        names = [info.filename for info in self._infos]
+        names = [member.path for member in self._zip.all]
         for wanted in (METADATA, LINES):
             homes = [
                 name.rpartition("/")[0]
                 for name in names
-                if name.rpartition("/")[2] in wanted and name.count("/") <= 1
+                if name.rpartition("/")[2] in wanted
+                and name.count("/") <= 1
+                # Of what participants call their files, nothing is metadata.
+                and not name.startswith(UPLOADS)
             ]
             if homes:
                 return f"{home}/" if (home := min(homes, key=lambda home: home != "")) else ""
         return ""
 
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[None]:
-        """Turn what zipfile raises for a bad directory into an error."""
-        try:
-            yield
-        except (*_DAMAGED, NotImplementedError) as error:
-            raise self._wrong(f"{name} is damaged or no ZIP ({type(error).__name__}).") from None
-
-    def _bad_member(self, problem: str) -> MemberError:
-        return MemberError(self.name, problem, _ADVICE)
-
     def _wrong(self, problem: str) -> DataCollectionError:
-        return DataCollectionError(self.name, problem, _ADVICE)
+        return DataCollectionError(self.name, problem, ADVICE)
 
 
-class _Seekable(io.RawIOBase):
-    """An archive's bytes as the kind of file that zipfile reads a directory from."""
+def _split(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
+    """Yield the lines of a text, which end at line feeds and nowhere else.
 
-    def __init__(self, source: Bytes) -> None:
-        super().__init__()
-        self._source = source
-        self._at = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.size}[whence]
-        if origin + offset < 0:
-            raise OSError
-        self._at = origin + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._source.size if size < 0 else min(self._at + size, self._source.size)
-        data = b"".join(self._source.read(self._at, end))
-        self._at += len(data)
-        return data
-
-
-def _ends(offsets: Iterable[int], end: int) -> dict[int, int]:
-    """Return for each offset the next one; for the last one, the end."""
-    ordered = sorted({*offsets})
-    return dict(zip(ordered, [*ordered[1:], end], strict=False))
-
-
-def _header_size(head: bytes) -> int:
-    """Return how long a member's header is with its name and extra field, as far as is known."""
-    if len(head) < _LOCAL_HEADER.size:
-        return _LOCAL_HEADER.size
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack_from(head)
-    return _LOCAL_HEADER.size + int(name_length) + int(extra_length)
-
-
-def _is_header_of(head: bytes, info: zipfile.ZipInfo) -> bool:
-    """Whether a member's header says what the directory does."""
-    signature, _, flags, method, *_, name_length, _ = _LOCAL_HEADER.unpack_from(head)
-    name = head[_LOCAL_HEADER.size : _LOCAL_HEADER.size + name_length]
-    encoding = "utf-8" if flags & _UTF_8 else "cp437"
-    return (signature, method, name.decode(encoding, "replace")) == (
-        _LOCAL_SIGNATURE,
-        info.compress_type,
-        info.orig_filename,
-    )
-
-
-def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what deflated data holds, never much of it at a time.
-
-    Raises:
-        zlib.error: It is damaged, or ends too soon.
+    Of a line that is longer than the limit no more than that is held, and None yielded.
     """
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    for chunk in chunks:
-        rest = chunk
-        while not inflate.eof:
-            data = inflate.decompress(rest, _INFLATED)
-            rest = inflate.unconsumed_tail
-            if data:
-                yield data
-            if not rest and len(data) < _INFLATED:
-                break
-    if not inflate.eof:
-        raise zlib.error
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of a text, which end at line feeds and nowhere else."""
     parts: list[bytes] = []
+    size = 0
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
-        parts.append(first)
-        if others:
-            yield b"".join(parts)
-            yield from others[:-1]
-            parts = [others[-1]]
-    yield b"".join(parts)
+        size += len(first)
+        if size <= limit:
+            parts.append(first)
+        else:
+            parts.clear()
+        for other in others:
+            yield b"".join(parts) if size <= limit else None
+            parts, size = [other], len(other)
+    yield b"".join(parts) if size <= limit else None
 
 
-def _member_date(info: zipfile.ZipInfo) -> datetime | None:
-    try:
-        return datetime(*info.date_time, tzinfo=timezone.utc)
-    except ValueError:  # month 0: no date was set
-        return None
-
-
-def archive_ref(kind: Kind, metadata: dict[str, Any], file_name: str) -> DataCollectionRef | None:
+def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:
     """Return which data collection an archive on disk is of.
 
     Its id comes from the metadata, else from the vendor's file name.
     """
-    for key in ("id", "data_collection_id", f"{kind.noun}_id"):
-        if isinstance(metadata.get(key), str) and metadata[key]:
-            return DataCollectionRef(kind, metadata[key])
+    for key in ("id", "data_collection_id", f"{metadata.kind.noun}_id"):
+        id_ = metadata.fields.get(key)
+        if isinstance(id_, str) and _ID.fullmatch(id_):
+            return DataCollectionRef(metadata.kind, id_)
     named = _VENDOR_NAME.fullmatch(file_name)
-    return DataCollectionRef(kind, named["id"]) if named else None
+    return DataCollectionRef(metadata.kind, named["id"]) if named else None

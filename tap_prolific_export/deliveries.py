@@ -9,12 +9,13 @@ import glob
 import logging
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export import collection as collections
+from tap_prolific_export import inference
 from tap_prolific_export.api import (
     EVERYTHING,
     DataCollectionRef,
@@ -22,11 +23,12 @@ from tap_prolific_export.api import (
     Kind,
     ProlificAPI,
 )
-from tap_prolific_export.archive import Archive, Part, archive_ref
+from tap_prolific_export.archive import Archive, Limits, Part, archive_ref
 from tap_prolific_export.bookmarks import Identity, context_of
 from tap_prolific_export.delivery import Delivery
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.export import Exporter, Outcome
+from tap_prolific_export.lines import responses
 from tap_prolific_export.pieces import open_local
 from tap_prolific_export.records import ExportFacts
 from tap_prolific_export.remote import Downloader, Presigned
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
 
+    from tap_prolific_export.archive import Metadata
     from tap_prolific_export.bookmarks import Context
     from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.settings import Settings
@@ -166,6 +169,12 @@ class Deliveries:
         self._exporter = exporter
         self._downloader = downloader
         selection = Selection(settings.files_include, settings.files_max_bytes)
+        self._limits = Limits(
+            settings.max_metadata_bytes,
+            settings.max_line_bytes,
+            settings.max_member_bytes,
+            skip_bad_lines=settings.on_bad_line == "skip",
+        )
         self._takes = selection.takes if settings.files_uri else lambda *_: False
 
     @classmethod
@@ -199,7 +208,10 @@ class Deliveries:
                 monotonic=time.monotonic,
             )
         downloader = Downloader(
-            timeout=settings.request_timeout_seconds, sleep=time.sleep, count=count
+            timeout=settings.request_timeout_seconds,
+            sleep=time.sleep,
+            count=count,
+            concurrency=settings.files_concurrency,
         )
         return cls(settings, api=api, requester=requester, exporter=exporter, downloader=downloader)
 
@@ -347,16 +359,16 @@ class Deliveries:
                 raise DataCollectionError(str(ref), problem, advice)
             logger.info("%s: %s Asking once more.", ref, problem)
             return self._from_export(self._export(ref, history), history, stack, again=True)
-        archive = Archive(opened, str(ref))
+        archive = Archive(opened, str(ref), self._limits)
         archive.expect(history.reads, self._takes)
-        _, metadata = archive.metadata()
+        collection = _collection(ref, archive.metadata(), archive)
         since = history.since(context)
         # By whatever time the API has chosen, its choice stands.
         rest = EVERYTHING if export.applied.start else self._from(since, SNAPSHOT_DOUBT)
         study_id = None if export.applied.study_id == asked.study_id else asked.study_id
         return Delivery(
             ExportFacts(ref.id, export.export_id, exported_at),
-            collections.parse(ref, metadata),
+            collection,
             archive,
             opened.size,
             asked,
@@ -387,9 +399,9 @@ class Deliveries:
     def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
         name = f"archive {path}"
         opened = stack.enter_context(open_local(path))
-        archive = Archive(opened, name)
-        kind, metadata = archive.metadata()
-        ref = archive_ref(kind, metadata, path.name)
+        archive = Archive(opened, name, self._limits)
+        metadata = archive.metadata()
+        ref = archive_ref(metadata, path.name)
         if ref is None:
             raise DataCollectionError(
                 name,
@@ -399,7 +411,7 @@ class Deliveries:
         exported_at = archive.newest_member() or opened.last_modified
         return Delivery(
             ExportFacts(ref.id, None, self._need(exported_at)),
-            collections.parse(ref, metadata),
+            _collection(ref, metadata, archive),
             archive,
             opened.size,
             only=self._from(None),
@@ -426,6 +438,24 @@ class Deliveries:
             msg = "This needs a source that the settings do not name."
             raise TapError(msg)
         return thing
+
+
+def _collection(ref: DataCollectionRef, metadata: Metadata, archive: Archive) -> DataCollection:
+    """Return what is told of a data collection; its questions, where they are not, by its lines."""
+    found = collections.parse(ref, metadata.fields)
+    if metadata.problem:
+        logger.warning("%s: %s Its rows come without what that would tell.", ref, metadata.problem)
+    if found.instructions or archive.lines_name is None:
+        return found
+    every = (each for line in archive.lines() for each in responses(line.object))
+    if inferred := inference.instructions(every):
+        logger.warning(
+            "%s: nothing describes its questions: the types of %d columns are made from the "
+            "answers at hand; where these are ambiguous, they are text.",
+            ref,
+            len(inferred),
+        )
+    return replace(found, instructions=inferred)
 
 
 def _earlier(moment: datetime, by: timedelta) -> datetime:

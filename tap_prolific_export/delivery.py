@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.answers import json_text
 from tap_prolific_export.api import EVERYTHING, ExportFilter
 from tap_prolific_export.bookmarks import Identity, context_of
+from tap_prolific_export.decoding import json_text
+from tap_prolific_export.distinct import distinct
 from tap_prolific_export.errors import DataCollectionError
-from tap_prolific_export.lines import Response, Task, distinct, responses, task
+from tap_prolific_export.lines import Response, Task, responses, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ class Delivery:
                 by study although only one study is wanted.
         """
         # Told apart before they are chosen: an id may not depend on what is wanted.
-        return filter(self.wants, distinct(self.every_response))
+        return distinct(self.every_response, self.wants)
 
     def every_response(self) -> Iterator[Response]:
         """Yield all responses of the archive, as the lines have them.
@@ -82,7 +83,7 @@ class Delivery:
             DataCollectionError: The archive is damaged.
         """
         for line in self.archive.lines() if self.archive else ():
-            yield from responses(line.object)
+            yield from responses(line.object, line.as_it_came)
 
     def tasks(self) -> Iterator[Task]:
         """Yield the tasks of a batch, each once, and once more where it comes with other data.
@@ -98,16 +99,17 @@ class Delivery:
         for response in filter(self.wants, self.every_response()):
             if response.task_id is None:
                 continue
-            text = json_text(response.datapoint)
+            datapoint = (response.as_it_came or response).datapoint
+            text = json_text(datapoint)
             known = yielded.get(response.task_id)
             if known is None or (text not in {known, "null"}):
                 yielded[response.task_id] = text
-                yield Task(response.task_id, response.datapoint, {})
+                yield Task(response.task_id, datapoint, {})
 
     def _tasks_by_task(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task: it may say more of them than the lines."""
         lines = self.archive.lines_by_task() if self.archive else ()
-        found = filter(None, (task(line.object) for line in lines))
+        found = filter(None, (task(line.object, line.as_it_came) for line in lines))
         if self.is_chosen:
             yield from found
             return

@@ -67,13 +67,26 @@ class ReplacedError(DataCollectionError):
 class MemberError(DataCollectionError):
     """One member of an archive cannot be read; others may be."""
 
+    @classmethod
+    def of(cls, error: DataCollectionError) -> MemberError:
+        """Return an error as one that is of a member only."""
+        return cls(error.what, error.problem, error.advice)
+
 
 class FilesError(DataCollectionError):
     """Some uploaded files cannot be stored; all else of the data collection can be delivered."""
 
 
 class StoreError(TapError):
-    """An uploaded file cannot be stored, and trying again would not help."""
+    """An uploaded file cannot be stored, and trying again would not help.
+
+    Attributes:
+        is_of_file: Whether that is so for this file only.
+    """
+
+    def __init__(self, message: str, *, is_of_file: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_file = is_of_file
 
 
 class RefusedError(DataCollectionError):

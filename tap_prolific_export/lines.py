@@ -8,16 +8,16 @@ line holds beyond the fields known here is kept in ``rest``: nothing that came i
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tap_prolific_export.seen import SeenIds, hash_of
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
 # Best first: when the participant was done, else when the record came to be.
@@ -27,7 +27,14 @@ _NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:  # halves of surrogate pairs, in a line as it came
+        return json.dumps(value, sort_keys=True).encode()
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Response:
         answers: Instruction id to its entry, as it came.
         rest: Every other field of the line, as it came.
         again: Whether it stands in the place of one that was yielded under its id before.
+        as_it_came: The same without what was replaced in its texts; None where nothing was.
     """
 
     id: str
@@ -60,6 +68,7 @@ class Response:
     answers: Mapping[str, Any]
     rest: Mapping[str, Any]
     again: bool = False
+    as_it_came: Response | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +88,27 @@ class Task:
     answered: bool = True
 
 
-def responses(line: Mapping[str, Any]) -> Iterator[Response]:
+def responses(
+    line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None
+) -> Iterator[Response]:
     """Yield the responses of one line, as decoded.
 
     A batch's nested line yields one for each task, or for each submission; what stands beside
     them belongs to each.
+
+    Args:
+        line: In texts that any target can hold.
+        as_it_came: The same with what was replaced in them, where anything was.
     """
+    if as_it_came is None:
+        yield from _responses(line)
+        return
+    # In both the same things have the same places: only what their texts say differs.
+    for response, original in zip(_responses(line), _responses(as_it_came), strict=True):
+        yield replace(response, as_it_came=original)
+
+
+def _responses(line: Mapping[str, Any]) -> Iterator[Response]:
     nest = _nest(line)
     if nest is None:
         yield _response(line, {})
@@ -94,8 +118,21 @@ def responses(line: Mapping[str, Any]) -> Iterator[Response]:
         yield _response(item, shared)
 
 
-def task(line: Mapping[str, Any]) -> Task | None:
-    """Return the task of a line of the file by task; None if it names none."""
+def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
+    """Return the task of a line of the file by task; None if it names none.
+
+    Args:
+        line: In texts that any target can hold.
+        as_it_came: The same with what was replaced in them, where anything was.
+    """
+    found = _task(line)
+    original = _task(as_it_came) if as_it_came else None
+    if found and original:  # what becomes JSON may hold any text
+        return replace(found, datapoint=original.datapoint, rest=original.rest)
+    return found
+
+
+def _task(line: Mapping[str, Any]) -> Task | None:
     fields = dict(line)
     nest = _nest(line)
     fields.pop(nest or "", None)
@@ -105,51 +142,15 @@ def task(line: Mapping[str, Any]) -> Task | None:
     return Task(id_, fields.pop(about) if about else None, fields, answered) if id_ else None
 
 
-def distinct(read: Callable[[], Iterable[Response]]) -> Iterator[Response]:
-    """Yield each response once, and responses that share an id under ids of their own.
-
-    Of several with one id the first keeps it and the others get ``:2``, ``:3`` and so on, in the
-    order of their content's hash, whatever the order of the lines; identical ones are one. That
-    is rare, so they are looked for in a second reading, and only if there are any: what was
-    yielded under the id by then may be yielded anew, with `again` set.
-
-    Args:
-        read: Begins a reading of the responses.
-    """
-    seen = SeenIds()
-    repeated: set[int] = set()
-    for response in read():
-        if seen.add(response.id):
-            repeated.add(hash_of(response.id))
-        else:
-            yield response
-    if not repeated:
-        return
-    found: dict[int, dict[str, dict[bytes, Response]]] = {}
-    for response in read():
-        if (hashed := hash_of(response.id)) in repeated:
-            variants = found.setdefault(hashed, {}).setdefault(response.id, {})
-            variants.setdefault(content_hash(response), response)
-    for ids in found.values():
-        for place, (id_, variants) in enumerate(ids.items()):
-            # The first line of a hash was yielded above; of two ids with one hash, one was not.
-            yielded = next(iter(variants)) if place == 0 else None
-            yield from _numbered(id_, variants, yielded)
-
-
-def _numbered(
-    id_: str, variants: Mapping[bytes, Response], yielded: bytes | None
-) -> Iterator[Response]:
-    first, *others = sorted(variants)
-    if first != yielded:
-        yield replace(variants[first], again=yielded is not None)
-    for number, digest in enumerate(others, 2):
-        yield replace(variants[digest], id=f"{id_}:{number}")
-
-
 def content_hash(response: Response) -> bytes:
     """Return a digest of all that a response says, the same in whatever order it came."""
-    return hashlib.sha256(_encode(response)).digest()
+    digest = hashlib.sha256(_encode(replace(response, as_it_came=None)))
+    if response.as_it_came:  # in what is no text, they may differ still
+        came = response.as_it_came
+        told: list[Any] = [came.submission_id, came.participant_id, came.study_id, came.task_id]
+        told += [came.datapoint, came.answers, came.rest, came.id]
+        digest.update(json.dumps(told, sort_keys=True).encode())
+    return digest.digest()
 
 
 def _nest(line: Mapping[str, Any]) -> str | None:

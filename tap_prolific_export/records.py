@@ -14,7 +14,6 @@ from tap_prolific_export.answers import (
     Shape,
     Value,
     fit,
-    json_text,
     number_of,
     read,
     shape_of,
@@ -22,6 +21,7 @@ from tap_prolific_export.answers import (
     upload_path,
 )
 from tap_prolific_export.archive import UPLOADS
+from tap_prolific_export.decoding import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.lines import beside
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
@@ -176,6 +176,12 @@ def response_row(
         if not fitted.whole:
             kept[instruction_id] = entry
     rest = dict(response.rest)
+    if response.as_it_came:
+        for id_, original, entry in _replaced(response):
+            if id_ not in hidden and not (hide_unknown and id_ not in columns):
+                kept.pop(id_, None)
+                kept[original] = entry
+        rest = _unreplaced(response)
     if kept:
         own = rest.pop("answers", None)
         rest["answers"] = kept
@@ -194,6 +200,29 @@ def response_row(
     return row, len(kept)
 
 
+def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
+    """Yield the answers in which something was replaced: the id, then as it came, and the entry."""
+    came = response.as_it_came.answers if response.as_it_came else {}
+    ids = cleaned_names(came)
+    for original, entry in came.items():
+        id_ = ids[original]
+        if id_ != original or response.answers.get(id_) != entry:
+            yield id_, original, entry
+
+
+def _unreplaced(response: Response) -> Row:
+    """Return the other fields as they came, and those with a column where they came otherwise."""
+    original = response.as_it_came or response
+    rest = dict(original.rest)
+    for name in ("submission_id", "participant_id", "study_id", "task_id"):
+        came = getattr(original, name)
+        if came != getattr(response, name):
+            beside(rest, name, came)
+    if cleaned_text(original.id) != original.id != original.submission_id:
+        beside(rest, "response_id", original.id)
+    return rest
+
+
 def answer_rows(
     facts: ExportFacts,
     response: Response,
@@ -204,13 +233,16 @@ def answer_rows(
 
     An answer in a shape that nobody foresaw is one row, with the whole of it in ``raw``.
     """
+    replaced = {id_: entry for id_, _, entry in _replaced(response)}
     for instruction_id, entry in response.answers.items():
         column = columns.get(instruction_id)
         values = read(entry, column.repeated if column else {})
         whole = values is not None and not any(value.rest for value in values)
         if column and not fit(entry, column.shape, uploads, column.repeated).whole:
             whole = False
-        raw = None if whole else json_text(entry)
+        raw = None
+        if not whole or instruction_id in replaced:
+            raw = json_text(replaced.get(instruction_id, entry))
         for index, value in enumerate(values or ([] if whole else [Value()]), 1):
             yield {
                 **facts.as_row(),
@@ -391,7 +423,8 @@ def _text(value: Any) -> str | None:
 
 
 def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_integer and value in INT64 else None
 
 
 def _number(value: Any) -> float | int | None:

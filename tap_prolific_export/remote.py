@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import codes
+from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tap_prolific_export.api import RETRIED_STATUSES, NoAuth, new_session
@@ -129,6 +130,7 @@ class Downloader:
         timeout: Seconds without a byte after which a request is given up.
         sleep: Waits between two tries.
         count: Told of every request.
+        concurrency: How many threads fetch something at once.
         monotonic: Seconds on a clock that never jumps.
     """
 
@@ -138,6 +140,7 @@ class Downloader:
         timeout: float,
         sleep: Sleep,
         count: Callable[[str], None] = lambda _: None,
+        concurrency: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = timeout
@@ -147,6 +150,8 @@ class Downloader:
         self._session = new_session(NoAuth())
         # What is asked for is bytes of the ZIP as they lie: nothing may compress them again.
         self._session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("https://", "http://"):  # a connection for each, and one for the lines
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency + 1))
 
     @contextmanager
     def open(self, where: Presigned, what: str) -> Iterator[Bytes]:

@@ -25,6 +25,7 @@ PUBLIC_API_URL = "https://api.prolific.com"
 
 AnswerKeys = Literal["instruction_id", "label"]
 DeleteExports = Literal["created", "never"]
+OnBadLine = Literal["fail", "skip"]
 SettingType = Literal["string", "integer", "array", "boolean"]
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
@@ -195,6 +196,40 @@ SETTINGS = (
         minimum=1,
     ),
     Setting(
+        "on_bad_line",
+        "string",
+        "Bad lines",
+        "What a line does that is no JSON object, or too long. `fail`: its data collection fails. "
+        "`skip`: it is left out, and counted at the end of the log.",
+        default="fail",
+        allowed=("fail", "skip"),
+    ),
+    Setting(
+        "max_line_bytes",
+        "integer",
+        "Longest line",
+        "A line that is longer is a bad one.",
+        default=16 << 20,
+        minimum=1,
+    ),
+    Setting(
+        "max_metadata_bytes",
+        "integer",
+        "Largest metadata",
+        "A data collection whose metadata file, or whose archive's directory, is larger fails.",
+        default=64 << 20,
+        minimum=1,
+    ),
+    Setting(
+        "max_member_bytes",
+        "integer",
+        "Largest member",
+        "A data collection of which any other file in the archive is larger, unpacked, fails as "
+        "far as that file is read.",
+        default=64 << 30,
+        minimum=1,
+    ),
+    Setting(
         "emit_activate_version_messages",
         "boolean",
         "Emit `ACTIVATE_VERSION` messages",
@@ -283,6 +318,10 @@ class Settings:
     files_include: tuple[str, ...]
     files_max_bytes: int | None
     files_concurrency: int
+    on_bad_line: OnBadLine
+    max_line_bytes: int
+    max_metadata_bytes: int
+    max_member_bytes: int
     emit_activate_version_messages: bool
     poll_interval_seconds: int
     export_timeout_seconds: int

@@ -42,12 +42,9 @@ _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
 # Their logs name files at DEBUG.
 _BACKENDS = ("fsspec", "s3fs", "aiobotocore", "botocore", "gcsfs", "adlfs", "azure", "paramiko")
 # What does not go away by trying again.
-_FOR_GOOD = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
-        *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL),
-    }
-)
+_FOR_GOOD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+# Nor that, but other files may be stored all the same.
+_OF_FILE = frozenset({errno.EFBIG, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL})
 _PROBE = ".tap-prolific-export"
 
 MAX_NAME_BYTES = 180
@@ -127,6 +124,8 @@ def open_store(uri: str) -> Store:
         else:
             needs = "needs a package that is not installed; see fsspec's documentation."
         raise ConfigError([f"files_uri: {scheme}:// {needs}"]) from None
+    except ValueError:
+        raise ConfigError([f"files_uri: {scheme}:// has no backend in fsspec."]) from None
     except Exception as error:  # noqa: BLE001  # of whatever backend
         why = f"{scheme}:// cannot be used ({_reason(error)})."
         raise ConfigError([f"files_uri: {why}"]) from None
@@ -159,7 +158,7 @@ def keep(
                 store.note(key, found)
             if (found.size, found.crc32) == (upload.size, upload.crc32) and found.sha256:
                 return Stored(store.uri(key), found.sha256, was_there=True)
-    raise StoreError("its name is taken by other files.")
+    raise StoreError("its name is taken by other files.", is_of_file=True)
 
 
 def keys_of(data_collection_id: str, path: str, upload: Upload, *, alike: bool) -> tuple[str, str]:
@@ -210,8 +209,9 @@ def _tagged(name: str, tag: str) -> str:
     stem, dot, ending = name.rpartition(".")
     if not stem or not re.fullmatch(r"[A-Za-z0-9]{1,10}", ending):
         stem, dot, ending = name, "", ""
-    room = MAX_NAME_BYTES - len(tag) - len(ending) - 2
+    room = MAX_NAME_BYTES - len(tag) - len(ending) - 3
     stem = stem.encode()[:room].decode(errors="ignore").strip(" .-") or "file"
+    stem = f"_{stem}" if _DEVICE.fullmatch(stem) else stem
     return f"{stem}-{tag}{dot}{ending}"
 
 
@@ -239,6 +239,9 @@ def _asking(place: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FOR_GOOD or isinstance(error, PermissionError):
             raise StoreError(f"{place} refused it ({_reason(error)}).") from None
+        if error.errno in _OF_FILE:
+            refused = f"{place} does not take it ({_reason(error)})."
+            raise StoreError(refused, is_of_file=True) from None
         raise TryAgainError(f"{place} failed ({_reason(error)}).") from None
     except Exception as error:  # noqa: BLE001  # each backend has errors of its own
         raise TryAgainError(f"{place} failed ({_reason(error)}).") from None

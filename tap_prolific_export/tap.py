@@ -220,6 +220,7 @@ class TapProlificExport(Tap):
         try:
             with self._requests:
                 super().sync_all()
+            self.run.say_skipped()
             self.run.raise_failures()
             # Else there is nothing that could stand in the rows' place, or not all of it.
             if self.run.delivered and not self.run.passed_over:
@@ -264,6 +265,7 @@ class TapProlificExport(Tap):
         with self._requests:
             result = super().run_sync_dry_run(dry_run_record_limit, streams)
         self._calm.flush(self.state)
+        self.run.say_skipped()
         self.run.raise_failures()
         return result
 

@@ -26,7 +26,7 @@ def parse_timestamp(text: object) -> datetime | None:
         moment = msgspec.convert(text, datetime)
         # An offset can carry a time out of the years that a datetime holds.
         return _aware(moment).astimezone(timezone.utc)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
         return None
 
 

@@ -18,6 +18,7 @@ from tap_prolific_export.errors import (
     FilesError,
     MemberError,
     ReplacedError,
+    StoreError,
     TapError,
 )
 from tap_prolific_export.retry import Patience, persist
@@ -85,7 +86,7 @@ class Transfers:
         store: Where to.
         selection: Which of them.
         concurrency: How many at once.
-        sleep: Waits between two tries.
+        sleep: Waits between two tries, if not the real time is to be waited.
         monotonic: Seconds on a clock that never jumps.
         log_every: Seconds between two lines on how far it has come.
     """
@@ -96,7 +97,7 @@ class Transfers:
         selection: Selection,
         *,
         concurrency: int,
-        sleep: Sleep = time.sleep,
+        sleep: Sleep | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         log_every: float = LOG_EVERY_SECONDS,
     ) -> None:
@@ -201,11 +202,8 @@ class _Transfer:
 
     @property
     def is_hopeless(self) -> bool:
-        """Whether something has failed that would fail for the next file, too.
-
-        A file that is damaged is its own affair.
-        """
-        return any(not isinstance(error, MemberError) for error in self._failed)
+        """Whether something has failed that would fail for the next file, too."""
+        return any(not _is_of_file(error) for error in self._failed)
 
     def takes(self, row: Row) -> bool:
         """Whether a row's file is to be stored."""
@@ -219,9 +217,17 @@ class _Transfer:
         keys = keys_of(self._id, path, upload, alike=self._names[alike(path)] > 1)
 
         def store(stop: threading.Event) -> Stored:
-            patience = Patience(self._by.sleep, self._what, "store an uploaded file", _ADVICE)
+            # Who waits is woken when nobody waits for him any more.
+            sleep = self._by.sleep or partial(_wait, stop)
+            patience = Patience(sleep, self._what, "store an uploaded file", _ADVICE)
             content = partial(self._content, path, stop)
-            return persist(lambda: keep(self._by.store, keys, upload, content), patience)
+
+            def attempt() -> Stored:
+                if stop.is_set():
+                    raise _StoppedError
+                return keep(self._by.store, keys, upload, content)
+
+            return persist(attempt, patience)
 
         return _Job(row, store)
 
@@ -257,10 +263,10 @@ class _Transfer:
             self._what,
             doing,
             self._done,
-            self._files,
+            max(self._files, self._done),
             self._were_there,
             _size(self._bytes),
-            _size(self._size),
+            _size(max(self._size, self._bytes)),
             seconds,
             _size(self._bytes / seconds),
         )
@@ -272,14 +278,16 @@ class _Transfer:
                 raise error
         if not self._failed:
             return
-        first = self._failed[0]
+        # What keeps the others from being stored is what has to be seen to.
+        first = next((each for each in self._failed if not _is_of_file(each)), self._failed[0])
+        untried = " The others were not tried." if self.is_hopeless else ""
         if isinstance(first, DataCollectionError):
             problem, advice = first.problem, first.advice
         else:
             problem, advice = f"Tried to store one; {first}", _ADVICE
         raise FilesError(
             self._what,
-            f"{len(self._failed)} of its uploaded files could not be stored. {problem}",
+            f"{len(self._failed)} of its uploaded files could not be stored. {problem}{untried}",
             advice,
         )
 
@@ -344,6 +352,15 @@ class _Pool:
         while (job := self._todo.get()) and not self._stop.is_set():
             job.work(self._stop)
             self._done.put(job)
+
+
+def _wait(stop: threading.Event, seconds: float) -> None:
+    stop.wait(seconds)
+
+
+def _is_of_file(error: TapError) -> bool:
+    """Whether what has failed is one file's own affair."""
+    return isinstance(error, MemberError) or (isinstance(error, StoreError) and error.is_of_file)
 
 
 def _size(count: float) -> str:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.lines import Response, distinct, responses
+from tap_prolific_export.distinct import distinct
+from tap_prolific_export.lines import Response, responses
 from tap_prolific_export.seen import SeenIds, hash_of
 
 
@@ -55,6 +56,17 @@ def test_what_is_yielded_anew_is_marked(given_: list[Response]) -> None:
     assert len({r.id for r in yielded}) == sum(not r.again for r in yielded)
 
 
+@given(small, st.integers(0, 4))
+def test_if_one_of_an_id_is_wanted_all_are(given_: list[Response], wanted: int) -> None:
+    def wants(response: Response) -> bool:
+        return bool(response.answers["q"] == wanted)
+
+    groups = {r.id for r in given_ if wants(r)}
+    found = {r.id: replace(r, again=False) for r in distinct(lambda: given_, wants)}
+    everything = {r.id: replace(r, again=False) for r in distinct(lambda: given_)}
+    assert found == {i: r for i, r in everything.items() if r.submission_id in groups}
+
+
 def test_identical_responses_are_yielded_once() -> None:
     assert list(distinct(lambda: [said("a", 1), said("b", 1), said("a", 1)])) == [
         said("a", 1),
@@ -83,8 +95,8 @@ def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
             return super().add(id_ and "same")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tap_prolific_export.lines.SeenIds", Colliding)
-        patch.setattr("tap_prolific_export.lines.hash_of", lambda _: 1)
+        patch.setattr("tap_prolific_export.distinct.SeenIds", Colliding)
+        patch.setattr("tap_prolific_export.distinct.hash_of", lambda _: 1)
         found = kept(given_)
     assert found == kept(given_)
 

@@ -216,7 +216,7 @@ class TestWhatIsStored:
         made = samples.breakfast(0)
         made.uploads = {"../../../up.png": b"up", "/abs.png": b"abs", "ok.png": b"ok"}
         hosted.submissions["s"] = made
-        archive = tmp_path / "deep" / "export.zip"
+        archive = tmp_path / "deep" / "c1-export-1.zip"  # no id comes from the metadata
         archive.parent.mkdir()
         archive.write_bytes(archives.build(hosted, [made]))
         below = root / "so" / "deep"
@@ -354,7 +354,7 @@ MISTAKES: dict[str, tuple[str, str]] = {
     "no bucket": ("s3://", r"names no bucket"),
     "a password": ("sftp://me:hunter2@host/x", r"holds a password.* environment variables"),
     "a query": ("s3://bucket/x?y=z", r"must be a plain URI, without query"),
-    "a scheme that nobody knows": ("ftp2://x", r"ftp2:// cannot be used"),
+    "a scheme that nobody knows": ("ftp2://x", r"ftp2:// has no backend in fsspec"),
     "no backend": ("gs://bucket", r"gs:// needs gcsfs: pip install 'tap-prolific-export\[gs\]'"),
 }
 

@@ -227,6 +227,11 @@ class TestTheDelta:
         assert {json.loads(row["additional_fields"])["n"] for row in found} == {0, 1, 2, 3}
 
 
+def of(hosted: Hosted) -> dict[str, Any]:
+    """Return metadata with questions: without, they would be looked for in the lines."""
+    return {"id": hosted.id, "instructions": hosted.instructions}
+
+
 class TestStreams:
     def test_one_that_is_selected_later_begins_at_the_beginning(
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
@@ -644,7 +649,7 @@ class TestFailures:
         """Rows have been emitted before the bad line is reached."""
         catalog = select(runner.catalog(**ids(collection)), "tasks", selected=False)
         lines = '{"submission_id": "s", "responses": {}}\n{'
-        archive = zipped(collection=json.dumps({"id": collection.id}), responses=lines)
+        archive = zipped(collection=json.dumps(of(collection)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
         first = self.failed(runner, {}, catalog, **ids(collection))
         assert submissions(first) == {"s"}
@@ -730,7 +735,7 @@ class TestFullExports:
             del state["bookmarks"][stream]
         clock.advance(days=2)
         lines = '{"submission_id": "s", "responses": {}}\n{'
-        archive = zipped(collection=json.dumps({"id": sample.id}), responses=lines)
+        archive = zipped(collection=json.dumps(of(sample)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
         with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
             runner.tap(None, state, **ids(sample)).sync_all()

@@ -220,7 +220,7 @@ def read(layout: Layout, takes: frozenset[int]) -> Read:
     with serving(data) as host, host.opened() as source:
         archive = Archive(source, "collection x")
         archive.expect({Part.LINES, Part.UPLOADS}, lambda _, names: names[0] in taken)
-        assert archive.metadata()[1] == {"id": "c1"}
+        assert archive.metadata().fields == {"id": "c1"}
         rows = [json.loads(line) for line in layout.members["responses.jsonl"].content.splitlines()]
         for _ in range(2):
             assert [line.object for line in archive.lines()] == rows

@@ -584,10 +584,24 @@ ARCHIVE_FAULTS = {
     "deep": Spoilt(lines(f'{{"note": {"[" * 9999}"{MARK}"'.encode()), "line 1, is no valid JSON"),
     "falsified": Spoilt(falsified, "responses.jsonl is damaged: it has another checksum"),
     "encrypted": Spoilt(encrypted, "is encrypted"),
+}
+METADATA_FAULTS = {
     "no-metadata": Spoilt(metadata(None), "It has neither collection.json nor batch.json"),
     "bad-metadata": Spoilt(metadata(f"{{{MARK}".encode()), "collection.json is no valid JSON"),
     "odd-metadata": Spoilt(metadata(f'["{MARK}"]'.encode()), "collection.json holds no JSON obj"),
 }
+
+
+def test_metadata_that_cannot_be_read_is_not_quoted(scene: Scene, world: MarkedWorld) -> None:
+    for id_, spoilt in METADATA_FAULTS.items():
+        world.spoil(id_, spoilt.damage)
+    written = scene.run(config={"collection_ids": [*METADATA_FAULTS]})
+    # Whatever is answered has a column then, and that its id: so SCHEMA may name it.
+    assert marks_in("\n".join([written.err, *written.files.values()])) == []
+    assert written.code == 0
+    assert marked("answer", 1) in written.records
+    for id_, spoilt in METADATA_FAULTS.items():
+        assert spoilt.says in written.said_of(id_)
 
 
 def test_an_archive_with_which_something_is_wrong_is_not_quoted(

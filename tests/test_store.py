@@ -626,7 +626,7 @@ def test_a_file_below_another_file_is_refused_for_good(directory: DirectoryStore
         ("abfs://x@y/z", "adlfs", r"needs adlfs: pip install 'tap-prolific-export\[abfs\]'"),
         ("sftp://host/x", "paramiko", r"needs paramiko: pip .* 'tap-prolific-export\[sftp\]'"),
         ("gcs://bucket", "gcsfs", "needs a package that is not installed; see fsspec's"),
-        ("ftp2://x", "ftp2", "cannot be used"),
+        ("ftp2://x", "ftp2", "has no backend in fsspec"),
     ],
 )
 def test_a_backend_that_is_missing_is_named(uri: str, package: str, says: str) -> None:

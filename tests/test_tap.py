@@ -426,8 +426,8 @@ class TestOneBadDataCollection:
     @pytest.mark.parametrize(
         ("archive", "says"),
         [
-            (b"no ZIP", "the archive is damaged or no ZIP"),
-            (zipped(), "It has neither collection.json nor batch.json."),
+            (b"no ZIP", "The archive is damaged or no ZIP"),
+            (zipped(), "It has neither collection.json nor batch.json nor responses.jsonl"),
             (zipped(collection="{}"), "It has neither responses.jsonl nor"),
             (zipped(collection="{}", responses="{}\n\n{"), "responses.jsonl, line 3, is no valid"),
         ],

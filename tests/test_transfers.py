@@ -128,7 +128,8 @@ class Source(LocalBytes):
         self.reached, self.gate = threading.Semaphore(0), threading.Event()
 
     def read(self, begin: int, end: int, *, keep: bool = False) -> Iterator[bytes]:
-        self.asked.append((begin, end))
+        if end < self.size:  # its end is looked at in any case
+            self.asked.append((begin, end))
         chunks = super().read(begin, end, keep=keep)
         return self.large(chunks) if end - begin >= LARGE else chunks
 
@@ -400,6 +401,23 @@ class TestSeveralAtOnce:
             assert threading.active_count() <= before + 2
 
 
+class Refusing(DirectoryStore):
+    """It takes some files, and what it does not take it refuses with an error of the system."""
+
+    def __init__(self, root: Path, *errors: int) -> None:
+        super().__init__(root)
+        self.errors = list(errors)
+
+    def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:
+        return super().write(key, self.refusing(chunks), upload)
+
+    def refusing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self.errors and (number := self.errors.pop(0)):
+                raise OSError(number, os.strerror(number), SAID)
+            yield chunk
+
+
 class Flaky(DirectoryStore):
     """Its disk fails for a while, each time when some of a file has come."""
 
@@ -443,6 +461,29 @@ class TestWhatGoesWrong:
         assert "damaged" in error.problem
         assert error.advice
         assert stores.slept == []
+
+    @pytest.mark.parametrize("number", [errno.EFBIG, errno.ENAMETOOLONG, errno.EISDIR])
+    @pytest.mark.usefixtures("log")
+    def test_so_does_one_that_the_store_does_not_take(self, number: int, root: Path) -> None:
+        stores = Stores(root, store=Refusing(root, 0, number), concurrency=1)
+        rows, error = stores.emitted(Source(some(9)))
+        assert len(rows) == len(tree(root)) == 8
+        assert isinstance(error, FilesError)
+        assert (
+            "1 of its uploaded files could not be stored. Tried to store one; the directory "
+            in (error.problem)
+        )
+        assert os.strerror(number) in error.problem
+        assert "not tried" not in error.problem
+        assert stores.slept == []
+
+    @pytest.mark.usefixtures("log")
+    def test_what_keeps_the_others_from_being_stored_is_what_is_said(self, root: Path) -> None:
+        stores = Stores(root, store=Refusing(root, errno.EFBIG, errno.ENOSPC), concurrency=1)
+        _, error = stores.emitted(Source(some(30)))
+        assert isinstance(error, FilesError)
+        assert os.strerror(errno.ENOSPC) in error.problem
+        assert error.problem.endswith("The others were not tried.")
 
     @posix
     @pytest.mark.usefixtures("log")
@@ -488,8 +529,16 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize(
         ("error", "problem", "advice"),
         [
-            (DataCollectionError(WHAT, "It broke off.", "Wait."), "stored. It broke off.", "Wait."),
-            (FatalError("No token."), "stored. Tried to store one; No token.", "Check files_uri"),
+            (
+                DataCollectionError(WHAT, "It broke off.", "Wait."),
+                "stored. It broke off. The others were not tried.",
+                "Wait.",
+            ),
+            (
+                FatalError("No token."),
+                "Tried to store one; No token. The others were not tried.",
+                "Check files_uri",
+            ),
             (ReplacedError(WHAT, "It was replaced.", "Run again."), None, None),
         ],
     )

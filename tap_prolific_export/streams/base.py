@@ -24,7 +24,7 @@ from tap_prolific_export.errors import (
     ReplacedError,
     TapError,
 )
-from tap_prolific_export.failures import failure
+from tap_prolific_export.failures import failure, skipped
 from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.progress import Progress
 from tap_prolific_export.streams.state import Ledger
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record, TapState
     from singer_sdk.singerlib import Catalog
 
-    from tap_prolific_export.archive import Part
+    from tap_prolific_export.archive import Part, Skipped
     from tap_prolific_export.collection import DataCollection
     from tap_prolific_export.deliveries import Deliveries, Due
     from tap_prolific_export.delivery import Delivery
@@ -50,6 +50,8 @@ logger = logging.getLogger("tap-prolific-export")
 # is not published. Only of one that a workspace lists, and nobody named, is that no failure.
 NOT_EXPORTABLE = frozenset({400, 404, 409, 410, 422})
 
+# Settings that decide which lines are read.
+OF_LINES = ("on_bad_line", "max_line_bytes")
 # So often an archive is read that becomes another one while it is.
 MAX_READINGS = 4
 
@@ -76,6 +78,7 @@ class Run:
         self.failures: list[TapError] = []
         self.delivered = 0
         self.passed_over = 0
+        self._skipped: list[tuple[str, Skipped]] = []
         # Of the open delivery: its responses, once all of them have been read, and whether a
         # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
@@ -160,6 +163,9 @@ class Run:
                     self._open = delivery
                     progress.begin(delivery, anew=anew)
                     yield delivery.context
+                    if delivery.archive:
+                        of = str(delivery.collection.ref)
+                        self._skipped += [(of, each) for each in delivery.archive.skipped.values()]
         except ReplacedError as error:
             self.begin_anew(error)
         finally:
@@ -195,6 +201,11 @@ class Run:
         """Leave an archive that has become another one; it will be read from its begin."""
         self._replaced = replaced
         self.delivery_failed = True
+
+    def say_skipped(self) -> None:
+        """Log which lines were left out, if any were."""
+        if self._skipped:
+            logger.warning("%s", skipped(self._skipped))
 
     def raise_failures(self) -> None:
         """End a run in which something failed.

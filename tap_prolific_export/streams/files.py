@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tap_prolific_export import records
 from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import FILES
-from tap_prolific_export.streams.base import ChildStream
+from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
 
 if TYPE_CHECKING:
@@ -24,7 +24,14 @@ class FilesStream(ChildStream):
     columns = FILES
     parent_stream_type = CollectionsStream
     reads = frozenset({Part.LINES, Part.UPLOADS})
-    shaped_by = ("study_id", "start_date", "files_uri", "files_include", "files_max_bytes")
+    shaped_by = (
+        *OF_LINES,
+        "study_id",
+        "start_date",
+        "files_uri",
+        "files_include",
+        "files_max_bytes",
+    )
     # What cannot be stored keeps nobody from the answers.
     fails_alone = True
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_prolific_export import records
-from tap_prolific_export.answers import json_text
 from tap_prolific_export.bookmarks import digest
+from tap_prolific_export.decoding import json_text
 from tap_prolific_export.schema import INSTRUCTIONS
 from tap_prolific_export.streams.base import ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream

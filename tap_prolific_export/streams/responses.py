@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tap_prolific_export import records
 from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import RESPONSES, answers_schema
-from tap_prolific_export.streams.base import ChildStream
+from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ResponsesStream(ChildStream):
     columns = RESPONSES
     parent_stream_type = CollectionsStream
     reads = frozenset({Part.LINES})
-    shaped_by = ("study_id", "start_date", "answer_keys", "freeze_schema")
+    shaped_by = (*OF_LINES, "study_id", "start_date", "answer_keys", "freeze_schema")
 
     def _shape(self) -> list[Any]:
         # With a frozen schema the catalog decides which answers there are.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tap_prolific_export import records
 from tap_prolific_export.archive import Part
 from tap_prolific_export.schema import TASKS
-from tap_prolific_export.streams.base import ChildStream
+from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class TasksStream(ChildStream):
     columns = TASKS
     parent_stream_type = CollectionsStream
     reads = frozenset({Part.LINES, Part.LINES_BY_TASK})
-    shaped_by = ("study_id", "start_date")
+    shaped_by = (*OF_LINES, "study_id", "start_date")
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the tasks of a delivery; a collection has none."""

@@ -1,0 +1,112 @@
+"""Responses that share an id -> responses with ids of their own; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.lines import content_hash
+from tap_prolific_export.seen import SeenIds, hash_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tap_prolific_export.lines import Response
+
+_HASH_BYTES = 16
+_GROUP_SHIFT = 8 * _HASH_BYTES + 1
+
+
+def distinct(
+    read: Callable[[], Iterable[Response]], wants: Callable[[Response], bool] = lambda _: True
+) -> Iterator[Response]:
+    """Yield each response that is wanted once, and those that share an id under ids of their own.
+
+    Of several with one id the first keeps it and the others get ``:2``, ``:3`` and so on, in the
+    order of their content's hash, whatever the order of the lines; identical ones are one. If any
+    of them is wanted, all are: one that is new may have moved the others to other ids.
+
+    That is rare, so they are looked for in more readings, and only if there are any: what was
+    yielded under the id by then may be yielded anew, with `again` set. Of each nothing is held but
+    hashes, however many there are.
+
+    Args:
+        read: Begins a reading of the responses.
+        wants: Whether a response is wanted.
+    """
+    seen = SeenIds()
+    repeated: set[int] = set()
+    for response in read():
+        if seen.add(response.id):
+            repeated.add(hash_of(response.id))
+        elif wants(response):
+            yield response
+    if not repeated:
+        return
+    ranks = _Ranks((each for each in read() if hash_of(each.id) in repeated), wants)
+    unmet = set(repeated)
+    for response in read():
+        hashed = hash_of(response.id)
+        if hashed not in repeated:
+            continue
+        # The first of a hash was yielded above; of two ids with one hash, one was not.
+        was_yielded = hashed in unmet and wants(response)
+        unmet.discard(hashed)
+        found = ranks.take(response, was_yielded=was_yielded)
+        if found is None:
+            continue
+        rank, again = found
+        if rank:
+            yield replace(response, id=f"{response.id}:{rank + 1}")
+        elif not was_yielded:
+            yield replace(response, again=again)
+
+
+class _Ranks:
+    """The ranks that responses have among those of their id, by the hash of their content.
+
+    Args:
+        responses: They.
+        wants: Whether a response is wanted.
+    """
+
+    def __init__(self, responses: Iterable[Response], wants: Callable[[Response], bool]) -> None:
+        self._wants = wants
+        self._keys = sorted(map(self._key, responses))
+        unique = 0
+        for key in self._keys:  # in place: there may be very many
+            if not unique or key != self._keys[unique - 1]:
+                self._keys[unique] = key
+                unique += 1
+        del self._keys[unique:]
+        self._taken = bytearray(unique)
+        # Of each group, where it begins: whether any of it is wanted, or was yielded before.
+        self._is_wanted = bytearray(unique)
+        self._was_yielded = bytearray(unique)
+        group, begin = -1, 0
+        for place, key in enumerate(self._keys):
+            if key >> _GROUP_SHIFT != group:
+                group, begin = key >> _GROUP_SHIFT, place
+            self._is_wanted[begin] |= key & 1
+
+    def take(self, response: Response, *, was_yielded: bool) -> tuple[int, bool] | None:
+        """Return a response's rank, and whether another was yielded under its id before.
+
+        None for one that was taken already, or in whose group none is wanted.
+        """
+        key = self._key(response)
+        place = bisect_left(self._keys, key)
+        begin = bisect_left(self._keys, key >> _GROUP_SHIFT << _GROUP_SHIFT)
+        self._was_yielded[begin] |= was_yielded
+        if self._taken[place] or not self._is_wanted[begin]:
+            return None
+        self._taken[place] = 1
+        return place - begin, bool(self._was_yielded[begin])
+
+    def _key(self, response: Response) -> int:
+        """Return a number that sorts by id, then content; the last bit tells what is wanted."""
+        id_ = hashlib.sha256(response.id.encode("utf-8", "surrogatepass")).digest()
+        number = int.from_bytes(id_[:_HASH_BYTES] + content_hash(response)[:_HASH_BYTES], "big")
+        return number << 1 | self._wants(response)
