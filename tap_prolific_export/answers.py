@@ -249,7 +249,7 @@ def number_of(value: Value, shape: Shape) -> float | int | None:
     """Return a value as a number: where it is one, or is text in a column of numbers."""
     if isinstance(value.value, str) and shape.scalars is not Scalars.NUMBER:
         return None
-    return _number(value.value)
+    return as_number(value.value)
 
 
 def text_of(value: Value) -> str | None:
@@ -337,9 +337,9 @@ def _scalar(given: Value, shape: Shape) -> Scalar:
     if shape.mixed:
         return value if isinstance(value, str) else json_text(value)
     if shape.form is Form.RATING:
-        value = _integer(_number(value))
+        value = _integer(as_number(value))
     elif shape.scalars is Scalars.NUMBER:
-        value = _number(value)
+        value = as_number(value)
     elif not isinstance(value, bool if shape.scalars is Scalars.BOOLEAN else str):
         value = None
     if value is None:
@@ -354,7 +354,7 @@ def _integer(number: float | None) -> int | None:
     return int(number)
 
 
-def _number(value: Scalar) -> float | int | None:
+def as_number(value: Scalar) -> float | int | None:
     """Return a number, or a string that is a JSON number as one; None for anything else.
 
     Whole ones have at most 64 bits: targets have no place for more.

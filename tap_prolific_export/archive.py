@@ -11,7 +11,7 @@ import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.decoding import NoJsonError, decode
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.pieces import Bytes
 
 logger = logging.getLogger("tap-prolific-export")
+_T = TypeVar("_T")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
 # The lines of a batch come twice, by submission and by task: the former are the rows, unless
@@ -211,8 +212,18 @@ class Archive:
         """Which member `lines` are of."""
         return next((name for name in LINES if name in self._members), None)
 
-    def lines(self) -> Iterator[Line]:
+    @overload
+    def lines(self) -> Iterator[Line]: ...
+
+    @overload
+    def lines(self, fast: Callable[[bytes], _T | None]) -> Iterator[Line | _T]: ...
+
+    def lines(self, fast: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
         """Yield the lines of the responses, decoded, blank ones left out.
+
+        Args:
+            fast: Is given a block of whole lines first; what it returns, if anything, is yielded
+                in their place.
 
         Raises:
             DataCollectionError: The member is missing, or a line is no JSON object.
@@ -220,7 +231,7 @@ class Archive:
         """
         if self.lines_name is None:
             raise self._wrong(f"It has neither {' nor '.join(LINES)}.")
-        yield from self._lines(self.lines_name)
+        yield from self._lines(self.lines_name, fast)
 
     def lines_by_task(self) -> Iterator[Line]:
         """Yield the lines of the file by task; none where there is none, or `lines` is it."""
@@ -253,28 +264,35 @@ class Archive:
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
-    def _lines(self, name: str) -> Iterator[Line]:
+    def _lines(self, name: str, fast: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
         """Yield the lines of a member; bad ones are left out, where that is wanted."""
         limit = self._limits.max_line_bytes
         bad = first = 0
-        for number, text in enumerate(_split(self._content(name, name, keep=True), limit), 1):
-            try:
-                line = self._line(name, number, text)
-            except DataCollectionError:
-                if not self._limits.skip_bad_lines:
-                    raise
-                bad += 1
-                first = first or number
-            else:
-                if line:
-                    yield line
+        number = 0
+        for block in _blocks(self._content(name, name, keep=True), limit):
+            if fast and block and len(block) <= limit and (found := fast(block)) is not None:
+                yield found
+                number += block.count(b"\n")
+                continue
+            for text in block.removesuffix(b"\n").split(b"\n") if block is not None else [None]:
+                number += 1
+                try:
+                    line = self._line(name, number, text)
+                except DataCollectionError:
+                    if not self._limits.skip_bad_lines:
+                        raise
+                    bad += 1
+                    first = first or number
+                else:
+                    if line:
+                        yield line
         if bad:
             self.skipped[name] = Skipped(name, bad, first)
 
     def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
         called = f"{name}, line {number},"
-        if text is None:
-            limit = self._limits.max_line_bytes
+        limit = self._limits.max_line_bytes
+        if text is None or len(text) > limit:
             raise too_large(self.name, called, f"over {limit:,}", "max_line_bytes", limit)
         text = (text.removeprefix(_BOM) if number == 1 else text).strip()
         if not text:
@@ -323,24 +341,33 @@ class Archive:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
-def _split(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
-    """Yield the lines of a text, which end at line feeds and nowhere else.
+def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
+    """Yield a text in blocks of whole lines, which end at line feeds and nowhere else.
 
-    Of a line that is longer than the limit no more than that is held, and None yielded.
+    Of a line that is longer than the limit not much more than that is held, and None yielded.
     """
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        size += len(first)
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            begin = 0
+            if size > limit:  # the end of one that is too long
+                begin = chunk.index(b"\n") + 1
+                parts = []
+                yield None
+            if block := b"".join([*parts, chunk[begin:end]]):
+                yield block
+            parts, size = [], 0
+        size += len(chunk) - end
         if size <= limit:
-            parts.append(first)
+            parts.append(chunk[end:])
         else:
             parts.clear()
-        for other in others:
-            yield b"".join(parts) if size <= limit else None
-            parts, size = [other], len(other)
-    yield b"".join(parts) if size <= limit else None
+    if size > limit:
+        yield None
+    elif block := b"".join(parts):
+        yield block
 
 
 def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:

@@ -11,7 +11,7 @@ from tap_prolific_export.lines import content_hash
 from tap_prolific_export.seen import SeenIds, hash_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from tap_prolific_export.lines import Response
 
@@ -43,6 +43,21 @@ def distinct(
             repeated.add(hash_of(response.id))
         elif wants(response):
             yield response
+    yield from sharing(read, repeated, wants)
+
+
+def sharing(
+    read: Callable[[], Iterable[Response]],
+    repeated: Collection[int],
+    wants: Callable[[Response], bool] = lambda _: True,
+) -> Iterator[Response]:
+    """Yield the responses that share an id, as far as they do not stand as they were yielded.
+
+    Args:
+        read: Begins a reading of the responses.
+        repeated: The hashes of ids that came more than once; the first of each was yielded.
+        wants: Whether a response is wanted.
+    """
     if not repeated:
         return
     ranks = _Ranks((each for each in read() if hash_of(each.id) in repeated), wants)

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from tap_prolific_export.pieces import Bytes
 
 STORED, DEFLATED = 0, 8
-# So much is inflated at a time.
-INFLATED = 1 << 18
+# So much is inflated at a time, at the most, and of so much: rarely is anything of it left over,
+# which would have to be copied.
+INFLATED = 1 << 20
+DEFLATED_AT_ONCE = 1 << 16
 ADVICE = "Export it anew; if that does not help, report this."
 
 # Signature, this disk, the directory's disk, entries here, entries, size, offset, comment's length.
@@ -361,8 +363,13 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
         zlib.error: It is damaged, or ends too soon.
     """
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    for chunk in chunks:
-        rest = chunk
+    pieces = (
+        chunk[begin : begin + DEFLATED_AT_ONCE]
+        for chunk in chunks
+        for begin in range(0, len(chunk), DEFLATED_AT_ONCE)
+    )
+    for piece in pieces:
+        rest = piece
         while not inflate.eof:
             data = inflate.decompress(rest, INFLATED)
             rest = inflate.unconsumed_tail

@@ -16,33 +16,42 @@ class SeenIds:
     """
 
     def __init__(self) -> None:
-        self._table = array("Q", [_EMPTY]) * 1024
-        self._count = 0
+        self._resize(1024)
+
+    def _resize(self, size: int) -> None:
+        self._table = array("Q", [_EMPTY]) * size
+        self._size = size
+        self._room = size * 3 // 4
 
     def add(self, id_: str) -> bool:
         """Add an id; return whether it, or one of its hash, was there already."""
-        if self._count * 4 >= len(self._table) * 3:
-            self._grow()
-        return self._insert(hash_of(id_))
-
-    def _insert(self, hashed: int) -> bool:
-        table, size = self._table, len(self._table)
+        # All in one place: it is called for every response.
+        table, size = self._table, self._size
+        hashed = hash_of(id_)
         place = hashed % size
-        while table[place] != _EMPTY:
-            if table[place] == hashed:
+        while found := table[place]:
+            if found == hashed:
                 return True
-            place = place + 1 if place + 1 < size else 0
+            place += 1
+            if place == size:
+                place = 0
         table[place] = hashed
-        self._count += 1
+        self._room -= 1
+        if not self._room:
+            self._grow()
         return False
 
     def _grow(self) -> None:
         old = self._table
-        self._table = array("Q", [_EMPTY]) * (len(old) + len(old) // 2)
-        self._count = 0
+        self._resize(self._size + self._size // 2)
+        table, size = self._table, self._size
         for hashed in old:
-            if hashed != _EMPTY:
-                self._insert(hashed)
+            if hashed:
+                place = hashed % size
+                while table[place]:
+                    place = place + 1 if place + 1 < size else 0
+                table[place] = hashed
+                self._room -= 1
 
 
 def hash_of(id_: str) -> int:

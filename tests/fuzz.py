@@ -830,14 +830,12 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
     if gone := lost(wanted - again, held):
         yield Finding("nothing of a line is lost", f"{gone[:3]} of {len(gone)}")
     every = [each for line in lines for each in expanded(line)]
+    given = [answers_of({**shared, **own}) for own, shared in every]
     # Of an upload that the archive lacks, the long form tells no more than its path.
-    of_files = {"file_name", "content_type"}
-    wanted = {
-        leaf for own, _ in every for leaf in leaves(answers_of(own)) if leaf[0] not in of_files
-    }
+    wanted = {leaf for leaf in leaves(given) if leaf[0] not in {"file_name", "content_type"}}
     if gone := lost(wanted - again, texts_of(rows["answers"])):
         yield Finding("nothing of an answer is lost in the long form", f"{gone[:3]} of {len(gone)}")
-    yield from own_laws(found, [answers_of(own) for own, _ in every])
+    yield from own_laws(found, given)
     # Two that differ in times' spelling only, or in where they say what, may be taken for one.
     least = {
         frozenset(leaf[1] for leaf in leaves([own, shared]) if not is_time(leaf))

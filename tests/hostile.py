@@ -14,6 +14,7 @@ import tempfile
 import zlib
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -1041,25 +1042,25 @@ def alike_keys() -> Cases:
     return {"alike-keys": with_line(f'{{"submission_id":"s2",{text}}}', responses=None)}
 
 
-# Depths that some Python takes, and some step might not.
-DEPTHS = [*range(480, 500), *range(900, 1000), *range(1480, 1500), *range(9970, 10_000)]
+# More than this is no JSON; at the others, some Python comes to the end of its stack.
+DEEPEST = 200
+DEPTHS = [*range(DEEPEST - 8, DEEPEST + 4), 495, 970, 990, 1490, 9990]
 
 
 def deep_lines() -> Cases:
     """Return archives with lines of such depths."""
-    begins = {
-        "unnamed": '{"x":',
-        "named": '{"submission_id":"s2","x":',
-        "answer": '{"responses":{"q":',
-    }
+    begins = ['{"x":', '{"submission_id":"s2","x":', '{"responses":{"q":']
     cases: Cases = {}
-    for name, begin in begins.items():
-        for value in ("1", "NaN", r'"\u0000"'):
-            for opened, closed in ("[]", ('{"value":', "}")):
-                ends = "}" * begin.count("{")
-                texts = [f"{begin}{opened * d}{value}{closed * d}{ends}".encode() for d in DEPTHS]
-                archive = zipped(members(json_lines(line(1), *texts)))
-                cases[f"{name}-{len(cases)}"] = Case(archive, responses=None, skipped=None)
+    for begin, value in product(begins, ("1", "NaN", r'"\u0000"')):
+        outer = begin.count("{")
+        first = next(n for n, depth in enumerate(DEPTHS) if depth + outer > DEEPEST)
+        skipped = (
+            f"{len(DEPTHS) - first} lines of responses.jsonl, the first of them line {2 + first}."
+        )
+        for opened, closed in (("[", "]"), ('{"value":', "}")):
+            texts = (f"{begin}{opened * d}{value}{closed * d}{'}' * outer}" for d in DEPTHS)
+            archive = zipped(members(json_lines(line(1), *(text.encode() for text in texts))))
+            cases[f"deep-{len(cases)}"] = Case(archive, responses=None, skipped=skipped)
     return cases
 
 
@@ -1068,12 +1069,12 @@ def deep_metadata() -> Cases:
     cases: Cases = {}
     for depth in DEPTHS:
         deep = f"{'[' * depth}1{']' * depth}"
-        question = (
-            f'{{"id":"q-deep","type":"multiple_choice","options":[{{"value":{deep}}}],"x":{deep}}}'
-        )
+        option = f'{{"value":{deep}}}'
+        question = f'{{"id":"q-deep","type":"multiple_choice","options":[{option}],"x":{deep}}}'
         text = f'{{"layout":{deep},"collection_items":{deep},"instructions":[{question}]}}'
+        warning = f"collection.json {NO_JSON}" if depth + 5 > DEEPEST else ""
         archive = zipped(members(metadata=text.encode()))
-        cases[f"deep-{depth}"] = Case(archive, responses=None)
+        cases[f"deep-{depth}"] = Case(archive, responses=None, warning=warning)
     return cases
 
 

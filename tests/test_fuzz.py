@@ -35,9 +35,10 @@ def test_no_law_is_broken(kind: str) -> None:
 def test_what_is_mutated_breaks_no_law_however_it_comes(number: int) -> None:
     sample = fuzz.corpus()[number]
     rows = fuzz.read(sample.data).rows
+    uploads = {name: it for name, it in sample.members.items() if name.startswith("files/")}
 
     def judge(found: Reading) -> Iterator[Finding]:
-        assert (found.error, found.rows) == (None, rows)
+        assert (found.error, found.rows, found.contents) == (None, rows, uploads)
         yield from fuzz.same_rows(found, (sample,))
         yield from fuzz.told_rows(found, sample.members)
 

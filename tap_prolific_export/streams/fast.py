@@ -1,0 +1,98 @@
+"""Records past the SDK: as fast as they can be encoded.
+
+The SDK takes each record through ``Stream._sync_records``: it conforms it to its schema, removes
+what is deselected, has it transformed by stream maps, makes a message of it, encodes that with
+simplejson, and flushes stdout. Our rows are made from the very schema that is written before them,
+so where nobody has deselected anything, and no stream map or flattening is configured, all of that
+changes nothing, and costs most of the time. There, rows are encoded as they are, and written in
+blocks of whole lines.
+
+Wherever anything of the kind is in use, and for ``--test``, the SDK's own way is gone.
+``tests/test_fast.py`` compares both, record by record, and watches what is relied on here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.mapper import SameRecordTransform
+
+from tap_prolific_export.streams.output import TERMINATION, WholeLines, write_lines
+from tap_prolific_export.times import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_sdk import Stream
+    from typing_extensions import Self
+
+# So much is written at a time.
+BLOCK = 1 << 16
+
+
+def is_plain(stream: Stream) -> bool:
+    """Whether the SDK would write a stream's records just as they are."""
+    return (
+        stream.selected
+        and stream.ABORT_AT_RECORD_COUNT is None
+        and isinstance(stream._tap.message_writer, WholeLines)  # noqa: SLF001
+        and all(stream.mask.values())
+        and len(stream.stream_maps) == 1
+        and type(stream.stream_maps[0]) is SameRecordTransform
+        and not stream.stream_maps[0].flattening_enabled
+    )
+
+
+class RecordBlocks:
+    """Writes records to stdout, in blocks of whole lines; a context manager.
+
+    Args:
+        stream: Their stream.
+        version: Of the table, where there is one.
+        count: Told how many a block held.
+    """
+
+    def __init__(self, stream: str, version: int | None, count: Callable[[int], None]) -> None:
+        fields: list[Any] = [("record", Any), ("time_extracted", str), ("type", str, "RECORD")]
+        fields.append(("stream", str, stream))
+        if version is not None:
+            fields.append(("version", int, version))
+        self._message = msgspec.defstruct("Message", fields, gc=False)
+        self._count = count
+        self._encoder = msgspec.json.Encoder()
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._now = utc_now().isoformat()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is left."""
+        self.flush()
+
+    def write(self, row: Any) -> None:
+        """Write a record, or a list of them, sooner or later."""
+        if isinstance(row, list):
+            self.flush()
+            message, now = self._message, self._now
+            self._write(self._encoder.encode_lines([message(each, now) for each in row]), len(row))
+            return
+        line = self._encoder.encode(self._message(row, self._now))
+        self._lines.append(line)  # a signal finds it in whole, or not at all
+        self._size += len(line)
+        if self._size >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has not been written yet."""
+        lines, self._lines, self._size = self._lines, [], 0
+        self._write(b"\n".join([*lines, b""]), len(lines))
+
+    def _write(self, lines: bytes, count: int) -> None:
+        with TERMINATION.held():
+            if count:
+                write_lines(lines)
+                self._count(count)
+                self._now = utc_now().isoformat()
