@@ -105,7 +105,8 @@ def responses(
         return
     # In both the same things have the same places: only what their texts say differs.
     for response, original in zip(_responses(line), _responses(as_it_came), strict=True):
-        yield replace(response, as_it_came=original)
+        # Of a line's responses some may be as they came.
+        yield response if response == original else replace(response, as_it_came=original)
 
 
 def _responses(line: Mapping[str, Any]) -> Iterator[Response]:

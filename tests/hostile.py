@@ -724,6 +724,11 @@ ODD_LINES: dict[str, tuple[str, str, Response]] = {
         "s2",
         ({}, '{"responses":5}'),
     ),
+    "odd-list": (
+        '{"submission_id": "s2", "responses": [1, null, {"instruction_id": 5}]}',
+        "s2",
+        ({}, '{"responses":[1,null,{"instruction_id":5}]}'),
+    ),
     "odd-time": (
         '{"submission_id": "s2", "submitted_at": "9999-12-31T23:59:59-12:00"}',
         "s2",

@@ -165,6 +165,10 @@ FOUND = {
         r'{"submission_id": "s", "a": "\u0000", "b": 1}',
         r'{"b": 1, "submission_id": "s", "a": "\u0000"}',
     ],
+    "a task as it came, of a line in which another is not": [
+        r'{"submission_id": "s", "tasks": [{"task_id": "1"}, {"task_id": "2"}]}',
+        r'{"submission_id": "s", "tasks": [{"task_id": "1"}, {"task_id": "2", "a": "\u0000"}]}',
+    ],
     "names that become one, in another order": [
         r'{"submission_id": "s", "a\u0000": 1, "a\ufffd": 2}',
         r'{"a\ufffd": 2, "submission_id": "s", "a\u0000": 1}',

@@ -61,7 +61,7 @@ class Chapter:
 
     cases: Callable[[], Mapping[str, Case]]
     config: Row = field(default_factory=dict)
-    megabytes: int = 3
+    megabytes: int = 6
     seconds: int = 60
 
 
@@ -70,10 +70,10 @@ LINE = {"max_line_bytes": LONGEST}
 SKIP = {"on_bad_line": "skip"}
 CHAPTERS = {
     "honest": Chapter(hostile.honest),
-    "names": Chapter(hostile.names, megabytes=5),
+    "names": Chapter(hostile.names, megabytes=6),
     "a file and a folder of one name": Chapter(hostile.file_and_folder, {"files_concurrency": 1}),
     "names as others are stored": Chapter(hostile.lookalikes),
-    "damages": Chapter(hostile.damages, MEMBER, megabytes=6),
+    "damages": Chapter(hostile.damages, MEMBER, megabytes=8),
     "upload of 1 GB": Chapter(partial(hostile.large_upload, 1000), MEMBER),
     "upload of 10 GB": Chapter(partial(hostile.large_upload, 10_000), MEMBER),
     "upload of 10 GB that says 10 B": Chapter(partial(hostile.large_upload, 10_000, size=10)),
@@ -83,13 +83,13 @@ CHAPTERS = {
     "metadata of 1 GB that says 10 B": Chapter(partial(hostile.large_metadata, size=10)),
     "directory of 100 MB": Chapter(hostile.large_directory),
     "many members": Chapter(hostile.many_members, {"files_include": ["*.pdf"]}, 70),
-    "lines": Chapter(partial(hostile.lines, skip=False), LINE, 8),
-    "lines, skipped": Chapter(partial(hostile.lines, skip=True), LINE | SKIP, 8),
-    "line of 1 GB": Chapter(partial(hostile.long_line, 1000, skip=False), {}, 20),
-    "line of 200 MB, skipped": Chapter(partial(hostile.long_line, 200, skip=True), SKIP, 20),
-    "blank lines": Chapter(partial(hostile.blank_lines, 100 * COUNT), megabytes=12),
-    "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=5),
-    "metadata": Chapter(hostile.metadata, megabytes=12),
+    "lines": Chapter(partial(hostile.lines, skip=False), LINE, 12),
+    "lines, skipped": Chapter(partial(hostile.lines, skip=True), LINE | SKIP, 12),
+    "line of 1 GB": Chapter(partial(hostile.long_line, 1000, skip=False), {}, 25),
+    "line of 200 MB, skipped": Chapter(partial(hostile.long_line, 200, skip=True), SKIP, 25),
+    "blank lines": Chapter(partial(hostile.blank_lines, 100 * COUNT), megabytes=16),
+    "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=8),
+    "metadata": Chapter(hostile.metadata, megabytes=20),
 }
 # What this corpus has found to be wrong.
 FOUND = {
@@ -108,11 +108,11 @@ BUGS = {
         "Prolific's ids hold no colon: whoever makes up one that does has made up the archive",
     ),
     "many large tasks": (
-        Chapter(partial(hostile.large_tasks, COUNT), megabytes=5),
+        Chapter(partial(hostile.large_tasks, COUNT), megabytes=8),
         "Delivery.tasks holds the text of every datapoint",
     ),
     "many types of answers": (
-        Chapter(partial(hostile.many_types, COUNT), megabytes=5),
+        Chapter(partial(hostile.many_types, COUNT), megabytes=8),
         "inference holds every type that an answer says",
     ),
 }
