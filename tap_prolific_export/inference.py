@@ -43,7 +43,7 @@ class _Seen:
         told: dict[str, Any] = {}
         if isinstance(entry, dict):
             told = {name: entry.get(name) for name in _REPEATED}
-            if isinstance(told["type"], str):
+            if isinstance(told["type"], str) and len(self.types) <= 1:  # that there are two will do
                 self.types.add(told["type"])
         values = read(entry, told)
         if values is None:

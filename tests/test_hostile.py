@@ -100,20 +100,14 @@ FOUND = {
     "deep lines": Chapter(hostile.deep_lines, SKIP, 10),
     "deep metadata": Chapter(hostile.deep_metadata, megabytes=10),
     "a size beyond 64 bits": Chapter(hostile.absurd_size, {"files_max_bytes": 1000}),
+    "many large tasks": Chapter(partial(hostile.large_tasks, COUNT), megabytes=12),
+    "many types of answers": Chapter(partial(hostile.many_types, COUNT), megabytes=12),
 }
 # What is still, and why.
 BUGS = {
     "ids as others become": (
         Chapter(hostile.same_ids),
         "Prolific's ids hold no colon: whoever makes up one that does has made up the archive",
-    ),
-    "many large tasks": (
-        Chapter(partial(hostile.large_tasks, COUNT), megabytes=8),
-        "Delivery.tasks holds the text of every datapoint",
-    ),
-    "many types of answers": (
-        Chapter(partial(hostile.many_types, COUNT), megabytes=8),
-        "inference holds every type that an answer says",
     ),
 }
 ALL = CHAPTERS | FOUND | {name: chapter for name, (chapter, _) in BUGS.items()}

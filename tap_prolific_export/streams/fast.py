@@ -54,11 +54,12 @@ class RecordBlocks:
     """
 
     def __init__(self, stream: str, version: int | None, count: Callable[[int], None]) -> None:
-        fields: list[Any] = [("record", Any), ("time_extracted", str), ("type", str, "RECORD")]
-        fields.append(("stream", str, stream))
+        fields: list[Any] = [("type", str), ("stream", str), ("time_extracted", str)]
+        fields.append(("record", Any))
         if version is not None:
             fields.append(("version", int, version))
         self._message = msgspec.defstruct("Message", fields, gc=False)
+        self._stream = stream
         self._count = count
         self._encoder = msgspec.json.Encoder()
         self._lines: list[bytes] = []
@@ -76,10 +77,11 @@ class RecordBlocks:
         """Write a record, or a list of them, sooner or later."""
         if isinstance(row, list):
             self.flush()
-            message, now = self._message, self._now
-            self._write(self._encoder.encode_lines([message(each, now) for each in row]), len(row))
+            message, stream, now = self._message, self._stream, self._now
+            made = [message("RECORD", stream, now, each) for each in row]
+            self._write(self._encoder.encode_lines(made), len(row))
             return
-        line = self._encoder.encode(self._message(row, self._now))
+        line = self._encoder.encode(self._message("RECORD", self._stream, self._now, row))
         self._lines.append(line)  # a signal finds it in whole, or not at all
         self._size += len(line)
         if self._size >= BLOCK:
