@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import os
 import random
@@ -450,8 +449,8 @@ class Watched(io.StringIO):
         self._happens: Callable[[], None] | None = happens
 
     def write(self, text: str) -> int:
-        message = json.loads(text)
-        if (message["type"], message.get("stream")) == ("RECORD", self._stream) and self._happens:
+        said = {(message["type"], message.get("stream")) for message in read(text).messages}
+        if ("RECORD", self._stream) in said and self._happens:
             self._happens()
             self._happens = None
         return super().write(text)
