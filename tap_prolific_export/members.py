@@ -228,7 +228,7 @@ class Members:
         if not _is_header_of(head, member):
             raise _BadZipError("its header is not what the directory says")
         left = member.packed
-        if not left and not _is_empty(head):
+        if not left and not _is_empty(head, member):
             raise _BadZipError("it is longer or shorter than the directory says")
         if begin + size + left > self._ends[begin]:
             raise _BadZipError("it overlaps with what follows")
@@ -350,10 +350,13 @@ def _is_header_of(head: bytes, member: Member) -> bool:
     )
 
 
-def _is_empty(head: bytes) -> bool:
+def _is_empty(head: bytes, member: Member) -> bool:
     """Whether a member's header does not say that there is anything in it."""
     _, _, flags, _, _, _, _, packed, *_ = _HEADER.unpack_from(head)
-    return bool(flags & _SUMS_FOLLOW) or packed == 0
+    # It is for both to say that the sums follow: else either could hide what there is.
+    return bool(flags & member.flags & _SUMS_FOLLOW) or (
+        packed == 0 and not (flags ^ member.flags) & _SUMS_FOLLOW
+    )
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
