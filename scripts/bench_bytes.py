@@ -191,7 +191,7 @@ def _upload_name(number: int) -> str:
 
 def _lines(owners: int) -> Iterator[bytes]:
     """Yield the lines of responses: the first ones have uploaded a file."""
-    chance = random.Random(0)  # noqa: S311
+    chance = random.Random(0)  # noqa: S311  # made up, and no secret
     words = [f"{chance.getrandbits(bits):x}" for bits in range(8, 40) for _ in range(100)]
     for number in range(sys.maxsize):
         line = samples.breakfast(number).line

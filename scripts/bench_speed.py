@@ -62,7 +62,7 @@ def sdk(stream: str, path: str) -> None:
     """Write the records of a stream as a tap does that leaves to the SDK what the SDK does."""
     from json import loads  # noqa: PLC0415  # nor is this imported by the floor
 
-    from singer_sdk import Stream, Tap  # noqa: PLC0415
+    from singer_sdk import Stream, Tap  # noqa: PLC0415  # nor is this
 
     sample = zip(range(1000), _records(stream, path, loads), strict=False)
     properties = _schema_of([record for _, record in sample])
@@ -70,12 +70,12 @@ def sdk(stream: str, path: str) -> None:
     class PlainStream(Stream):
         name = stream
 
-        def get_records(self, context: Mapping[str, Any] | None) -> Iterator[Json]:  # noqa: ARG002
+        def get_records(self, context: Mapping[str, Any] | None) -> Iterator[Json]:  # noqa: ARG002  # the SDK's signature
             return _records(stream, path, loads)
 
     class PlainTap(Tap):
         name = "tap-plain"
-        config_jsonschema = {"type": "object", "properties": {}}  # noqa: RUF012
+        config_jsonschema = {"type": "object", "properties": {}}  # noqa: RUF012  # the SDK's
 
         def discover_streams(self) -> Sequence[Stream]:
             return [PlainStream(self, schema=properties)]
@@ -207,7 +207,7 @@ class Made(NamedTuple):
 
 def make(path: Path, lines: int, seed: int) -> Made:
     """Write an archive of so many responses, all different, to questions of every type."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311  # made up, and no secret
     questions = [
         {
             "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),

@@ -206,14 +206,15 @@ def _read_object(
     if len(values) > 1:  # what stands beside several values cannot be given to one of them
         return tuple(replace(value, rest=True) for value in values)
     value = values[0] if values else Value()
-    clash = (unit and value.unit) or (explanation and value.explanation)
+    # An empty text is one, too.
+    clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
     return (
         Value(
             value.value,
-            value.unit or unit,
-            value.explanation or explanation,
+            unit if value.unit is None else value.unit,
+            explanation if value.explanation is None else value.explanation,
             value.file,
-            rest=value.rest or bool(clash) or _some(fields),
+            rest=value.rest or clash or _some(fields),
         ),
     )
 

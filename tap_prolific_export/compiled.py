@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from tap_prolific_export.answers import Form, Scalars, as_number, fit
-from tap_prolific_export.decoding import INT64
+from tap_prolific_export.decoding import INT64, MAX_DEPTH, depth_of
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive import Upload
     from tap_prolific_export.records import AnswerColumn, ExportFacts
 
+    _Entries = Mapping[str, tuple[str, tuple[Any, str]]]
+
 # So many blocks of lines in a row that do not fit, and the fast way is not tried any more.
 TRIALS = 8
+# An entry lies in the object of the answers, in that of the line.
+ENTRY_DEPTH = 2
 _NUL = b"\\u0000"
 
 # Dates and times that have been read before, to the second: a bounded number of them.
@@ -69,8 +73,9 @@ def compiled(
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
     """
-    decode = msgspec.json.Decoder(_line(columns)).decode_lines
-    answers_row, untyped = _answers_row(columns)
+    entries = _entries(columns)
+    decode = msgspec.json.Decoder(_line(entries)).decode_lines
+    answers_row, untyped = _answers_row(columns, entries)
     new_row = _row(facts)
     misses = 0
 
@@ -79,6 +84,8 @@ def compiled(
         for place, column in untyped:
             entry = getattr(answers, place)
             if entry is not UNSET:
+                if depth_of(entry) > MAX_DEPTH - ENTRY_DEPTH:
+                    raise _DoesNotFitError
                 fitted = fit(entry, column.shape, uploads, column.repeated)
                 if not fitted.whole:
                     raise _DoesNotFitError
@@ -153,11 +160,11 @@ def _measure(entry: Any) -> Any:
     return {"value": _number(entry.value), "unit": entry.unit}
 
 
-def _line(columns: Mapping[str, AnswerColumn]) -> Any:
+def _line(entries: _Entries) -> Any:
     """Return the type of a line."""
-    entries = [
+    answers = [
         (place, entry, msgspec.field(name=id_, default=entry(value=UNSET) if path else UNSET))
-        for place, (id_, (entry, path)) in _entries(columns).items()
+        for place, (id_, (entry, path)) in entries.items()
     ]
     # What is null does not fit: the tolerant way keeps it as it came.
     absent = None
@@ -165,7 +172,7 @@ def _line(columns: Mapping[str, AnswerColumn]) -> Any:
         "Line",
         [
             ("submission_id", _Text),
-            ("responses", _struct("Answers", entries)),
+            ("responses", _struct("Answers", answers)),
             ("participant_id", _Text | UnsetType, absent),
             ("study_id", _Text | UnsetType, absent),
             ("submitted_at", _Text | UnsetType, absent),
@@ -174,10 +181,9 @@ def _line(columns: Mapping[str, AnswerColumn]) -> Any:
 
 
 def _answers_row(
-    columns: Mapping[str, AnswerColumn],
+    columns: Mapping[str, AnswerColumn], entries: _Entries
 ) -> tuple[Callable[[Any], Any], list[tuple[str, AnswerColumn]]]:
     """Return what makes a row's ``answers`` of a line's, and which of them are yet to be fitted."""
-    entries = _entries(columns)
     fields = [
         (place, Any, msgspec.field(name=column.key))
         for place, column in zip(entries, columns.values(), strict=True)
@@ -215,7 +221,7 @@ def _row(facts: ExportFacts) -> Any:
     )
 
 
-def _entries(columns: Mapping[str, AnswerColumn]) -> dict[str, tuple[str, tuple[Any, str]]]:
+def _entries(columns: Mapping[str, AnswerColumn]) -> _Entries:
     """Return by our own name for a question its id, and its entries' type and path to the value."""
     return {
         f"a{place}": (id_, _entry(column, f"A{place}"))

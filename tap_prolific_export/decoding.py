@@ -63,7 +63,7 @@ def decode(text: bytes) -> Decoded:
     else:
         is_textual = b"\\u0000" not in text
     # Brackets are counted first: that is far faster, and there are seldom so many.
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and depth_of(value) > MAX_DEPTH:
         raise NoJsonError
     if is_textual:
         return Decoded(value)
@@ -71,7 +71,7 @@ def decode(text: bytes) -> Decoded:
     return Decoded(clean, None if clean == value else value)
 
 
-def _depth(value: Any) -> int:
+def depth_of(value: Any) -> int:
     """Return how deeply a value is nested."""
     depth = 0
     level = [value]

@@ -168,14 +168,13 @@ class Deliveries:
         self._requester = requester
         self._exporter = exporter
         self._downloader = downloader
-        selection = Selection(settings.files_include, settings.files_max_bytes)
         self._limits = Limits(
             settings.max_metadata_bytes,
             settings.max_line_bytes,
             settings.max_member_bytes,
             skip_bad_lines=settings.on_bad_line == "skip",
         )
-        self._takes = selection.takes if settings.files_uri else lambda *_: False
+        self._takes = Selection.of(settings).takes if settings.files_uri else lambda *_: False
 
     @classmethod
     def from_settings(

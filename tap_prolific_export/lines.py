@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 # Best first: when the participant was done, else when the record came to be.
 _TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
-_NESTS = ("tasks", "submissions", "responses")
+# What holds answers, or what does.
+NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
 
@@ -156,7 +157,7 @@ def content_hash(response: Response) -> bytes:
 
 def _nest(line: Mapping[str, Any]) -> str | None:
     """Return the field that holds a line's tasks or submissions, if there is one."""
-    for name in _NESTS:
+    for name in NESTS:
         items = line.get(name)
         if not isinstance(items, list) or not items:
             continue

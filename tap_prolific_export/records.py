@@ -22,7 +22,7 @@ from tap_prolific_export.answers import (
 )
 from tap_prolific_export.archive import UPLOADS
 from tap_prolific_export.decoding import INT64, cleaned_names, cleaned_text, json_text
-from tap_prolific_export.lines import beside
+from tap_prolific_export.lines import NESTS, beside
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
@@ -159,7 +159,8 @@ def response_row(
         response: As read from its line.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-        hidden: Instructions whose answers may not appear, in whatever column.
+        hidden: Instructions whose answers may not appear, in whatever column; where there are
+            any, nor may those that do not tell whose they are.
         hide_unknown: Whether that goes for instructions that have no column, too.
     """
     answers: Row = {}
@@ -175,13 +176,13 @@ def response_row(
         answers[column.key] = fitted.value
         if not fitted.whole:
             kept[instruction_id] = entry
-    rest = dict(response.rest)
-    if response.as_it_came:
-        for id_, original, entry in _replaced(response):
-            if id_ not in hidden and not (hide_unknown and id_ not in columns):
-                kept.pop(id_, None)
-                kept[original] = entry
-        rest = _unreplaced(response)
+    for id_, original, entry in _replaced(response):
+        if id_ not in hidden and not (hide_unknown and id_ not in columns):
+            kept.pop(id_, None)
+            kept[original] = entry
+    rest = _other_fields(response)
+    if hidden or hide_unknown:
+        rest = _without_answers(rest)
     if kept:
         own = rest.pop("answers", None)
         rest["answers"] = kept
@@ -210,7 +211,19 @@ def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
             yield id_, original, entry
 
 
-def _unreplaced(response: Response) -> Row:
+def _without_answers(rest: Row) -> Row:
+    """Return fields without those that hold answers in a way that does not tell to which question.
+
+    What is hidden may be among them: rather too little is told than too much.
+    """
+    return {
+        name: _without_answers(value) if isinstance(value, dict) else value
+        for name, value in rest.items()
+        if name not in {*NESTS, "answers"}
+    }
+
+
+def _other_fields(response: Response) -> Row:
     """Return the other fields as they came, and those with a column where they came otherwise."""
     original = response.as_it_came or response
     rest = dict(original.rest)

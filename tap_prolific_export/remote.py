@@ -341,17 +341,17 @@ class Downloader:
                     msg = f"only {lately.came} bytes came in {lately.waited:.0f} s."
                     raise TryAgainError(msg)
                 lately = _Pace()
-            before = self._monotonic()
+            before, least = self._monotonic(), 0.0
             try:
                 # Not read(): it waits until it has as much as it was asked for, and so for ever
                 # for a server from which there is always a little more.
                 chunk = response.raw.read1(min(CHUNK, length or CHUNK), decode_content=False)
             except HTTPError as error:
                 if isinstance(error, ReadTimeoutError):
-                    all_of_it.waited += self._timeout
+                    least = self._timeout  # whatever the clock says
                 raise _broken_off(error) from None
             finally:
-                waited = self._monotonic() - before
+                waited = max(self._monotonic() - before, least)
                 all_of_it.waited += waited
                 lately.waited += waited
             if not chunk:

@@ -433,7 +433,8 @@ class FsspecStore:
             sha256 = _copy(chunks, file)
             file.close()
         except BaseException:
-            # Closing it would make a file of what has come.
+            # Closing it would make a file of what has come. That it cannot be discarded either
+            # matters less than why: what is left of it is not seen.
             with suppress(Exception):
                 file.discard()
             file.closed = True
@@ -447,7 +448,7 @@ class FsspecStore:
                 sha256 = _copy(chunks, file)
             self._files.mv(part, path)
         except BaseException:
-            with suppress(Exception):
+            with suppress(Exception):  # there may be none; and why it failed matters more
                 self._files.rm_file(part)
             raise
         return sha256
@@ -460,7 +461,7 @@ class FsspecStore:
         if self._is_s3 and self._may_tag:
             try:
                 self._files.put_tags(path, {"sha256": sha256})
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  # the file is stored all the same
                 self._may_tag = False
                 logger.info(
                     "The store refuses tags (%s): sha256 of large files will be read from it.",
@@ -468,7 +469,7 @@ class FsspecStore:
                 )
 
     def _tag(self, path: str) -> str | None:
-        with suppress(Exception):
+        with suppress(Exception):  # without it, whatever the reason, the file is read
             return str(self._files.get_tags(path)["sha256"])
         return None
 

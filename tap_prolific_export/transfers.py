@@ -56,6 +56,11 @@ class Selection:
     include: tuple[str, ...] = ()
     max_bytes: int | None = None
 
+    @classmethod
+    def of(cls, settings: Settings) -> Selection:
+        """Return what the settings select."""
+        return cls(settings.files_include, settings.files_max_bytes)
+
     def takes(self, size: int, names: Iterable[str], content_type: str | None = None) -> bool:
         """Whether a file is stored.
 
@@ -119,8 +124,7 @@ class Transfers:
             return None
         store = open_store(settings.files_uri)
         store.check()
-        selection = Selection(settings.files_include, settings.files_max_bytes)
-        return cls(store, selection, concurrency=settings.files_concurrency)
+        return cls(store, Selection.of(settings), concurrency=settings.files_concurrency)
 
     def stored(
         self,
@@ -179,7 +183,7 @@ class _Job:
         """Store the file; what is raised is kept for whoever waits for it."""
         try:
             self.stored = self._store(stop)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
             self.error = error
 
 

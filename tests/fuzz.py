@@ -60,6 +60,7 @@ from tap_prolific_export.records import ExportFacts
 from tap_prolific_export.schema import STREAMS, answers_schema
 from tap_prolific_export.store import alike, keys_of
 from tests.stand_in import archives, samples
+from tests.test_archive import Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -150,13 +151,6 @@ def pack(entries: Iterable[Entry], prefix: bytes = b"", comment: bytes = b"") ->
 
 def packed(members: Mapping[str, bytes]) -> bytes:
     return pack(Entry(name.encode(), content) for name, content in members.items())
-
-
-class Pipe(io.BytesIO):
-    """What cannot seek: zipfile puts sizes and checksums behind the data."""
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation
 
 
 def zipped(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def both(
 
 def rows_of(out: Output) -> list[Row]:
     """Return the records, but for what tells of the export, which is another one each time."""
-    own = {"export_id", "exported_at", "full_exported_at"}
+    own = {"export_id", "exported_at", "full_exported_at", "modified_at"}
     return [
         {"stream": m["stream"], **{n: v for n, v in m["record"].items() if n not in own}}
         for m in out.of_type("RECORD")
@@ -89,6 +90,44 @@ class TestTheSdkWouldAddNothing:
         kinds = [{m["type"] for m in out.messages} for out in (ours, sdks)]
         assert kinds[0] == kinds[1] == {"SCHEMA", "RECORD", "STATE"}
         assert told(ours)[0] == told(sdks)[0]
+
+    def test_responses_that_share_an_id_are_told_apart(
+        self, both: Any, world: World, collection: Hosted
+    ) -> None:
+        line = next(iter(collection.submissions.values())).line
+        for number, name in enumerate(("Toast", "Soup", "Toast")):
+            answers = {**line["responses"], "q-name": {"value": name}}
+            again = {**line, "responses": answers}
+            collection.submissions[f"more {number}"] = Submission(again, world.now(), "x")
+        ours, sdks = both(**ids(collection))
+        key = ours.rows("instructions")[0]["answer_key"]
+        shared = [
+            {row["response_id"]: row["answers"][key] for row in out.rows("responses")}
+            for out in (ours, sdks)
+        ]
+        assert shared[0] == shared[1]
+        own = line["submission_id"]
+        assert {shared[0][own], shared[0][f"{own}:2"], shared[0][f"{own}:3"]} == {
+            "Porridge",
+            "Toast",
+            "Soup",
+        }
+        assert len(shared[0]) == 10
+        assert ours.rows("collections")[-1]["exported_response_count"] == 10
+
+    def test_nothing_is_said_to_be_delivered_that_was_not_written(
+        self, runner: Runner, collection: Hosted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(lines: bytes) -> None:
+            if b'"stream":"responses"' in lines:
+                raise BrokenPipeError
+
+        monkeypatch.setattr(fast, "write_lines", broken)
+        tap = runner.tap(**ids(collection))
+        with redirect_stdout(io.StringIO()), pytest.raises(BrokenPipeError):
+            tap.sync_all()
+        assert "instructions" in tap.state["bookmarks"]
+        assert not tap.state["bookmarks"].get("responses", {}).get("partitions")
 
     def test_versions_are_told(self, both: Any, runner: Runner, collection: Hosted) -> None:
         catalog = runner.catalog(**ids(collection))
@@ -236,6 +275,56 @@ def made_once() -> tuple[Any, Any]:
         uploads = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x").uploads
         _MADE.append(lambda: compiled(FACTS, columns, uploads))
     return _MADE[1], _MADE[0]
+
+
+VALUES: list[Any] = [None, "", "x", "7", " 7 ", "1e3", "1e400", 7, 7.5, True]
+VALUES += [[], [None], ["a"], ["a", 1], [[]], {}, 2**63, -(2**63)]
+ENTRIES: list[Any] = [
+    None,
+    {},
+    [],
+    "",
+    "x",
+    "7",
+    7,
+    7.0,
+    2**63,
+    True,
+    *({"value": value} for value in VALUES),
+    {"value": "7", "unit": "g"},
+    {"value": None, "unit": "g"},
+    {"value": 7, "unit": None},
+    {"value": "7", "unit": 7},
+    {"value": "a", "type": "free_text"},
+    {"value": "a", "type": "another"},
+    {"value": "a", "instruction_id": "q-name"},
+    *({"value": [{"value": v, "explanation": e}]} for v in (None, 1, "a") for e in (None, "", "x")),
+    {"value": [{"value": 1}, {"value": None}]},
+    {"value": [{"value": 1, "text": "x"}]},
+    {"path": "files/x.png"},
+    {"value": {"path": "files/x.png", "file_name": "x"}},
+]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=json.dumps)
+def test_whatever_an_answer_is_it_is_read_alike_or_left_to_the_tolerant_way(entry: Any) -> None:
+    for question in json.loads(SAMPLE["collection.json"])["instructions"]:
+        rows, tolerantly = made(SAMPLE)
+        line = {"submission_id": "s", "responses": {question["id"]: entry}}
+        text = json.dumps(line).encode()
+        assert in_blocks(rows, text) in (None, tolerantly(text)), question
+
+
+@pytest.mark.parametrize("depth", [190, 197, 198, 199, 200, 300])
+def test_so_deep_is_read_alike(depth: int) -> None:
+    rows, tolerantly = made(SAMPLE)
+    deep = "[" * depth + "]" * depth
+    text = f'{{"submission_id": "s", "responses": {{"q-signature": {deep}}}}}'.encode()
+    found = in_blocks(rows, text)
+    try:
+        assert found == tolerantly(text)
+    except DataCollectionError:
+        assert found is None
 
 
 def test_after_many_that_do_not_fit_it_is_not_tried_any_more() -> None:

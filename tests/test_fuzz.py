@@ -132,6 +132,7 @@ def test_a_participant_who_is_quoted_is_noticed(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_case_that_takes_long_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "SECONDS", 0.1)
+    # It hangs until the alarm that is looked for here, a tenth of a second later.
     monkeypatch.setattr(archive, "decode", lambda _: time.sleep(60))
     case = Case(packed({"collection.json": b"{}"}), fuzz.nothing)
     assert examine(case).findings[0].law.startswith("no case takes")

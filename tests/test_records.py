@@ -230,6 +230,34 @@ def test_a_lines_own_fields_survive_whatever_their_names() -> None:
     assert {"mine", "mine too"} <= {*leaves(beside(row))}
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"responses": {"drink": "SECRET", "minutes": 4}},
+        {"responses": {"drink": "a\0SECRET"}},
+        {"responses": [{"instruction_id": "drink", "value": "SECRET"}, {}, None]},
+        {"responses": [{"instruction_id": "drink", "value": "SECRET"}] * 2},
+        {"responses": {"drink": "SECRET"}, "tasks": [{"task_id": "t", "responses": {"stars": 3}}]},
+        {"responses": "SECRET"},
+        {"answers": {"drink": "SECRET"}},
+        {"submission": {"responses": {"drink": "SECRET"}}},
+    ],
+)
+def test_a_hidden_answer_appears_nowhere_however_it_came(line: Row) -> None:
+    columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), "instruction_id")
+    line = {"submission_id": "s", "seen": 1, **line}
+    came = json.loads(json.dumps(line))
+    clean = json.loads(json.dumps(line).replace("\\u0000", "\\ufffd"))
+    for response in responses(clean, None if clean == came else came):
+        shown, _ = response_row(FACTS, response, columns, {})
+        hidden, _ = response_row(FACTS, response, columns, {}, hidden={"drink"})
+        assert "SECRET" in str(shown)
+        assert "SECRET" not in str(hidden)
+        assert beside(hidden)["seen"] == 1
+        frozen, _ = response_row(FACTS, response, {}, {}, hide_unknown=True)
+        assert "SECRET" not in str(frozen)
+
+
 def test_answers_may_stand_under_their_questions() -> None:
     row, _ = of_response({"responses": {"drink": "tea", "minutes": "long"}}, "label")
     assert row["answers"] == {"a_drink_218ae6b4": "tea", "question_90e63d85": None}

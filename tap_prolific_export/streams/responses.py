@@ -101,12 +101,14 @@ class ResponsesStream(ChildStream):
                     else:
                         yield rows.of(response)
                 continue
-            again = [row for row in found if seen.add(row.response_id)]
-            for row in again:
-                repeated.add(hash_of(row.response_id))
-                found.remove(row)
-            rows.count += len(found)
-            yield found
+            first = []
+            for row in found:
+                if seen.add(row.response_id):
+                    repeated.add(hash_of(row.response_id))
+                else:
+                    first.append(row)
+            rows.count += len(first)
+            yield first
         for response in sharing(delivery.every_response, repeated):
             yield rows.of(response)
         rows.close()
