@@ -55,6 +55,7 @@ from tap_prolific_export.archive import Archive, Limits, Part, archive_ref
 from tap_prolific_export.deliveries import _collection
 from tap_prolific_export.delivery import Delivery
 from tap_prolific_export.errors import DataCollectionError, MemberError
+from tap_prolific_export.members import INFLATED
 from tap_prolific_export.pieces import LocalBytes
 from tap_prolific_export.records import ExportFacts
 from tap_prolific_export.schema import STREAMS, answers_schema
@@ -301,7 +302,7 @@ def corpus() -> tuple[Sample, ...]:
     nested, flat, by_task = _batch("nested"), _batch("flat"), _batch("by task")
     shapes = [_shapes(number) for number in range(4)]
     below = {"export c1/": b"", **{f"export c1/{name}": it for name, it in shapes[0].items()}}
-    large = {**shapes[2], f"files/{SAID}_large.bin": b"zeros" + bytes(300_000)}
+    large = {**shapes[2], f"files/{SAID}_large.bin": bytes(INFLATED * 2)}
     entries = [Entry(name.encode(), it, zip64=True) for name, it in shapes[3].items()]
     bare = [
         {name: it for name, it in made.items() if name not in METADATA}
@@ -819,11 +820,12 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
         for row in rows["instructions"]
         for name, column in (("type", "type"), ("instruction_id", "instruction_id"))
     }
-    held = texts_of([*rows["responses"], *rows["tasks"]])
-    wanted = {leaf for leaf in leaves([*lines]) if not is_time(leaf)}
-    if gone := lost(wanted - again, held):
-        yield Finding("nothing of a line is lost", f"{gone[:3]} of {len(gone)}")
     every = [each for line in lines for each in expanded(line)]
+    of_tasks = texts_of(rows["tasks"])
+    for told, held in _paired(every, rows["responses"]):
+        wanted = {leaf for leaf in leaves(told) if not is_time(leaf)}
+        if gone := lost(wanted - again, texts_of(held) | of_tasks):
+            yield Finding("nothing of a line is lost", f"{gone[:3]} of {len(gone)}")
     given = [answers_of({**shared, **own}) for own, shared in every]
     # Of an upload that the archive lacks, the long form tells no more than its path.
     wanted = {leaf for leaf in leaves(given) if leaf[0] not in {"file_name", "content_type"}}
@@ -836,10 +838,23 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
         for own, shared in every
     }
     most = {json.dumps({**shared, "\n": own}, sort_keys=True) for own, shared in every}
-    count = len({row["response_id"] for row in rows["responses"]})
-    if not len(least) <= count <= len(most):
+    ids = Counter(row["response_id"] for row in rows["responses"])
+    if not len(least) <= len(ids) <= len(most):
         law = "responses that differ have rows of their own, and no others have"
-        yield Finding(law, f"{count}, not {len(least)} to {len(most)}")
+        yield Finding(law, f"{len(ids)}, not {len(least)} to {len(most)}")
+    if any(count > 2 or (count == 2 and f"{id_}:2" not in ids) for id_, count in ids.items()):
+        yield Finding("a response is emitted again only if another has its place")
+
+
+def _paired(
+    every: Sequence[tuple[Row, Row]], rows: Sequence[Row]
+) -> Iterator[tuple[list[Any], list[Row]]]:
+    """Yield what a response says, with its row; all with all, where some share an id."""
+    ids = {row["response_id"] for row in rows}
+    if len(ids) < len(rows) or len(rows) < len(every) or any(id_[-2:-1] == ":" for id_ in ids):
+        yield [*every], [*rows]
+    else:
+        yield from (([own, shared], [row]) for (own, shared), row in zip(every, rows, strict=True))
 
 
 def expanded(line: Row) -> Iterator[tuple[Row, Row]]:
@@ -1081,7 +1096,7 @@ def _some_member(random: Random) -> tuple[dict[str, bytes], str]:
     sample = random.choice(corpus())
     lines = [name for name in sample.special if name in LINES]
     names = lines if lines and random.randrange(3) else [*sample.special]
-    members = {name: it for name, it in sample.members.items() if len(it) < 100_000}
+    members = {name: it for name, it in sample.members.items() if len(it) <= INFLATED}
     return members, random.choice(names)
 
 
@@ -1227,7 +1242,11 @@ def _place(random: Random, root: list[Any]) -> tuple[Any, Any]:
         if not isinstance(node, (dict, list)) or not node or random.randrange(6) == 0:
             return holder, key
         holder = node
-        key = random.choice([*node]) if isinstance(node, dict) else random.randrange(len(node))
+        if isinstance(node, list):
+            key = random.randrange(len(node))
+        else:  # most of what is done with a line is done with its answers
+            is_line = "responses" in node and random.randrange(2)
+            key = "responses" if is_line else random.choice([*node])
 
 
 def of_json(random: Random) -> Case:
@@ -1237,7 +1256,7 @@ def of_json(random: Random) -> Case:
         return _of_members(random, members)
     lines = [json.loads(line) for line in members[name].splitlines() if line]
     at = random.randrange(len(lines))
-    mutated = mutated_json(random, deepcopy(lines[at]), NAMES)
+    mutated = mutated_json(random, deepcopy(lines[at]), [*NAMES, *lines[at]])
     if random.randrange(4):
         lines[at] = mutated
     else:  # beside what it was, and maybe once more, in another order
@@ -1268,8 +1287,9 @@ def of_members(random: Random) -> Case:
         Entry(f"{top}{name}".encode(), it, **_oddly(random)) for name, it in sample.special.items()
     ]
     uploads: dict[str, bytes] | None = {}
+    called = b"x"
     for number in range(random.randrange(6)):
-        called = random.choice(CALLED).encode()
+        called = called.swapcase() if random.randrange(4) == 0 else random.choice(CALLED).encode()
         if random.randrange(4) == 0:
             called = mutated_bytes(random, called, b"files/../") or b"x"
         name = f"{top}files/{random.choice((SAID, ''))}".encode() + called
