@@ -352,7 +352,10 @@ def _is_header_of(head: bytes, member: Member) -> bool:
 
 def _is_empty(head: bytes, member: Member) -> bool:
     """Whether a member's header does not say that there is anything in it."""
-    _, _, flags, _, _, _, _, packed, *_ = _HEADER.unpack_from(head)
+    _, _, flags, _, _, _, _, packed, size, name_length, _ = _HEADER.unpack_from(head)
+    if _IN_EXTRA in {packed, size}:
+        extra = head[_HEADER.size + name_length : _header_size(head)]
+        size, packed = _in_64_bits(extra, (size, packed))
     # It is for both to say that the sums follow: else either could hide what there is.
     return bool(flags & member.flags & _SUMS_FOLLOW) or (
         packed == 0 and not (flags ^ member.flags) & _SUMS_FOLLOW

@@ -264,6 +264,12 @@ def test_a_byte_flipped_anywhere_fails_cleanly_or_changes_nothing(
             assert survived(path), f"byte {at} ^ {mask}"
 
 
+@pytest.mark.parametrize("zip64", [False, True])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_may_be_empty(method: int, *, zip64: bool) -> None:
+    assert read(zipped(COLLECTION | {"responses.jsonl": b""}, method, zip64=zip64)).lines == []
+
+
 def test_a_member_without_a_name_fails_cleanly_or_changes_nothing(tmp_path: Path) -> None:
     # The last entry's name is one byte: make that the extra field's.
     data = bytearray(zipped(COLLECTION | {"x": b""}))

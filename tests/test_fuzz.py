@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import time
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -232,12 +233,13 @@ def test_sizes_of_64_bits_are_in_no_row() -> None:
     assert examine(Case(data, fuzz.nothing)).findings == ()
 
 
+@pytest.mark.parametrize("zip64", [False, True])
 @pytest.mark.parametrize(
     "flags", [0, 8], ids=["its header has sums", "its header says they follow"]
 )
-def test_a_member_is_not_empty_because_the_directory_says_so(flags: int) -> None:
+def test_a_member_is_not_empty_because_the_directory_says_so(flags: int, *, zip64: bool) -> None:
     made = {"responses.jsonl": b'{"submission_id": "s"}', "collection.json": QUESTIONS}
-    data = bytearray(packed(made))
+    data = bytearray(fuzz.zipped(made, zipfile.ZIP_STORED, zip64=zip64))
     data[6] |= flags
     entry = data.index(b"PK\1\2")
     data[entry + 16 : entry + 28] = bytes(12)

@@ -138,6 +138,9 @@ class Member(NamedTuple):
     is_zip64: bool = False
     longer: int = 0
 
+    def __repr__(self) -> str:
+        return f"{len(self.content)} bytes, {self[1:]}"
+
 
 @dataclass(frozen=True)
 class Layout:
