@@ -358,7 +358,7 @@ def _is_empty(head: bytes, member: Member) -> bool:
         size, packed = _in_64_bits(extra, (size, packed))
     # It is for both to say that the sums follow: else either could hide what there is.
     return bool(flags & member.flags & _SUMS_FOLLOW) or (
-        packed == 0 and not (flags ^ member.flags) & _SUMS_FOLLOW
+        packed == size == 0 and not (flags ^ member.flags) & _SUMS_FOLLOW
     )
 
 

@@ -247,6 +247,17 @@ def test_a_member_is_not_empty_because_the_directory_says_so(flags: int, *, zip6
     assert examine(Case(sample.data, lambda it: fuzz.same_rows(it, (sample,)))).findings == ()
 
 
+def test_nor_because_its_header_says_half_of_it() -> None:
+    lines = b'{"submission_id": "s"}'
+    made = {"files/s.png": b"an image", "responses.jsonl": lines, "collection.json": QUESTIONS}
+    data = bytearray(packed(made))
+    data[18:22] = bytes(4)  # its header's compressed size, but not its size
+    entry = data.index(b"PK\1\2")
+    data[entry + 16 : entry + 28] = bytes(12)
+    sample = fuzz.Sample(bytes(data), made)
+    assert examine(Case(sample.data, lambda it: fuzz.same_rows(it, (sample,)))).findings == ()
+
+
 @pytest.mark.parametrize("called", ["collection.json", "responses.jsonl"])
 def test_an_upload_is_neither_metadata_nor_lines(called: str) -> None:
     name = f"files/{called}"
