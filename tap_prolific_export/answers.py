@@ -18,7 +18,7 @@ from tap_prolific_export.archive import UPLOADS
 from tap_prolific_export.decoding import INT64, json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tap_prolific_export.archive import Upload
     from tap_prolific_export.collection import Instruction
@@ -239,8 +239,16 @@ def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:
     A key of some other store is taken for the archive's file of that name, if there is one.
     """
     path = value.file["path"] if value.file else value.value
-    if not isinstance(path, str):
-        return None
+    return path_in(path, uploads) if isinstance(path, str) else None
+
+
+def is_elsewhere(value: Value, uploads: Mapping[str, Upload]) -> bool:
+    """Whether an upload has another path in the archive than its answer says."""
+    return upload_path(value, uploads) != upload_path(value, {})
+
+
+def path_in(path: str, uploads: Collection[str]) -> str:
+    """Return the path of an upload as the archive has it; see `upload_path`."""
     path = path.removeprefix("/").removeprefix("./")
     by_name = f"{UPLOADS}{path.rpartition('/')[2]}"
     return by_name if path not in uploads and by_name in uploads else path
@@ -284,12 +292,12 @@ def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload
 
 def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload]) -> Fitted:
     typed = []
-    found_elsewhere = False
+    elsewhere = False
     for value in values:
         path = upload_path(value, uploads)
         if path is None:
             raise _DoesNotFit
-        found_elsewhere |= path != upload_path(value, {})
+        elsewhere |= is_elsewhere(value, uploads)
         file = value.file or {}
         typed.append(
             {
@@ -299,7 +307,7 @@ def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload])
                 "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
-    return Fitted(typed, whole=_placed(values) and not found_elsewhere)
+    return Fitted(typed, whole=_placed(values) and not elsewhere)
 
 
 _FITTERS = {

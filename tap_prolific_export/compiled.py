@@ -1,253 +1,360 @@
-"""Lines decoded straight into their types, and encoded straight from them: the fast way.
+"""Rows made straight from typed lines, and encoded straight from them: the fast way.
 
-`lines` and `records` read whatever may come, field by field. But a collection's questions tell
-what nearly all lines look like. From them one decoder is built here that takes such a line, typed
-and checked, in one step, and what is encoded as its row. A line that differs in anything is left to
-the tolerant way; of one that does not, both make the same row, to the letter of every value
-(`tests/test_fast.py` compares them).
+`lines`, `answers` and `records` read whatever may come, field by field. Of a line that fits the
+types which its collection's questions call for (`typed`), the same rows are made here, to the
+letter of every value; `tests/test_fast.py` and `tests/fuzz.py` compare them. Only in what order the
+fields and answers of a line came is not told: they are in that of the first lines, and of the
+questions.
 """
 
 from __future__ import annotations
 
-from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import timezone
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 
-from tap_prolific_export.answers import Form, Scalars, as_number, fit
-from tap_prolific_export.decoding import INT64, MAX_DEPTH, depth_of
-from tap_prolific_export.times import parse_timestamp
+from tap_prolific_export.answers import Form, Scalars
+from tap_prolific_export.records import VALUE_COLUMNS, value_rows
+from tap_prolific_export.times import in_utc
+from tap_prolific_export.typed import (
+    DoesNotFitError,
+    TypedLines,
+    choices,
+    encode,
+    files,
+    json_of,
+    measure,
+    number,
+    number_measure,
+    numbers,
+    other_fields,
+    several,
+    value_of,
+)
+from tap_prolific_export.uploads import Found, names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from tap_prolific_export.archive import Upload
     from tap_prolific_export.records import AnswerColumn, ExportFacts
+    from tap_prolific_export.uploads import Uploads
 
-    _Entries = Mapping[str, tuple[str, tuple[Any, str]]]
-
-# So many blocks of lines in a row that do not fit, and the fast way is not tried any more.
-TRIALS = 8
-# An entry lies in the object of the answers, in that of the line.
-ENTRY_DEPTH = 2
-_NUL = b"\\u0000"
-
-# Dates and times that have been read before, to the second: a bounded number of them.
-MAX_DATES = 10_000
-_DATES: set[str] = set()
-_TIMES: set[str] = set()
-
-_Text = Annotated[str, Meta(min_length=1)]
-_Integer = Annotated[int, Meta(ge=INT64.start, le=INT64.stop - 1)]
-_SCALARS: dict[Scalars, Any] = {
-    Scalars.STRING: str,
-    Scalars.NUMBER: _Integer | float,
-    Scalars.BOOLEAN: bool,
-}
-# Numbers may come as text: how those of a question become numbers.
-_NUMBERS = {
-    (Form.SCALAR, Scalars.NUMBER): "number({})",
-    (Form.SCALARS, Scalars.NUMBER): "numbers({})",
-    (Form.WITH_UNIT, Scalars.NUMBER): "measure({})",
-}
-_TYPED = frozenset({Form.SCALAR, Form.SCALARS, Form.EXPLAINED, Form.WITH_UNIT, Form.RATING})
+    # What is told of one value, in the order of `VALUE_COLUMNS`, as far as it is not null.
+    Told = tuple[Any, ...]
+    Teller = Callable[[Any], Iterable[Told]]
 
 
-def _struct(name: str, fields: Sequence[Any]) -> Any:
-    # Without the garbage collector's care: they hold no circles. Frozen: they are defaults.
-    return msgspec.defstruct(
-        name, fields, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=True
-    )
-
-
-def compiled(
-    facts: ExportFacts, columns: Mapping[str, AnswerColumn], uploads: Mapping[str, Upload]
-) -> Callable[[bytes], list[Any] | None]:
-    """Return what makes the rows of `responses` of a block of lines, as msgspec encodes them.
-
-    It returns None for a block in which a line is to be read the tolerant way.
+class ResponseRows(TypedLines):
+    """Makes the rows of `responses` of blocks of lines.
 
     Args:
         facts: Of the export.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
     """
-    entries = _entries(columns)
-    decode = msgspec.json.Decoder(_line(entries)).decode_lines
-    answers_row, untyped = _answers_row(columns, entries)
-    new_row = _row(facts)
-    misses = 0
 
-    def typed(line: Any) -> Any:
-        answers = answers_row(line.responses)
-        for place, column in untyped:
-            entry = getattr(answers, place)
-            if entry is not UNSET:
-                if depth_of(entry) > MAX_DEPTH - ENTRY_DEPTH:
-                    raise _DoesNotFitError
-                fitted = fit(entry, column.shape, uploads, column.repeated)
-                if not fitted.whole:
-                    raise _DoesNotFitError
-                setattr(answers, place, fitted.value)
-        return answers
+    def __init__(
+        self, facts: ExportFacts, columns: Mapping[str, AnswerColumn], uploads: Uploads
+    ) -> None:
+        super().__init__(columns)
+        self._facts = facts
+        self._uploads = uploads
 
-    make = typed if untyped else None
+    def _use(self, others: Sequence[str]) -> None:
+        columns, uploads = self._columns.values(), self._uploads
+        names = {
+            **self._types(others),
+            "number": number,
+            "several": several,
+            "numbers": numbers,
+            "choices": choices,
+            "measure": measure,
+            "number_measure": number_measure,
+            "files": lambda value: files(value, uploads),
+            "json": json_of,
+            "value": value_of,
+            "time": _time,
+            "rest": _rest,
+            "UNSET": UNSET,
+            "NUMBERS": (int, float),
+            "TEXTS": (str,),
+        }
 
-    def rows(block: bytes) -> list[Any] | None:
-        nonlocal misses
-        # The first is found far faster, and seldom.
-        if misses >= TRIALS or (b"\\" in block and _NUL in block):
-            return None
+        def make(*, of_objects: bool) -> Callable[[Any], Any]:
+            answers = ", ".join(
+                _source(column, is_object=of_objects).format(f"a.a{place}")
+                for place, column in enumerate(columns)
+            )
+            rest = ", ".join(f"line.o{place}" for place in range(len(others)))
+            # As source: no other way to take fields of fields is nearly as fast. It is made of our
+            # own names only.
+            made: Callable[[Any], Any] = eval(  # noqa: S307
+                "lambda line: ResponseRow(line.submission_id, line.submission_id, "
+                "line.participant_id, line.study_id, line.time and time(line.time), "
+                f"(a := line.responses) and AnswersRow({answers}), "
+                f"{f'rest(Rest({rest}))' if rest else None})",
+                names,
+            )
+            return made
+
+        self._make, self._make_of_any = make(of_objects=True), make(of_objects=False)
+
+    def _types(self, others: Sequence[str]) -> dict[str, Any]:
+        """Return the type of a row, whose constants are defaults, and of its parts."""
+        fields = ("response_id", "submission_id", "participant_id", "study_id", "submitted_at")
+        constant = {**self._facts.as_row(), "task_id": None}
+        answers = [
+            (f"a{place}", Any, msgspec.field(name=column.key))
+            for place, column in enumerate(self._columns.values())
+        ]
+        row = [
+            *((name, Any) for name in (*fields, "answers", "additional_fields")),
+            *((name, Any, value) for name, value in constant.items()),
+        ]
+        types: dict[str, list[Any]] = {
+            "ResponseRow": row,
+            "AnswersRow": answers,
+            "Rest": other_fields(others),
+        }
+        return {name: msgspec.defstruct(name, of, gc=False) for name, of in types.items()}
+
+    def _rows(self, lines: Sequence[Any]) -> list[Any]:
         try:
-            found = [
-                new_row(
-                    line.submission_id,
-                    line.submission_id,
-                    line.participant_id,
-                    line.study_id,
-                    line.submitted_at and _iso(line.submitted_at),
-                    make(line) if make else answers_row(line.responses),
-                )
-                for line in decode(block)
-            ]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _DoesNotFitError):
-            misses += 1
-            return None
-        misses = 0
-        return found
-
-    return rows
+            return list(map(self._make, lines))
+        except AttributeError:  # an entry is no object
+            return list(map(self._make_of_any, lines))
 
 
-class _DoesNotFitError(Exception):
-    """A line is to be read the tolerant way."""
+def _source(column: AnswerColumn, *, is_object: bool) -> str:
+    """Return the source of an answer's value, of that of its entry.
+
+    What is the usual case is in it; what is not is a function's.
+
+    Args:
+        column: The question's.
+        is_object: Whether the entry is certainly an object.
+    """
+    form, is_number = column.shape.form, column.shape.scalars is Scalars.NUMBER
+    value = "{}.value" if is_object else "value({})"
+    if form is Form.JSON:
+        return "json({})"
+    if form is Form.WITH_UNIT:
+        kinds, measure = ("NUMBERS", "number_measure") if is_number else ("TEXTS", "measure")
+        usual = f"(e if (e := {{}}).value.__class__ in {kinds} else {measure}(e))"
+        return usual if is_object else f"{measure}({{}})"
+    if form is Form.EXPLAINED:
+        usual = "(v if (v := (e := {}).value).__class__ is list and e.explanation is None"
+        return f"{usual} else choices(e))" if is_object else "choices({})"
+    if form is Form.FILES:
+        return f"(v if (v := {value}) is UNSET else files(v))"
+    if form is Form.SCALARS:
+        is_there = "str not in map(type, v)" if is_number else "True"
+        several = "numbers" if is_number else "several"
+        return f"(v if (v := {value}).__class__ is list and {is_there} else {several}(v))"
+    if is_number and form is not Form.RATING:
+        return f"(v if (v := {value}).__class__ in NUMBERS else number(v))"
+    return value
 
 
-def _iso(text: str) -> str:
-    """Return a time as `times.parse_timestamp` reads it, and rows have it."""
-    # What is written as most are is looked up by its parts: parsing each takes as long as the rest.
-    if len(text) == len("2026-01-31T09:00:00Z") and text[-1] == "Z":
-        date, time = text[:11], text[11:19]
-        if date in _DATES and time in _TIMES:
-            return f"{date}{time}+00:00"
-    moment = parse_timestamp(text)
-    if moment is None:
-        raise _DoesNotFitError
-    if text == f"{moment:%Y-%m-%dT%H:%M:%SZ}" and len(_DATES) < MAX_DATES:
-        _DATES.add(text[:11])
-        _TIMES.add(text[11:19])
-    return moment.isoformat()
+def _time(moment: datetime) -> str:
+    """Return a time in UTC as `datetime.isoformat` does, which takes seven times as long."""
+    if moment.tzinfo is not timezone.utc:
+        moment = in_utc(moment)
+    return f"{encode(moment)[1:-2].decode()}+00:00"
 
 
-def _number(value: Any) -> Any:
-    """Return a number, or a text that is one as one."""
-    if value.__class__ is not str:
-        return value
-    number = as_number(value)
-    if number is None:
-        raise _DoesNotFitError
-    return number
+def _rest(fields: Any) -> str | None:
+    text: str = json_of(fields)
+    return None if text == "{}" else text
 
 
-def _numbers(values: Any) -> Any:
-    return values if values is UNSET else [_number(value) for value in values]
+# Rows of `answers`.
 
 
-def _measure(entry: Any) -> Any:
-    if entry is UNSET or entry.value.__class__ is not str:
-        return entry
-    return {"value": _number(entry.value), "unit": entry.unit}
+class AnswerRows(TypedLines):
+    """Makes the rows of `answers` of blocks of lines; see `ResponseRows`."""
+
+    def __init__(
+        self, facts: ExportFacts, columns: Mapping[str, AnswerColumn], uploads: Uploads
+    ) -> None:
+        super().__init__(columns)
+        self._questions = [
+            (f"a{place}", _answer_row(facts, id_, column), _teller(column, uploads))
+            for place, (id_, column) in enumerate(columns.items())
+        ]
+
+    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+        return list(map(self._rows_of, lines))
+
+    def _rows_of(self, line: Any) -> list[Any]:
+        id_, person, answers = line.submission_id, line.participant_id, line.responses
+        rows = []
+        for place, row, tell in self._questions:
+            entry = getattr(answers, place)
+            if entry is not None and entry is not UNSET:
+                for index, told in enumerate(tell(entry), 1):
+                    rows.append(row(id_, id_, person, index, *told))
+        return rows
 
 
-def _line(entries: _Entries) -> Any:
-    """Return the type of a line."""
-    answers = [
-        (place, entry, msgspec.field(name=id_, default=entry(value=UNSET) if path else UNSET))
-        for place, (id_, (entry, path)) in entries.items()
-    ]
-    # What is null does not fit: the tolerant way keeps it as it came.
-    absent = None
-    return _struct(
-        "Line",
-        [
-            ("submission_id", _Text),
-            ("responses", _struct("Answers", answers)),
-            ("participant_id", _Text | UnsetType, absent),
-            ("study_id", _Text | UnsetType, absent),
-            ("submitted_at", _Text | UnsetType, absent),
-        ],
-    )
-
-
-def _answers_row(
-    columns: Mapping[str, AnswerColumn], entries: _Entries
-) -> tuple[Callable[[Any], Any], list[tuple[str, AnswerColumn]]]:
-    """Return what makes a row's ``answers`` of a line's, and which of them are yet to be fitted."""
-    fields = [
-        (place, Any, msgspec.field(name=column.key))
-        for place, column in zip(entries, columns.values(), strict=True)
-    ]
-    row = msgspec.defstruct("AnswersRow", fields, gc=False)
-    # As source: no other way to take a field of a field is nearly as fast. It is made of our own
-    # names only.
-    values = ", ".join(
-        _NUMBERS.get((column.shape.form, column.shape.scalars), "{}").format(
-            f"answers.{place}{path}"
-        )
-        for (place, (_, (_, path))), column in zip(entries.items(), columns.values(), strict=True)
-    )
-    names = {"Row": row, "number": _number, "numbers": _numbers, "measure": _measure}
-    make: Callable[[Any], Any] = eval(f"lambda answers: Row({values})", names)  # noqa: S307
-    untyped = [
-        (place, column)
-        for place, column in zip(entries, columns.values(), strict=True)
-        if column.shape.form not in _TYPED
-    ]
-    return make, untyped
-
-
-def _row(facts: ExportFacts) -> Any:
-    """Return the type of a row, whose constants are defaults."""
-    names = ("response_id", "submission_id", "participant_id", "study_id")
-    constant: dict[str, Any] = {**facts.as_row(), "task_id": None, "additional_fields": None}
+def _answer_row(facts: ExportFacts, id_: str, column: AnswerColumn) -> Any:
+    """Return the type of the rows of a question, whose constants are defaults."""
+    constant: dict[str, Any] = {
+        **facts.as_row(),
+        "instruction_id": id_,
+        "task_id": None,
+        "instruction_type": column.instruction.type,
+        "question": column.instruction.question,
+    }
     return msgspec.defstruct(
-        "ResponseRow",
+        "AnswerRow",
         [
-            *((name, Any) for name in (*names, "submitted_at", "answers")),
+            *((name, Any) for name in ("response_id", "submission_id", "participant_id")),
+            ("answer_index", int),
+            *((name, Any, None) for name in VALUE_COLUMNS),
             *((name, Any, value) for name, value in constant.items()),
         ],
         gc=False,
     )
 
 
-def _entries(columns: Mapping[str, AnswerColumn]) -> _Entries:
-    """Return by our own name for a question its id, and its entries' type and path to the value."""
-    return {
-        f"a{place}": (id_, _entry(column, f"A{place}"))
-        for place, (id_, column) in enumerate(columns.items())
-    }
+def _teller(column: AnswerColumn, uploads: Uploads) -> Teller:
+    """Return what tells an entry's values."""
+    form = column.shape.form
+    if form is Form.JSON:
+        return lambda entry: _told_of_any(entry, column, uploads)
+    if form is Form.FILES and not column.labels:
+        return lambda entry: _told_files(files(value_of(entry), uploads))
+    if form is Form.FILES:  # for a question without options
+        return _does_not_fit
+    scalar = _scalar_teller(column)
+    if form is Form.WITH_UNIT:
+        return lambda entry: _told_measure(measure(entry), scalar)
+    if form is Form.EXPLAINED:
+        return lambda entry: _told_choices(choices(entry), scalar)
+    return lambda entry: [scalar(each) for each in _there(several(value_of(entry)))]
 
 
-def _entry(column: AnswerColumn, name: str) -> tuple[Any, str]:
-    """Return the type of the entries of a question, and where in one the value is."""
-    shape = column.shape
-    if shape.form not in _TYPED:
-        return Any, ""
-    scalar = _Integer if shape.form is Form.RATING else _SCALARS[shape.scalars]
-    if (shape.form, shape.scalars) in _NUMBERS:
-        scalar |= str
-    repeated: list[Any] = [
-        (field, Literal[value] | UnsetType, UNSET)
-        for field, value in column.repeated.items()
-        if isinstance(value, str)
-    ]
-    if shape.form is Form.WITH_UNIT:
-        # The entry is its own value, if it repeats nothing.
-        return _struct(name, [("value", scalar), ("unit", str | None, None)]), ""
-    if shape.form is Form.EXPLAINED:
-        choice = _struct(f"{name}_choice", [("value", scalar), ("explanation", str | None, None)])
-        return _struct(name, [("value", GenericAlias(list, (choice,))), *repeated]), ".value"
-    if shape.form is Form.SCALARS:
-        return _struct(name, [("value", GenericAlias(list, (scalar,))), *repeated]), ".value"
-    return _struct(name, [("value", scalar | None), *repeated]), ".value"
+def _does_not_fit(_: Any) -> Iterable[Told]:
+    raise DoesNotFitError
+
+
+def _there(values: Any) -> Any:
+    return () if values is None or values is UNSET else values
+
+
+def _scalar_teller(column: AnswerColumn) -> Callable[[Any], Told]:
+    """Return what tells one value: itself as text, as a number, as a boolean, and its label."""
+    labels, scalars = column.labels, column.shape.scalars
+    if scalars is Scalars.STRING:
+        # The labels are by JSON text.
+        return lambda value: (value, None, None, (labels and labels.get(_text(value))) or None)
+    if scalars is Scalars.BOOLEAN:
+        return lambda value: (text := _text(value), None, value, labels.get(text))
+
+    def number(value: Any) -> Told:
+        text = _text(value)
+        if value.__class__ is not str:
+            return text, value, None, labels.get(text)
+        found = number(value)
+        return value, found, None, labels.get(text, labels.get(_text(found)))
+
+    return number
+
+
+def _text(value: Any) -> str:
+    return encode(value).decode()
+
+
+def _told_measure(entry: Any, scalar: Callable[[Any], Told]) -> Iterator[Told]:
+    if entry is None or entry is UNSET:
+        return
+    if entry.value is None:
+        raise DoesNotFitError
+    yield *scalar(entry.value), entry.unit
+
+
+def _told_choices(chosen: Any, scalar: Callable[[Any], Told]) -> Iterator[Told]:
+    for choice in _there(chosen):
+        yield *scalar(choice.value), None, choice.explanation
+
+
+def _told_files(files: Any) -> Iterator[Told]:
+    for file in _there(files):
+        yield None, None, None, None, None, None, file["path"]
+
+
+def _told_of_any(entry: Any, column: AnswerColumn, uploads: Uploads) -> Iterator[Told]:
+    """Yield what the tolerant way tells of an entry."""
+    json_of(entry)  # is it too deep?
+    for row in value_rows(entry, column, uploads):
+        yield tuple(row[name] for name in VALUE_COLUMNS)
+
+
+# Rows of `files` and `tasks`.
+
+
+class NamedFiles(TypedLines):
+    """Finds the uploaded files that the answers of blocks of lines name.
+
+    Args:
+        columns: The properties of ``answers``, by instruction id.
+        uploads: The uploaded files in the archive, by path.
+    """
+
+    def __init__(self, columns: Mapping[str, AnswerColumn], uploads: Uploads) -> None:
+        super().__init__(columns)
+        self._uploads = uploads
+        self._names = {path.rpartition("/")[2] for path in uploads}
+        self._questions = [
+            (f"a{place}", id_, self._finder(column))
+            for place, (id_, column) in enumerate(columns.items())
+            if column.shape.scalars is not Scalars.BOOLEAN
+        ]
+
+    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+        return list(map(self._found_in, lines))
+
+    def _found_in(self, line: Any) -> list[Found]:
+        found = []
+        for place, id_, find in self._questions:
+            entry = getattr(line.responses, place)
+            if entry is not None and entry is not UNSET:
+                for path, described in find(entry):
+                    to = (line.submission_id, line.participant_id, None, id_)
+                    found.append(Found(path, *to, described))
+        return found
+
+    def _finder(
+        self, column: AnswerColumn
+    ) -> Callable[[Any], Iterable[tuple[str, Mapping[str, str]]]]:
+        """Return what finds files in an entry."""
+        if column.shape.form is Form.JSON:
+            return lambda entry: names_in(entry, column, self._uploads)
+        if column.shape.form is Form.FILES:
+            return self._files
+        if column.shape.form is Form.EXPLAINED:
+            return lambda entry: self._none(each.value for each in _there(choices(entry)))
+        return lambda entry: self._none(_there(several(value_of(entry))))
+
+    def _files(self, entry: Any) -> Iterator[tuple[str, Mapping[str, str]]]:
+        for file in _there(files(value_of(entry), self._uploads)):
+            if file["path"] in self._uploads:
+                yield file["path"], file
+
+    def _none(self, values: Iterable[Any]) -> tuple[()]:
+        """Return nothing; where a text may name a file, the tolerant way finds which."""
+        for value in values:
+            if isinstance(value, str) and value.rpartition("/")[2] in self._names:
+                raise DoesNotFitError
+        return ()
+
+
+class WithoutTasks(TypedLines):
+    """Takes blocks of lines that have no task."""
+
+    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+        return [None] * len(lines)

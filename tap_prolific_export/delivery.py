@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.api import EVERYTHING, ExportFilter
+from tap_prolific_export.archive import Line
 from tap_prolific_export.bookmarks import Identity, context_of
 from tap_prolific_export.decoding import json_text
-from tap_prolific_export.distinct import distinct
+from tap_prolific_export.distinct import Block, distinct, distinct_in_blocks
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.lines import Response, Task, responses, task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from tap_prolific_export.archive import Archive, Upload
     from tap_prolific_export.bookmarks import Context
@@ -77,6 +78,38 @@ class Delivery:
         # Told apart before they are chosen: an id may not depend on what is wanted.
         return distinct(self.every_response, self.wants)
 
+    def responses_in_blocks(
+        self, made: Callable[[bytes], Block | None]
+    ) -> Iterator[Response | list[Any]]:
+        """Yield all responses, as `responses` does, of most of them what was made of them.
+
+        Args:
+            made: What is made of a block of whole lines, if it can be.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        if archive := self.archive:
+            found = self.every_response_in_blocks(made)
+            yield from distinct_in_blocks(found, self.every_response, lambda: archive.lines_ahead)
+
+    def every_response_in_blocks(
+        self, made: Callable[[bytes], Block | None]
+    ) -> Iterator[Response | Block]:
+        """Yield what `every_response` does, of most of them what was made of them.
+
+        Args:
+            made: What is made of a block of whole lines, if it can be.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        for found in self.archive.lines(made) if self.archive else ():
+            if isinstance(found, Line):
+                yield from responses(found.object, found.as_it_came)
+            else:
+                yield found
+
     def every_response(self) -> Iterator[Response]:
         """Yield all responses of the archive, as the lines have them.
 
@@ -86,8 +119,11 @@ class Delivery:
         for line in self.archive.lines() if self.archive else ():
             yield from responses(line.object, line.as_it_came)
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self, without: Callable[[bytes], Block | None] = lambda _: None) -> Iterator[Task]:
         """Yield the tasks of a batch, each once, and once more where it comes with other data.
+
+        Args:
+            without: Makes anything of a block of whole lines only if they have no task.
 
         Raises:
             DataCollectionError: As `responses`.
@@ -99,8 +135,8 @@ class Delivery:
             if told.id not in yielded:
                 yielded[told.id] = _digest(told.datapoint)
                 yield told
-        for response in filter(self.wants, self.every_response()):
-            if response.task_id is None:
+        for response in self.every_response_in_blocks(without):
+            if isinstance(response, Block) or response.task_id is None or not self.wants(response):
                 continue
             datapoint = (response.as_it_came or response).datapoint
             digest = _digest(datapoint)

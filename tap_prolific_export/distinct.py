@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tap_prolific_export.lines import content_hash
 from tap_prolific_export.seen import SeenIds, hash_of
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 
 _HASH_BYTES = 16
 _GROUP_SHIFT = 8 * _HASH_BYTES + 1
+
+
+class Block(NamedTuple):
+    """What was made of several responses at once.
+
+    Attributes:
+        ids: Of each.
+        rows: Of each, what was made of it.
+    """
+
+    ids: list[str]
+    rows: list[Any]
 
 
 def distinct(
@@ -44,6 +56,36 @@ def distinct(
         elif wants(response):
             yield response
     yield from sharing(read, repeated, wants)
+
+
+def distinct_in_blocks(
+    found: Iterable[Response | Block],
+    read: Callable[[], Iterable[Response]],
+    ahead: Callable[[], int] = lambda: 0,
+) -> Iterator[Response | list[Any]]:
+    """Yield what `distinct` does, all of it wanted, of several responses what was made of them.
+
+    Args:
+        found: A reading of the responses, as far as they are not in blocks.
+        read: Begins a reading of all responses.
+        ahead: Returns about how many are yet to be found.
+    """
+    seen = SeenIds()
+    repeated: set[int] = set()
+    for each in found:
+        if not isinstance(each, Block):
+            if seen.add(each.id):
+                repeated.add(hash_of(each.id))
+            else:
+                yield each
+            continue
+        ids, rows = each
+        if again := seen.add_all(ids, ahead()):
+            repeated.update(hash_of(ids[place]) for place in again)
+            left_out = {*again}
+            rows = [row for place, row in enumerate(rows) if place not in left_out]
+        yield rows
+    yield from sharing(read, repeated)
 
 
 def sharing(

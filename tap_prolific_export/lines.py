@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 # Best first: when the participant was done, else when the record came to be.
-_TIMES = ("submitted_at", "completed_at", "created_at")
+TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
 # What holds answers, or what does.
 NESTS = ("tasks", "submissions", "responses")
@@ -191,7 +191,7 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     study_id = _take(fields, "study_id")
     task_id = _take(fields, "task_id")
     own_id = next(filter(None, (_take(fields, name) for name in _RESPONSE_IDS)), None)
-    time = next((name for name in _TIMES if parse_timestamp(fields.get(name))), None)
+    time = next((name for name in TIMES if parse_timestamp(fields.get(name))), None)
     submitted_at = parse_timestamp(fields.pop(time)) if time else None
     answers = _take_answers(fields)
     datapoint = None

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 STORED, DEFLATED = 0, 8
 # So much is inflated at a time, at the most, and of so much: rarely is anything of it left over,
-# which would have to be copied.
-INFLATED = 1 << 20
-DEFLATED_AT_ONCE = 1 << 16
+# which would have to be copied. What is made of it stays in a processor's cache.
+INFLATED = 1 << 18
+DEFLATED_AT_ONCE = 1 << 14
 ADVICE = "Export it anew; if that does not help, report this."
 
 # Signature, this disk, the directory's disk, entries here, entries, size, offset, comment's length.

@@ -5,8 +5,7 @@ A row has exactly the columns of `schema`; what it cannot place goes to ``additi
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.answers import (
@@ -14,20 +13,20 @@ from tap_prolific_export.answers import (
     Shape,
     Value,
     fit,
+    is_elsewhere,
     number_of,
     read,
     shape_of,
     text_of,
     upload_path,
 )
-from tap_prolific_export.archive import UPLOADS
 from tap_prolific_export.decoding import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.lines import NESTS, beside
 from tap_prolific_export.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from datetime import datetime
 
     from tap_prolific_export.api import ExportFilter
@@ -37,6 +36,13 @@ if TYPE_CHECKING:
     from tap_prolific_export.settings import AnswerKeys
 
 Row = dict[str, Any]
+
+# What a row of `answers` says of one value.
+VALUE_COLUMNS = (
+    *("value", "value_number", "value_boolean", "value_label"),
+    *("unit", "explanation", "file_path", "raw"),
+)
+_NOT_REPLACED = object()
 
 
 @dataclass(frozen=True)
@@ -249,14 +255,8 @@ def answer_rows(
     replaced = {id_: entry for id_, _, entry in _replaced(response)}
     for instruction_id, entry in response.answers.items():
         column = columns.get(instruction_id)
-        values = read(entry, column.repeated if column else {})
-        whole = values is not None and not any(value.rest for value in values)
-        if column and not fit(entry, column.shape, uploads, column.repeated).whole:
-            whole = False
-        raw = None
-        if not whole or instruction_id in replaced:
-            raw = json_text(replaced.get(instruction_id, entry))
-        for index, value in enumerate(values or ([] if whole else [Value()]), 1):
+        rows = value_rows(entry, column, uploads, replaced.get(instruction_id, _NOT_REPLACED))
+        for index, values in enumerate(rows, 1):
             yield {
                 **facts.as_row(),
                 "response_id": response.id,
@@ -266,9 +266,36 @@ def answer_rows(
                 "task_id": response.task_id,
                 "instruction_type": column.instruction.type if column else None,
                 "question": column.instruction.question if column else None,
-                **_value_columns(value, column, uploads),
-                "raw": raw if index == 1 else None,
+                **values,
             }
+
+
+def value_rows(
+    entry: Any,
+    column: AnswerColumn | None,
+    uploads: Mapping[str, Upload],
+    as_it_came: Any = _NOT_REPLACED,
+) -> Iterator[Row]:
+    """Yield `VALUE_COLUMNS` for each value of an answer.
+
+    Args:
+        entry: What stands under the instruction's id.
+        column: The question's; None for one that is not known.
+        uploads: The uploaded files in the archive, by path.
+        as_it_came: The same with what was replaced in it, if anything was.
+    """
+    values = read(entry, column.repeated if column else {})
+    whole = values is not None and not any(
+        value.rest or (value.file and is_elsewhere(value, uploads)) for value in values
+    )
+    if column and not fit(entry, column.shape, uploads, column.repeated).whole:
+        whole = False
+    raw = None
+    if not whole or as_it_came is not _NOT_REPLACED:
+        raw = json_text(entry if as_it_came is _NOT_REPLACED else as_it_came)
+    for value in values or ([] if whole else [Value()]):
+        yield {**_value_columns(value, column, uploads), "raw": raw}
+        raw = None
 
 
 def _value_columns(value: Value, column: AnswerColumn | None, uploads: Mapping[str, Upload]) -> Row:
@@ -298,103 +325,6 @@ def task_row(facts: ExportFacts, task: Task) -> Row:
         "task_id": task.id,
         "datapoint": _json(task.datapoint),
         "additional_fields": _json(dict(task.rest) or None),
-    }
-
-
-def file_rows(
-    facts: ExportFacts,
-    read_responses: Callable[[], Iterable[Response]],
-    wants: Callable[[Response], bool],
-    columns: Mapping[str, AnswerColumn],
-    uploads: Mapping[str, Upload],
-    *,
-    strays: bool,
-) -> Iterator[Row]:
-    """Yield a row for each uploaded file, with the answer that names it, as far as one does.
-
-    A file that no answer names belongs to the submission whose id its name begins with.
-
-    Args:
-        facts: Of the export.
-        read_responses: Begins a reading of all responses in the archive.
-        wants: Whether the files of a response are wanted.
-        columns: The properties of ``answers``, by instruction id.
-        uploads: The uploaded files in the archive, by path.
-        strays: Whether a file that belongs to no response is wanted.
-    """
-    left = dict(uploads)
-    for find in (_named_files, _unnamed_files):
-        others: set[str] = set()
-        if left:
-            for path, found in find(read_responses(), columns, left):
-                if wants(found.response):
-                    yield _file_row(facts, path, left.pop(path), found)
-                else:
-                    others.add(path)
-        for path in others & left.keys():
-            del left[path]
-    if strays:
-        for path, upload in left.items():
-            yield _file_row(facts, path, upload)
-
-
-@dataclass(frozen=True)
-class FoundIn:
-    """Where an upload belongs: its response, the question, and how the answer describes it."""
-
-    response: Response
-    instruction_id: str | None
-    described: Mapping[str, str]
-
-
-def _named_files(
-    responses: Iterable[Response],
-    columns: Mapping[str, AnswerColumn],
-    left: Mapping[str, Upload],
-) -> Iterator[tuple[str, FoundIn]]:
-    """Yield those files of `left`, from which they may be taken, that an answer names."""
-    for response in responses:
-        for instruction_id, entry in response.answers.items():
-            column = columns.get(instruction_id)
-            for value in read(entry, column.repeated if column else {}) or ():
-                path = upload_path(value, left)
-                if path is not None and path in left:
-                    yield path, FoundIn(response, instruction_id, value.file or {})
-
-
-def _unnamed_files(
-    responses: Iterable[Response],
-    columns: Mapping[str, AnswerColumn],  # noqa: ARG001
-    left: Mapping[str, Upload],
-) -> Iterator[tuple[str, FoundIn]]:
-    """Yield those files of `left` whose name begins with a submission's id."""
-    names = sorted(left)
-    for response in responses:
-        begin = f"{UPLOADS}{response.submission_id}"
-        place = bisect_left(names, begin) if response.submission_id else len(names)
-        while place < len(names) and names[place].startswith(begin):
-            if names[place] in left:
-                # To which of its tasks, nothing tells.
-                yield names[place], FoundIn(replace(response, task_id=None), None, {})
-            place += 1
-
-
-def _file_row(facts: ExportFacts, path: str, upload: Upload, found: FoundIn | None = None) -> Row:
-    described = found.described if found else {}
-    return {
-        **facts.as_row(),
-        "path": path,
-        "submission_id": found.response.submission_id if found else None,
-        "participant_id": found.response.participant_id if found else None,
-        "instruction_id": found.instruction_id if found else None,
-        "task_id": found.response.task_id if found else None,
-        "file_name": described.get("file_name") or path.rpartition("/")[2],
-        "content_type": described.get("content_type"),
-        "size_bytes": upload.size,
-        "crc32": f"{upload.crc32:08x}",
-        "modified_at": upload.modified_at and upload.modified_at.isoformat(),
-        "sha256": None,
-        "uri": None,
     }
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _EMPTY = 0
 
@@ -19,31 +23,47 @@ class SeenIds:
         self._resize(1024)
 
     def _resize(self, size: int) -> None:
-        self._table = array("Q", [_EMPTY]) * size
+        self._table = array("q", [_EMPTY]) * size
         self._size = size
         self._room = size * 3 // 4
 
     def add(self, id_: str) -> bool:
         """Add an id; return whether it, or one of its hash, was there already."""
-        # All in one place: it is called for every response.
-        table, size = self._table, self._size
-        hashed = hash_of(id_)
-        place = hashed % size
-        while found := table[place]:
-            if found == hashed:
-                return True
-            place += 1
-            if place == size:
-                place = 0
-        table[place] = hashed
-        self._room -= 1
-        if not self._room:
-            self._grow()
-        return False
+        return bool(self.add_all([id_]))
 
-    def _grow(self) -> None:
+    def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
+        """Add ids; return the places of those which, or one of whose hash, were there already.
+
+        Args:
+            ids: To add.
+            ahead: About how many may follow them.
+        """
+        # All in one place: it is done for every response.
+        while self._room <= len(ids):
+            self._grow(len(ids) + ahead)
+        table, size = self._table, self._size
+        again = []
+        for number, hashed in enumerate(map(hash, ids)):
+            hashed = hashed or 1  # noqa: PLW2901  # as `hash_of`
+            place = hashed % size
+            while found := table[place]:
+                if found == hashed:
+                    again.append(number)
+                    break
+                place += 1
+                if place == size:
+                    place = 0
+            else:
+                table[place] = hashed
+        self._room -= len(ids) - len(again)
+        return again
+
+    def _grow(self, more: int) -> None:
+        """Make room for more ids: the fewer times, the better, but not on anybody's word alone."""
         old = self._table
-        self._resize(self._size + self._size // 2)
+        taken = self._size * 3 // 4 - self._room
+        enough = (taken + more) * 7 // 5
+        self._resize(min(max(enough, self._size * 3 // 2), self._size * 8))
         table, size = self._table, self._size
         for hashed in old:
             if hashed:
@@ -56,4 +76,4 @@ class SeenIds:
 
 def hash_of(id_: str) -> int:
     """Return 64 bits of an id, never 0; they differ between processes."""
-    return (hash(id_) & 0xFFFFFFFFFFFFFFFF) or 1
+    return hash(id_) or 1

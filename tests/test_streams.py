@@ -192,7 +192,7 @@ class TestWhenAllWasDelivered:
         def fail(*_: Any, **__: Any) -> Any:
             raise DataCollectionError("x", "Broken.", "")
 
-        monkeypatch.setattr("tap_prolific_export.records.file_rows", fail)
+        monkeypatch.setattr("tap_prolific_export.streams.files.file_rows", fail)
         tap = runner.tap(**ids(batch))
         capsys.readouterr()
         with pytest.raises(FatalError):

@@ -26,10 +26,11 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.pieces import LocalBytes
-from tap_prolific_export.records import ExportFacts, Row, file_rows
+from tap_prolific_export.records import ExportFacts, Row
 from tap_prolific_export.retry import MAX_TRIES
 from tap_prolific_export.store import DirectoryStore
 from tap_prolific_export.transfers import Selection, Transfers
+from tap_prolific_export.uploads import file_rows
 from tests.test_store import SAID, closed_directory, posix, sha256, tree, unprivileged
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def rows_of(archive: Archive, said: dict[str, Row] | None = None) -> Iterator[Ro
     """Yield rows of files; of some, by name, with what an answer has said of them."""
     facts = ExportFacts(ID, None, datetime(2026, 1, 31, tzinfo=timezone.utc))
     uploads = archive.uploads
-    for row in file_rows(facts, lambda: (), lambda _: True, {}, uploads, strays=True):
+    for row in file_rows(facts, [], uploads, strays=True):
         yield {**row, **(said or {}).get(row["path"].removeprefix(UPLOADS), {})}
 
 

@@ -375,7 +375,7 @@ class ChildStream(ProlificStream):
         return not self.run.delivery_failed and self.run.progress.is_pending(self)
 
     def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
-        """Yield the rows of a delivery as msgspec encodes them, if there is a faster way to."""
+        """Yield the rows of a delivery as msgspec encodes them, or lists of them."""
         return self.rows(delivery)
 
     def get_records(self, context: Context | None) -> Iterator[Record]:  # noqa: ARG002
@@ -394,7 +394,7 @@ class ChildStream(ProlificStream):
             timer.with_context(context)
             with RecordBlocks(self.name, self._stream_version, counter.increment) as blocks:
                 for row in self._delivered(self.fast_rows, blocks.flush):
-                    blocks.write(row)
+                    blocks.write(row if isinstance(row, list) else [row])
 
     def _delivered(
         self, rows: Callable[[Delivery], Iterator[_Row]], done: Callable[[], None] = lambda: None

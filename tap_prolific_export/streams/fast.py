@@ -22,7 +22,7 @@ from tap_prolific_export.streams.output import TERMINATION, WholeLines, write_li
 from tap_prolific_export.times import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from singer_sdk import Stream
     from typing_extensions import Self
@@ -62,8 +62,8 @@ class RecordBlocks:
         self._stream = stream
         self._count = count
         self._encoder = msgspec.json.Encoder()
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._written: list[bytes] = []
+        self._size = self._records = 0
         self._now = utc_now().isoformat()
 
     def __enter__(self) -> Self:
@@ -73,28 +73,21 @@ class RecordBlocks:
         """Write what is left."""
         self.flush()
 
-    def write(self, row: Any) -> None:
-        """Write a record, or a list of them, sooner or later."""
-        if isinstance(row, list):
-            self.flush()
-            message, stream, now = self._message, self._stream, self._now
-            made = [message("RECORD", stream, now, each) for each in row]
-            self._write(self._encoder.encode_lines(made), len(row))
-            return
-        line = self._encoder.encode(self._message("RECORD", self._stream, self._now, row))
-        self._lines.append(line)  # a signal finds it in whole, or not at all
-        self._size += len(line)
+    def write(self, rows: Sequence[Any]) -> None:
+        """Write records, sooner or later."""
+        message, stream, now = self._message, self._stream, self._now
+        lines = self._encoder.encode_lines([message("RECORD", stream, now, row) for row in rows])
+        self._written.append(lines)  # a signal finds them in whole, or not at all
+        self._size += len(lines)
+        self._records += len(rows)
         if self._size >= BLOCK:
             self.flush()
 
     def flush(self) -> None:
         """Write what has not been written yet."""
-        lines, self._lines, self._size = self._lines, [], 0
-        self._write(b"\n".join([*lines, b""]), len(lines))
-
-    def _write(self, lines: bytes, count: int) -> None:
         with TERMINATION.held():
-            if count:
-                write_lines(lines)
-                self._count(count)
-                self._now = utc_now().isoformat()
+            if self._written:
+                write_lines(b"".join(self._written))
+                self._count(self._records)
+            self._written, self._size, self._records = [], 0, 0
+            self._now = utc_now().isoformat()

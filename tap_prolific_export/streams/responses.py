@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export import records
-from tap_prolific_export.archive import Line, Part
-from tap_prolific_export.compiled import compiled
-from tap_prolific_export.distinct import sharing
-from tap_prolific_export.lines import responses
+from tap_prolific_export.archive import Part
+from tap_prolific_export.compiled import ResponseRows
 from tap_prolific_export.schema import RESPONSES, answers_schema
-from tap_prolific_export.seen import SeenIds, hash_of
 from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
 
@@ -86,31 +83,16 @@ class ResponsesStream(ChildStream):
         """Yield the responses of a delivery, most of them straight from their lines."""
         rows = _Rows(self, delivery)
         # What is to be chosen from, or hidden, is left to the tolerant way.
-        if delivery.archive is None or not delivery.is_chosen or rows.hidden:
+        if not delivery.is_chosen or rows.hides:
             yield from self.rows(delivery)
             return
-        seen = SeenIds()
-        repeated: set[int] = set()
-        for found in delivery.archive.lines(
-            compiled(delivery.facts, rows.columns, delivery.uploads)
-        ):
-            if isinstance(found, Line):
-                for response in responses(found.object, found.as_it_came):
-                    if seen.add(response.id):
-                        repeated.add(hash_of(response.id))
-                    else:
-                        yield rows.of(response)
-                continue
-            first = []
-            for row in found:
-                if seen.add(row.response_id):
-                    repeated.add(hash_of(row.response_id))
-                else:
-                    first.append(row)
-            rows.count += len(first)
-            yield first
-        for response in sharing(delivery.every_response, repeated):
-            yield rows.of(response)
+        made = ResponseRows(delivery.facts, rows.columns, delivery.uploads)
+        for found in delivery.responses_in_blocks(made):
+            if isinstance(found, list):
+                rows.count += len(found)
+                yield found
+            else:
+                yield rows.of(found)
         rows.close()
 
 
@@ -125,11 +107,16 @@ class _Rows:
             for id_, column in self.columns.items()
             if not stream._shows(column.key)  # noqa: SLF001
         }
+        self.hides_unknown = settings.freeze_schema or not stream.mask["properties", "answers"]
         self.count = 0
         self._misfits = 0
         self._stream = stream
         self._delivery = delivery
-        self._hide_unknown = settings.freeze_schema or not stream.mask["properties", "answers"]
+
+    @property
+    def hides(self) -> bool:
+        """Whether some answers may not appear."""
+        return bool(self.hidden) or self.hides_unknown
 
     def of(self, response: Response) -> Record:
         """Return the row of a response."""
@@ -139,7 +126,7 @@ class _Rows:
             self.columns,
             self._delivery.uploads,
             hidden=self.hidden,
-            hide_unknown=self._hide_unknown,
+            hide_unknown=self.hides_unknown,
         )
         self.count += not response.again
         self._misfits += kept

@@ -1,0 +1,305 @@
+"""Lines decoded straight into types that are made for them.
+
+A collection's questions, and the first lines of its export, tell what nearly all lines look like.
+From them one decoder is built here that takes such a line, typed and checked, in one step. A line
+that differs in anything does not fit, and is left to the tolerant way (`lines`, `answers`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from tap_prolific_export.answers import Form, Scalars, as_number, path_in
+from tap_prolific_export.decoding import INT64, MAX_DEPTH
+from tap_prolific_export.distinct import Block
+from tap_prolific_export.lines import TIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tap_prolific_export.records import AnswerColumn
+    from tap_prolific_export.uploads import Uploads
+
+# So many lines are looked at to learn their fields.
+LOOKED_AT = 100
+# With more questions, or fields, nothing is compiled: that would take longer than it saves.
+MAX_QUESTIONS, MAX_OTHERS = 1000, 100
+# An entry lies in the object of the answers, in that of the line: of brackets it may have as many
+# as are left. More may still not be too deep; that is for the tolerant way to tell.
+MAX_BRACKETS = MAX_DEPTH - 2
+_NUL = b"\\u0000"
+# Of these some have a meaning that only the tolerant way knows, as have names of answers beside
+# the answers.
+_SPECIAL = {"submission_id", "participant_id", "study_id", "task_id", "response_id", "id"}
+_SPECIAL |= {"responses", "submissions", "tasks", "answers"}
+
+encode = msgspec.json.Encoder().encode
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Integer = Annotated[int, Meta(ge=INT64.start, le=INT64.stop - 1)]
+_SCALARS: dict[Scalars, Any] = {
+    Scalars.STRING: str,
+    Scalars.NUMBER: _Integer | float,
+    Scalars.BOOLEAN: bool,
+}
+
+
+class DoesNotFitError(Exception):
+    """A line is to be read the tolerant way."""
+
+
+def _struct(name: str, fields: Sequence[Any]) -> Any:
+    # Without the garbage collector's care: they hold no circles. Frozen: they are defaults.
+    return msgspec.defstruct(
+        name, fields, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=True
+    )
+
+
+class Choice(msgspec.Struct, gc=False):
+    """What was chosen, and why."""
+
+    value: Any
+    explanation: str | None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, gc=False, frozen=True):
+    path: str
+    file_name: str | None = None
+    content_type: str | None = None
+
+
+class TypedLines:
+    """Makes the rows of blocks of lines; an instance reads one file, from its begin.
+
+    Args:
+        columns: The properties of ``answers``, by instruction id.
+    """
+
+    def __init__(self, columns: Mapping[str, AnswerColumn]) -> None:
+        self._columns = columns
+        self._decode: Callable[[bytes], list[Any]] | None = None
+        self._is_possible = len(columns) <= MAX_QUESTIONS
+
+    def __call__(self, block: bytes) -> Block | None:
+        """Return what is made of whole lines; None where one is to be read the tolerant way."""
+        # From the right, where it looks for the backslash first, which is rare: twice as fast.
+        if not self._is_possible or (b"\\" in block and block.rfind(_NUL) >= 0):
+            return None
+        try:
+            decode = self._decode or self._built(_fields_of(block))
+            lines = decode(block)
+            return Block([line.submission_id for line in lines], self._rows(lines))
+        except _DOES_NOT_FIT:
+            # What an odd line costs here is little, beside what the tolerant way takes.
+            return None
+
+    def _built(self, names: Sequence[str]) -> Callable[[bytes], list[Any]]:
+        """Return what decodes lines that have no other fields than these, and their answers'.
+
+        Raises:
+            ValueError: Of a name that msgspec has no field for.
+        """
+        self._is_possible = False
+        time = next((name for name in TIMES if name in names), TIMES[0])
+        others = [name for name in names if name not in _SPECIAL and name != time]
+        if len(others) > MAX_OTHERS:
+            raise DoesNotFitError
+        absent = None
+        # What is null does not fit: the tolerant way keeps it as it came.
+        a_time: Any = ("time", datetime | UnsetType, msgspec.field(name=time, default=absent))
+        if not {*TIMES}.isdisjoint(others):  # one of these would stand in for it
+            a_time = ("time", datetime, msgspec.field(name=time))
+        answers = [
+            (f"a{place}", type_, msgspec.field(name=id_, default=default))
+            for place, (id_, (type_, default)) in enumerate(
+                (id_, _entry(column, f"A{place}"))
+                for place, (id_, column) in enumerate(self._columns.items())
+            )
+        ]
+        fields = [
+            ("submission_id", _Text),
+            ("responses", _struct("Answers", answers)),
+            ("participant_id", _Text | UnsetType, absent),
+            ("study_id", _Text | UnsetType, absent),
+            a_time,
+        ]
+        self._use(others)
+        line = _struct("Line", [*fields, *other_fields(others)])
+        self._decode = msgspec.json.Decoder(line).decode_lines
+        self._is_possible = True
+        return self._decode
+
+    def _use(self, others: Sequence[str]) -> None:
+        """Be told what other fields lines have; see `other_fields`."""
+
+    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+        """Return the rows of each line."""
+        raise NotImplementedError
+
+
+# What it may raise that a line, or a name, is not what this is made for.
+_DOES_NOT_FIT = (
+    DoesNotFitError,
+    msgspec.MsgspecError,
+    OverflowError,
+    RecursionError,
+    UnicodeError,
+    ValueError,
+)
+
+
+def other_fields(names: Sequence[str]) -> list[Any]:
+    """Return fields for other fields of lines: ``o0``, ``o1`` and so on."""
+    return [
+        (f"o{place}", Any, msgspec.field(name=name, default=UNSET))
+        for place, name in enumerate(names)
+    ]
+
+
+def _fields_of(block: bytes) -> list[str]:
+    """Return the fields that the first lines of a block have."""
+    decode = msgspec.json.Decoder(dict[str, Raw]).decode
+    names: dict[str, None] = {}
+    for line in block.split(b"\n", LOOKED_AT)[:LOOKED_AT]:
+        try:
+            names |= dict.fromkeys(decode(line))
+        except _DOES_NOT_FIT:
+            continue
+    return [*names]
+
+
+def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any]:
+    """Return the type of the entries of a question, and what stands for one that is missing."""
+    shape = column.shape
+    scalar = _Integer if shape.form is Form.RATING else _SCALARS[shape.scalars]
+    if scalar == _SCALARS[Scalars.NUMBER] and shape.form is not Form.EXPLAINED:
+        scalar |= str  # numbers may come as text
+    several = GenericAlias(list, (scalar,))
+    more: list[Any] = [
+        (field, Literal[value] | UnsetType, UNSET)
+        for field, value in column.repeated.items()
+        if isinstance(value, str)
+    ]
+    bare: Any = None
+    if shape.form is Form.JSON:
+        return Any, UNSET
+    if shape.form is Form.WITH_UNIT:
+        # The entry is its own value, if it repeats nothing.
+        value, more = scalar, [("unit", str | None, None)]
+    elif shape.form is Form.EXPLAINED:
+        choice = _struct(f"{name}_choice", [("value", scalar), ("explanation", str | None, None)])
+        bare = GenericAlias(list, (choice,))
+        value = scalar | bare
+        more.append(("explanation", str | None, None))
+    elif shape.form is Form.SCALARS:
+        bare = scalar | several
+        value = bare
+    elif shape.form is Form.FILES:
+        bare = GenericAlias(list, (_File | str,)) | str
+        value = bare | _File
+    else:
+        bare = value = scalar
+    # A missing one has a value that is none, too: so values are taken without asking first.
+    entry = _struct(name, [("value", value | None | UnsetType), *more])
+    return entry | bare | None, entry(value=UNSET)
+
+
+# What an entry of such a type holds; `UNSET` where a line has none.
+
+
+def value_of(entry: Any) -> Any:
+    """Return what an entry holds, which may be what it is."""
+    return getattr(entry, "value", entry)
+
+
+def number(value: Any) -> Any:
+    """Return a number, or a text that is one as one."""
+    if value.__class__ is not str:
+        return value
+    found = as_number(value)
+    if found is None:
+        raise DoesNotFitError
+    return found
+
+
+def several(value: Any) -> Any:
+    """Return values in an array, which may come without one."""
+    return value if value.__class__ is list or value is None or value is UNSET else [value]
+
+
+def numbers(value: Any) -> Any:
+    """Return numbers in an array, which may come without one, and as text."""
+    values = several(value)
+    return [number(each) for each in values] if values.__class__ is list else values
+
+
+def measure(entry: Any) -> Any:
+    """Return a text and its unit; the entry itself is both."""
+    value = value_of(entry)
+    if value is UNSET or (value is None and (entry is None or entry.unit is None)):
+        return value
+    return entry
+
+
+def number_measure(entry: Any) -> Any:
+    """Return a number, which may come as text, and its unit."""
+    value = value_of(entry)
+    if value.__class__ is str:
+        return {"value": number(value), "unit": entry.unit}
+    return measure(entry)
+
+
+def choices(entry: Any) -> Any:
+    """Return values and explanations."""
+    if entry is None or entry.__class__ is list:
+        return entry
+    value, explanation = entry.value, entry.explanation
+    if value.__class__ is not list and value is not None:
+        return UNSET if value is UNSET else [Choice(value, explanation)]
+    if explanation is not None:
+        raise DoesNotFitError
+    return value
+
+
+def files(value: Any, uploads: Uploads) -> Any:
+    """Return uploaded files, as their column has them."""
+    given = several(value)
+    if given.__class__ is not list:
+        return given
+    return [
+        {
+            "path": path,
+            "file_name": name or path.rpartition("/")[2],
+            "content_type": content_type,
+            "size_bytes": uploads[path].size if path in uploads else None,
+        }
+        for path, name, content_type in (_file(each, uploads) for each in given)
+    ]
+
+
+def _file(given: Any, uploads: Uploads) -> tuple[str, str | None, str | None]:
+    """Return the path, name and content type of a file, or of a path alone."""
+    path, name, content_type = (
+        (given, None, None)
+        if given.__class__ is str
+        else (given.path, given.file_name, given.content_type)
+    )
+    found = path_in(path, uploads)
+    if found != path_in(path, ()):
+        raise DoesNotFitError
+    return found, name, content_type
+
+
+def json_of(value: Any) -> Any:
+    """Return a JSON value as text."""
+    if value is None or value is UNSET:
+        return value
+    text = encode(value)
+    if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
+        raise DoesNotFitError
+    return text.decode()
