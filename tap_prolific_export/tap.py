@@ -26,7 +26,12 @@ from tap_prolific_export.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
 from tap_prolific_export.streams.metrics import RequestMetrics
-from tap_prolific_export.streams.output import TERMINATION, Terminated, WholeLines
+from tap_prolific_export.streams.output import (
+    TERMINATION,
+    OutputClosedError,
+    Terminated,
+    WholeLines,
+)
 from tap_prolific_export.streams.state import CalmStateWriter
 from tap_prolific_export.transfers import Transfers
 
@@ -44,10 +49,19 @@ class Command(SingerCommand):
     """The command line, on which an expected end is a message and not a traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and end with exit code 143 or 130 where SIGTERM or SIGINT told us to."""
+        """Run, and end with exit code 143 or 130 where SIGTERM or SIGINT told us to.
+
+        With 1 where nobody reads on.
+        """
         try:
             with TERMINATION.handled():
                 return self._main(*args, **kwargs)
+        except OutputClosedError as end:
+            self.logger.error(  # noqa: TRY400  # there is nothing to trace
+                "Nobody reads the output any more. The next run goes on from the last state that "
+                "was read."
+            )
+            sys.exit(end.code)
         except Terminated as end:
             code, name = end.code, end.signal.name
         # What the run had open is closed by now: the exception held it, and has gone.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import singer_sdk.helpers._catalog as sdk_catalog
 from singer_sdk import Stream, Tap
 from singer_sdk.helpers._state import StateWriter
-from singer_sdk.mapper import PluginMapper
+from singer_sdk.mapper import PluginMapper, SameRecordTransform
 from singer_sdk.plugin_base import BaseSingerWriter, PluginBase, SingerCommand
 from singer_sdk.singerlib import SelectionMask
 from singer_sdk.singerlib.encoding import SimpleSingerWriter
@@ -119,3 +119,27 @@ def test_every_message_goes_through_the_taps_message_writer() -> None:
     assert "self._message_writer.write_message(" in source(StateWriter.write_state)
     write = source(SimpleSingerWriter.write_message)
     assert 'sys.stdout.write(self.format_message(message) + "\\n")' in write
+
+
+def test_records_go_the_way_that_is_known() -> None:
+    """streams/fast.py takes them past all of this, and would take them past what is new."""
+    known = {
+        Stream._sync_records: {
+            *("get_record_counter", "get_sync_timer", "partitions", "selected"),
+            *("get_records", "_check_max_record_limit", "post_process", "_process_record"),
+            "_write_record_message",
+            # Of the state, which `Progress` keeps instead:
+            *("_get_state_partition_context", "_write_starting_replication_value"),
+            *("_increment_stream_state", "STATE_MSG_FREQUENCY", "_write_state_message"),
+            *("get_context_state", "_finalize_state", "stream_state", "state_manager"),
+        },
+        Stream._write_record_message: {"_generate_record_messages", "_tap", "state_manager"},
+        Stream._generate_record_messages: {
+            *("effective_schema", "schema", "mask", "name", "TYPE_CONFORMANCE_LEVEL", "logger"),
+            *("stream_maps", "_stream_version"),
+        },
+    }
+    for function, names in known.items():
+        assert set(re.findall(r"self\.(\w+)", source(function))) == names
+    assert "return super().transform(record)" in source(SameRecordTransform.transform)
+    assert "ABORT_AT_RECORD_COUNT" in source(Stream._check_max_record_limit)

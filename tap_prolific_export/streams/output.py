@@ -38,6 +38,16 @@ class Terminated(SystemExit):
         self.signal = signal.Signals(signum)
 
 
+class OutputClosedError(SystemExit):
+    """Nobody reads stdout any more: the process ends, with exit code 1.
+
+    As with `Terminated`, nothing that handles errors stops it: it is none of ours.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+
 class Termination:
     """What SIGTERM and SIGINT do: they raise `Terminated` wherever the run is, but not in a line.
 
@@ -151,13 +161,25 @@ class WholeLines(SingerWriter):
 
 
 def write_lines(lines: bytes) -> None:
-    """Write whole lines to stdout; a signal waits until all of them are written."""
-    with TERMINATION.held():
-        binary = getattr(sys.stdout, "buffer", None)
-        if binary is None:  # replaced by what has none
-            sys.stdout.write(lines.decode())
-        else:
-            rest = memoryview(lines)
-            while rest:  # under PYTHONUNBUFFERED, a signal has a part of it written only
-                rest = rest[binary.write(rest) or 0 :]
-        sys.stdout.flush()
+    """Write whole lines to stdout; a signal waits until all of them are written.
+
+    Raises:
+        OutputClosedError: Nobody reads them.
+    """
+    try:
+        with TERMINATION.held():
+            _write(lines)
+    except BrokenPipeError:
+        _discard(sys.stdout)  # or Python would try once more as it ends, and say so
+        raise OutputClosedError from None
+
+
+def _write(lines: bytes) -> None:
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:  # replaced by what has none
+        sys.stdout.write(lines.decode())
+    else:
+        rest = memoryview(lines)
+        while rest:  # under PYTHONUNBUFFERED, a signal has a part of it written only
+            rest = rest[binary.write(rest) or 0 :]
+    sys.stdout.flush()
