@@ -93,6 +93,8 @@ class TypedLines:
         try:
             decode = self._decode or self._built(_fields_of(block))
             lines = decode(block)
+            if len(lines) != _lines_of_one_object(block):
+                return None
             return Block([line.submission_id for line in lines], self._rows(lines))
         except _DOES_NOT_FIT:
             # What an odd line costs here is little, beside what the tolerant way takes.
@@ -171,6 +173,20 @@ def _fields_of(block: bytes) -> list[str]:
         except _DOES_NOT_FIT:
             continue
     return [*names]
+
+
+def _lines_of_one_object(block: bytes) -> int:
+    """Return how many lines a block of objects has, if that is how many objects; else 0.
+
+    What decodes them minds no line feeds: it takes two objects on one line, and one on two lines.
+    Inside of an object, no bracket opens where another has just closed.
+    """
+    count, at = 0, 0
+    while at := block.find(b"\n", at) + 1:
+        if block[at - 2 : at + 1] not in {b"}\n{", b"}\n"}:
+            return 0
+        count += 1
+    return count + (not block.endswith(b"\n"))
 
 
 def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any]:

@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
+from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.archive import Archive, Limits, Line
+from tap_prolific_export.collection import parse
+from tap_prolific_export.compiled import WithoutTasks
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.pieces import LocalBytes
+from tap_prolific_export.records import answer_columns
 from tap_prolific_export.streams import base, fast
 from tap_prolific_export.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS
 from tests import fuzz
@@ -189,14 +193,21 @@ SAMPLE = {
 }
 LINES = [json.loads(line) for line in SAMPLE["responses.jsonl"].splitlines()]
 QUESTIONS = json.loads(SAMPLE["collection.json"])
+COLUMNS = answer_columns(
+    parse(DataCollectionRef(Kind.COLLECTION, "c"), QUESTIONS), "instruction_id"
+)
+
+
+def packed_with(text: bytes, questions: Row = QUESTIONS) -> bytes:
+    questions_text = json.dumps(questions).encode()
+    return zipped({**SAMPLE, "responses.jsonl": text, "collection.json": questions_text})
 
 
 def made_fast(text: bytes, questions: Row = QUESTIONS) -> int:
     """Return of how many responses the fast way has made the rows; all streams' are the same."""
-    members = {**SAMPLE, "responses.jsonl": text, "collection.json": json.dumps(questions).encode()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuzz, "READ_FAST", 1)
-        found = fuzz.read(zipped(members))
+        found = fuzz.read(packed_with(text, questions))
     assert found.otherwise == []
     return found.made_fast
 
@@ -213,6 +224,34 @@ def test_one_that_is_odd_makes_the_others_no_slower() -> None:
     lines = SAMPLE["responses.jsonl"].splitlines(keepends=True)
     for odd in (b"{}\n", b'{"submission_id": "o", "responses": {"q-none": 1}}\n', b"\r\n", b"\n"):
         assert made_fast(b"".join([lines[0], odd, *lines[1:]])) == len(lines)
+
+
+ONE = b'{"submission_id": "%d", "responses": {}}'
+HALVES = b'{"submission_id": "9", "responses":', b"{}}"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (ONE % 1 + ONE % 2,),
+        (ONE % 1 + b" " + ONE % 2, b""),
+        (ONE % 1 + ONE % 2, b" ", ONE % 3),
+        (b"", ONE % 1 + ONE % 2),
+        HALVES,
+        (*HALVES, ONE % 1 + ONE % 2),
+        (ONE % 1 + ONE % 2, *HALVES),
+        (ONE % 1, HALVES[0] + b"{}", b"}" + ONE % 2),
+        (ONE % 1 + b",", ONE % 2),
+        (b"[" + ONE % 1, ONE % 2 + b"]"),
+    ],
+)
+def test_a_line_is_one_object(lines: tuple[bytes, ...]) -> None:
+    whole = SAMPLE["responses.jsonl"]
+    for end in (b"", b"\n"):
+        for before in (b"", whole):
+            text = before + b"\n".join(lines) + end
+            assert fuzz.read(packed_with(text)).error
+            assert WithoutTasks(COLUMNS)(text) is None
 
 
 TIMES = [

@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,7 @@ def tap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.P
         "collection.json": json.dumps(QUESTIONS).encode(),
     }
     (tmp_path / "x.zip").write_bytes(zipped(members))
-    config = {"archive_paths": [str(tmp_path / "x.zip")]}
+    config: dict[str, Any] = {"archive_paths": [str(tmp_path / "x.zip")]}
     if request.param != "fast":
         config |= {"stream_maps": {"responses": {"more": "submission_id"}}}
     (tmp_path / "config.json").write_text(json.dumps(config))

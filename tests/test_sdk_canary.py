@@ -123,7 +123,7 @@ def test_every_message_goes_through_the_taps_message_writer() -> None:
 
 def test_records_go_the_way_that_is_known() -> None:
     """streams/fast.py takes them past all of this, and would take them past what is new."""
-    known = {
+    known: dict[Callable[..., Any], set[str]] = {
         Stream._sync_records: {
             *("get_record_counter", "get_sync_timer", "partitions", "selected"),
             *("get_records", "_check_max_record_limit", "post_process", "_process_record"),
