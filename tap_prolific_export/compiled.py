@@ -20,7 +20,6 @@ from tap_prolific_export.records import VALUE_COLUMNS, value_rows
 from tap_prolific_export.times import in_utc
 from tap_prolific_export.typed import (
     DoesNotFitError,
-    TypedLines,
     choices,
     encode,
     files,
@@ -47,8 +46,13 @@ if TYPE_CHECKING:
     Teller = Callable[[Any], Iterable[Told]]
 
 
-class ResponseRows(TypedLines):
-    """Makes the rows of `responses` of blocks of lines.
+class _Making:
+    def use(self, others: Sequence[str]) -> None:
+        """See `Maker.use`."""
+
+
+class ResponseRows:
+    """Makes of each typed line its row of `responses`.
 
     Args:
         facts: Of the export.
@@ -59,11 +63,12 @@ class ResponseRows(TypedLines):
     def __init__(
         self, facts: ExportFacts, columns: Mapping[str, AnswerColumn], uploads: Uploads
     ) -> None:
-        super().__init__(columns)
+        self._columns = columns
         self._facts = facts
         self._uploads = uploads
 
-    def _use(self, others: Sequence[str]) -> None:
+    def use(self, others: Sequence[str]) -> None:
+        """See `Maker.use`."""
         columns, uploads = self._columns.values(), self._uploads
         names = {
             **self._types(others),
@@ -121,7 +126,8 @@ class ResponseRows(TypedLines):
         }
         return {name: msgspec.defstruct(name, of, gc=False) for name, of in types.items()}
 
-    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+    def rows(self, lines: Sequence[Any]) -> list[Any]:
+        """See `Maker.rows`."""
         try:
             return list(map(self._make, lines))
         except AttributeError:  # an entry is no object
@@ -174,19 +180,19 @@ def _rest(fields: Any) -> str | None:
 # Rows of `answers`.
 
 
-class AnswerRows(TypedLines):
-    """Makes the rows of `answers` of blocks of lines; see `ResponseRows`."""
+class AnswerRows(_Making):
+    """Makes of each typed line a list of its rows of `answers`; see `ResponseRows`."""
 
     def __init__(
         self, facts: ExportFacts, columns: Mapping[str, AnswerColumn], uploads: Uploads
     ) -> None:
-        super().__init__(columns)
         self._questions = [
             (f"a{place}", _answer_row(facts, id_, column), _teller(column, uploads))
             for place, (id_, column) in enumerate(columns.items())
         ]
 
-    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+    def rows(self, lines: Sequence[Any]) -> list[Any]:
+        """See `Maker.rows`."""
         return list(map(self._rows_of, lines))
 
     def _rows_of(self, line: Any) -> list[Any]:
@@ -255,14 +261,14 @@ def _scalar_teller(column: AnswerColumn) -> Callable[[Any], Told]:
     if scalars is Scalars.BOOLEAN:
         return lambda value: (text := _text(value), None, value, labels.get(text))
 
-    def number(value: Any) -> Told:
+    def told(value: Any) -> Told:
         text = _text(value)
         if value.__class__ is not str:
             return text, value, None, labels.get(text)
         found = number(value)
         return value, found, None, labels.get(text, labels.get(_text(found)))
 
-    return number
+    return told
 
 
 def _text(value: Any) -> str:
@@ -297,8 +303,8 @@ def _told_of_any(entry: Any, column: AnswerColumn, uploads: Uploads) -> Iterator
 # Rows of `files` and `tasks`.
 
 
-class NamedFiles(TypedLines):
-    """Finds the uploaded files that the answers of blocks of lines name.
+class NamedFiles(_Making):
+    """Makes of each typed line a list of the uploaded files that its answers name.
 
     Args:
         columns: The properties of ``answers``, by instruction id.
@@ -306,7 +312,6 @@ class NamedFiles(TypedLines):
     """
 
     def __init__(self, columns: Mapping[str, AnswerColumn], uploads: Uploads) -> None:
-        super().__init__(columns)
         self._uploads = uploads
         self._names = {path.rpartition("/")[2] for path in uploads}
         self._questions = [
@@ -315,7 +320,8 @@ class NamedFiles(TypedLines):
             if column.shape.scalars is not Scalars.BOOLEAN
         ]
 
-    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+    def rows(self, lines: Sequence[Any]) -> list[Any]:
+        """See `Maker.rows`."""
         return list(map(self._found_in, lines))
 
     def _found_in(self, line: Any) -> list[Found]:
@@ -353,8 +359,9 @@ class NamedFiles(TypedLines):
         return ()
 
 
-class WithoutTasks(TypedLines):
-    """Takes blocks of lines that have no task."""
+class NoTasks(_Making):
+    """Makes nothing: a typed line has no task."""
 
-    def _rows(self, lines: Sequence[Any]) -> list[Any]:
+    def rows(self, lines: Sequence[Any]) -> list[Any]:
+        """See `Maker.rows`."""
         return [None] * len(lines)

@@ -119,44 +119,16 @@ class Delivery:
         for line in self.archive.lines() if self.archive else ():
             yield from responses(line.object, line.as_it_came)
 
-    def tasks(self, without: Callable[[bytes], Block | None] = lambda _: None) -> Iterator[Task]:
+    def tasks(self) -> Iterator[Task]:
         """Yield the tasks of a batch, each once, and once more where it comes with other data.
-
-        Args:
-            without: Makes anything of a block of whole lines only if they have no task.
 
         Raises:
             DataCollectionError: As `responses`.
         """
-        # Of each no more is held than a digest of what was told of it.
-        yielded: dict[str, bytes] = {}
-        nothing = _digest(None)
-        for told in self._tasks_by_task():
-            if told.id not in yielded:
-                yielded[told.id] = _digest(told.datapoint)
-                yield told
-        for response in self.every_response_in_blocks(without):
-            if isinstance(response, Block) or response.task_id is None or not self.wants(response):
-                continue
-            datapoint = (response.as_it_came or response).datapoint
-            digest = _digest(datapoint)
-            known = yielded.get(response.task_id)
-            if known is None or digest not in {known, nothing}:
-                yielded[response.task_id] = digest
-                yield Task(response.task_id, datapoint, {})
-
-    def _tasks_by_task(self) -> Iterator[Task]:
-        """Yield the wanted tasks of the file by task: it may say more of them than the lines."""
-        lines = self.archive.lines_by_task() if self.archive else ()
-        found = filter(None, (task(line.object, line.as_it_came) for line in lines))
-        if self.is_chosen:
-            yield from found
-            return
-        answered = {response.task_id for response in filter(self.wants, self.every_response())}
-        for told in found:
-            # One that nobody has answered belongs to no study, and does not say when it came.
-            if told.id in answered or not (told.answered or self.only.study_id):
-                yield told
+        tasks = Tasks(self)
+        yield from tasks.by_task()
+        for response in self.every_response():
+            yield from tasks.of(response)
 
     def wants(self, response: Response) -> bool:
         """Whether a response is wanted.
@@ -180,5 +152,62 @@ class Delivery:
         return response.done_at >= self.only.start
 
 
+class Tasks:
+    """The tasks of a delivery, each once, and once more where it comes with other data.
+
+    Args:
+        delivery: Its archive is read.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        # Of each no more is held than a digest of what was told of it.
+        self._yielded: dict[str, bytes] = {}
+
+    def by_task(self) -> Iterator[Task]:
+        """Yield the tasks of the file by task: it may say more of them than the lines; first.
+
+        Raises:
+            DataCollectionError: As `Delivery.responses`.
+        """
+        for told in self._told():
+            if told.id not in self._yielded:
+                self._yielded[told.id] = _digest(told.datapoint)
+                yield told
+
+    def of(self, response: Response) -> Iterator[Task]:
+        """Yield the task that a response is to, if that is wanted and new.
+
+        Raises:
+            DataCollectionError: As `Delivery.wants`.
+        """
+        if response.task_id is None or not self._delivery.wants(response):
+            return
+        datapoint = (response.as_it_came or response).datapoint
+        digest = _digest(datapoint)
+        known = self._yielded.get(response.task_id)
+        if known is None or digest not in {known, _NOTHING}:
+            self._yielded[response.task_id] = digest
+            yield Task(response.task_id, datapoint, {})
+
+    def _told(self) -> Iterator[Task]:
+        """Yield the wanted tasks of the file by task."""
+        delivery = self._delivery
+        lines = delivery.archive.lines_by_task() if delivery.archive else ()
+        found = filter(None, (task(line.object, line.as_it_came) for line in lines))
+        if delivery.is_chosen:
+            yield from found
+            return
+        wanted = filter(delivery.wants, delivery.every_response())
+        answered = {response.task_id for response in wanted}
+        for told in found:
+            # One that nobody has answered belongs to no study, and does not say when it came.
+            if told.id in answered or not (told.answered or delivery.only.study_id):
+                yield told
+
+
 def _digest(datapoint: Any) -> bytes:
     return hashlib.sha256(json_text(datapoint).encode()).digest()[:16]
+
+
+_NOTHING = _digest(None)

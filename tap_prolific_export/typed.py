@@ -7,9 +7,10 @@ that differs in anything does not fit, and is left to the tolerant way (`lines`,
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -33,6 +34,8 @@ MAX_QUESTIONS, MAX_OTHERS = 1000, 100
 # as are left. More may still not be too deep; that is for the tolerant way to tell.
 MAX_BRACKETS = MAX_DEPTH - 2
 _NUL = b"\\u0000"
+# What msgspec has no name of a field for.
+_NO_FIELD = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
 # Of these some have a meaning that only the tolerant way knows, as have names of answers beside
 # the answers.
 _SPECIAL = {"submission_id", "participant_id", "study_id", "task_id", "response_id", "id"}
@@ -73,15 +76,33 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, gc=False, frozen=True):
     content_type: str | None = None
 
 
+class Maker(Protocol):
+    """Makes something of typed lines."""
+
+    def use(self, others: Sequence[str]) -> None:
+        """Be told what other fields lines have; see `other_fields`."""
+
+    def rows(self, lines: Sequence[Any]) -> list[Any]:
+        """Return what is made of each line.
+
+        Raises:
+            DoesNotFitError: Of one nothing can be.
+        """
+
+
 class TypedLines:
-    """Makes the rows of blocks of lines; an instance reads one file, from its begin.
+    """Has several makers make something of blocks of lines; of one file, from its begin.
+
+    What is made of a line is a tuple, of what each of them has made.
 
     Args:
         columns: The properties of ``answers``, by instruction id.
+        makers: They.
     """
 
-    def __init__(self, columns: Mapping[str, AnswerColumn]) -> None:
+    def __init__(self, columns: Mapping[str, AnswerColumn], *makers: Maker) -> None:
         self._columns = columns
+        self._makers = makers
         self._decode: Callable[[bytes], list[Any]] | None = None
         self._is_possible = len(columns) <= MAX_QUESTIONS
 
@@ -95,7 +116,8 @@ class TypedLines:
             lines = decode(block)
             if len(lines) != _lines_of_one_object(block):
                 return None
-            return Block([line.submission_id for line in lines], self._rows(lines))
+            made = zip(*(maker.rows(lines) for maker in self._makers), strict=True)
+            return Block([line.submission_id for line in lines], list(made))
         except _DOES_NOT_FIT:
             # What an odd line costs here is little, beside what the tolerant way takes.
             return None
@@ -104,12 +126,12 @@ class TypedLines:
         """Return what decodes lines that have no other fields than these, and their answers'.
 
         Raises:
-            ValueError: Of a name that msgspec has no field for.
+            DoesNotFitError: That cannot be built.
         """
         self._is_possible = False
         time = next((name for name in TIMES if name in names), TIMES[0])
         others = [name for name in names if name not in _SPECIAL and name != time]
-        if len(others) > MAX_OTHERS:
+        if len(others) > MAX_OTHERS or any(map(_NO_FIELD.search, (*others, *self._columns))):
             raise DoesNotFitError
         absent = None
         # What is null does not fit: the tolerant way keeps it as it came.
@@ -130,28 +152,21 @@ class TypedLines:
             ("study_id", _Text | UnsetType, absent),
             a_time,
         ]
-        self._use(others)
+        for maker in self._makers:
+            maker.use(others)
         line = _struct("Line", [*fields, *other_fields(others)])
         self._decode = msgspec.json.Decoder(line).decode_lines
         self._is_possible = True
         return self._decode
 
-    def _use(self, others: Sequence[str]) -> None:
-        """Be told what other fields lines have; see `other_fields`."""
 
-    def _rows(self, lines: Sequence[Any]) -> list[Any]:
-        """Return the rows of each line."""
-        raise NotImplementedError
-
-
-# What it may raise that a line, or a name, is not what this is made for.
+# What it may raise that a line is not what this is made for.
 _DOES_NOT_FIT = (
     DoesNotFitError,
     msgspec.MsgspecError,
     OverflowError,
     RecursionError,
     UnicodeError,
-    ValueError,
 )
 
 

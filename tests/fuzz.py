@@ -54,9 +54,9 @@ from jsonschema import Draft7Validator
 
 from tap_prolific_export import records
 from tap_prolific_export.archive import Archive, Limits, Part, archive_ref
-from tap_prolific_export.compiled import AnswerRows, NamedFiles, ResponseRows, WithoutTasks
+from tap_prolific_export.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
 from tap_prolific_export.deliveries import _collection
-from tap_prolific_export.delivery import Delivery
+from tap_prolific_export.delivery import Delivery, Tasks
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.lines import Response
 from tap_prolific_export.members import INFLATED
@@ -64,6 +64,7 @@ from tap_prolific_export.pieces import LocalBytes
 from tap_prolific_export.records import ExportFacts
 from tap_prolific_export.schema import STREAMS, answers_schema
 from tap_prolific_export.store import alike, keys_of
+from tap_prolific_export.typed import TypedLines
 from tap_prolific_export.uploads import Found, begun_with, file_rows, named_in
 from tests.stand_in import archives, samples
 from tests.test_archive import Pipe
@@ -462,24 +463,25 @@ def _read_fast(
     """Note where the fast way makes other rows than there are."""
     facts, uploads = delivery.facts, delivery.uploads
     rows: Rows = {"responses": [], "answers": [], "tasks": [], "files": []}
-    for made in delivery.responses_in_blocks(ResponseRows(facts, columns, uploads)):
+    makers = ResponseRows(facts, columns, uploads), AnswerRows(facts, columns, uploads), NoTasks()
+    tasks = Tasks(delivery)
+    rows["tasks"] += [records.task_row(facts, task) for task in tasks.by_task()]
+    for made in delivery.responses_in_blocks(TypedLines(columns, *makers)):
         if isinstance(made, Response):
-            made = [records.response_row(facts, made, columns, uploads)[0]]  # noqa: PLW2901
+            rows["responses"].append(records.response_row(facts, made, columns, uploads)[0])
+            rows["answers"] += records.answer_rows(facts, made, columns, uploads)
+            rows["tasks"] += [records.task_row(facts, task) for task in tasks.of(made)]
         else:
             found.made_fast += len(made)
-        rows["responses"] += plain(made)
-    for made in delivery.responses_in_blocks(AnswerRows(facts, columns, uploads)):
-        if isinstance(made, Response):
-            made = [[*records.answer_rows(facts, made, columns, uploads)]]  # noqa: PLW2901
-        rows["answers"] += plain([row for each in made for row in each])
-    for task in delivery.tasks(WithoutTasks(columns)):
-        rows["tasks"].append(records.task_row(facts, task))
+            rows["responses"] += plain([row for row, _, _ in made])
+            rows["answers"] += plain([row for _, each, _ in made for row in each])
     named: list[Found] = []
-    for each in delivery.every_response_in_blocks(NamedFiles(columns, uploads)):
+    typed = TypedLines(columns, NamedFiles(columns, uploads))
+    for each in delivery.every_response_in_blocks(typed):
         if isinstance(each, Response):
             named += named_in([each], delivery.wants, columns, uploads)
         else:
-            named += [file for files in each.rows for file in files]
+            named += [file for (files,) in each.rows for file in files]
     every, wants = delivery.every_response, delivery.wants
     finds: list[Find] = [lambda _: named, lambda left: begun_with(every(), wants, left)]
     rows["files"] += file_rows(facts, finds, uploads, strays=True)

@@ -18,12 +18,12 @@ from singer_sdk.mapper import SameRecordTransform
 from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.archive import Archive, Limits, Line
 from tap_prolific_export.collection import parse
-from tap_prolific_export.compiled import WithoutTasks
+from tap_prolific_export.compiled import NoTasks
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.pieces import LocalBytes
 from tap_prolific_export.records import answer_columns
 from tap_prolific_export.streams import base, fast
-from tap_prolific_export.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS
+from tap_prolific_export.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS, TypedLines
 from tests import fuzz
 from tests.stand_in import Hosted, Submission, World, samples
 from tests.test_archive import zipped
@@ -251,7 +251,7 @@ def test_a_line_is_one_object(lines: tuple[bytes, ...]) -> None:
         for before in (b"", whole):
             text = before + b"\n".join(lines) + end
             assert fuzz.read(packed_with(text)).error
-            assert WithoutTasks(COLUMNS)(text) is None
+            assert TypedLines(COLUMNS, NoTasks())(text) is None
 
 
 TIMES = [

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export import records
 from tap_prolific_export.archive import Part
 from tap_prolific_export.compiled import AnswerRows
+from tap_prolific_export.records import answer_columns, answer_rows
 from tap_prolific_export.schema import ANSWERS
 from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
+from tap_prolific_export.streams.together import LineRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from singer_sdk.helpers.types import Record
 
     from tap_prolific_export.delivery import Delivery
-    from tap_prolific_export.records import AnswerColumn
+    from tap_prolific_export.lines import Response
 
 
 class AnswersStream(ChildStream):
@@ -30,22 +31,27 @@ class AnswersStream(ChildStream):
 
     def rows(self, delivery: Delivery) -> Iterator[Record]:
         """Yield the answers of a delivery."""
-        columns = self._columns(delivery)
+        rows = _Rows(self, delivery)
         for response in delivery.responses():
-            yield from records.answer_rows(delivery.facts, response, columns, delivery.uploads)
+            yield from rows.of(response)
 
-    def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
-        """Yield the answers of a delivery, most of them straight from their lines."""
-        if not delivery.is_chosen:
-            yield from self.rows(delivery)
-            return
-        columns = self._columns(delivery)
-        made = AnswerRows(delivery.facts, columns, delivery.uploads)
-        for found in delivery.responses_in_blocks(made):
-            if isinstance(found, list):
-                yield [row for rows in found for row in rows]
-            else:
-                yield from records.answer_rows(delivery.facts, found, columns, delivery.uploads)
+    def line_rows(self, delivery: Delivery) -> LineRows | None:
+        """Return how the answers are made of lines; what is chosen from goes by itself."""
+        return _Rows(self, delivery) if delivery.is_chosen else None
 
-    def _columns(self, delivery: Delivery) -> dict[str, AnswerColumn]:
-        return records.answer_columns(delivery.collection, self.run.settings.answer_keys)
+
+class _Rows(LineRows):
+    def __init__(self, stream: AnswersStream, delivery: Delivery) -> None:
+        columns = answer_columns(delivery.collection, stream.run.settings.answer_keys)
+        self.maker = AnswerRows(delivery.facts, columns, delivery.uploads)
+        self._columns = columns
+        self._delivery = delivery
+
+    def of(self, response: Response) -> Iterator[Record]:
+        """Yield the answers of a response."""
+        delivery = self._delivery
+        return answer_rows(delivery.facts, response, self._columns, delivery.uploads)
+
+    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
+        """Return the answers of several lines."""
+        return [row for rows in made for row in rows]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from singer_sdk import Stream
@@ -25,10 +26,12 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.failures import failure, skipped
+from tap_prolific_export.records import answer_columns
 from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.fast import RecordBlocks, is_plain
 from tap_prolific_export.streams.progress import Progress
 from tap_prolific_export.streams.state import Ledger
+from tap_prolific_export.streams.together import write_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.schema import JsonSchema
     from tap_prolific_export.settings import Settings
+    from tap_prolific_export.streams.together import LineRows
     from tap_prolific_export.transfers import Transfers
 
 logger = logging.getLogger("tap-prolific-export")
@@ -375,12 +379,18 @@ class ChildStream(ProlificStream):
         return not self.run.delivery_failed and self.run.progress.is_pending(self)
 
     def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
-        """Yield the rows of a delivery as msgspec encodes them, or lists of them."""
+        """Yield the rows of a delivery as msgspec encodes them."""
         return self.rows(delivery)
+
+    def line_rows(self, delivery: Delivery) -> LineRows | None:  # noqa: ARG002
+        """Return how the rows are made of the lines of the responses, if all of them are."""
+        return None
 
     def get_records(self, context: Context | None) -> Iterator[Record]:  # noqa: ARG002
         """Yield the rows; an archive that turns out to be bad fails its data collection only."""
-        return self._delivered(self.rows)
+        if self.is_pending:
+            with self._noted(self):
+                yield from self._new(self.rows)
 
     def _sync_records(
         self, context: Context | None = None, *, write_messages: bool = True
@@ -388,34 +398,72 @@ class ChildStream(ProlificStream):
         """Write the records ourselves where the SDK would add nothing but time; see `fast`."""
         if not write_messages or not is_plain(self):
             yield from super()._sync_records(context, write_messages=write_messages)
-            return
+        elif self.is_pending:
+            self._write_records(context)
+
+    def _write_records(self, context: Context | None) -> None:
+        """Write the rows of what is open, and those of streams that are made of the same lines."""
+        made = self._together(context)
+        streams = [*made] or [self]
+        with ExitStack() as stack:
+            every = [
+                stack.enter_context(stream._writing(context))  # noqa: SLF001  # one of us
+                for stream in streams
+            ]
+            with self._noted(*streams):
+                if made:
+                    delivery = self.run.delivery
+                    columns = answer_columns(delivery.collection, self.run.settings.answer_keys)
+                    both = zip(made.values(), every, strict=True)
+                    write_together(delivery, columns, [*both])
+                else:
+                    for row in self._new(self.fast_rows):
+                        every[0].write([row])
+                for blocks in every:
+                    blocks.flush()
+
+    def _together(self, context: Context | None) -> dict[ChildStream, LineRows]:
+        """Return the streams that can be read with this one, which is the first, and how."""
+        found: dict[ChildStream, LineRows] = {}
+        for stream in self._tap.streams.values():
+            if not isinstance(stream, ChildStream) or (self not in {*found, stream}):
+                continue
+            if stream is not self:
+                if not is_plain(stream) or not stream.is_pending:
+                    continue
+                if context:  # the SDK will do so when their turn comes, which is too late
+                    stream.preprocess_context(context)
+            if rows := stream.line_rows(self.run.delivery):
+                stream._write_schema_message()  # noqa: SLF001  # one of us
+                found[stream] = rows
+        return found
+
+    @contextmanager
+    def _writing(self, context: Context | None) -> Iterator[RecordBlocks]:
+        """Write records past the SDK, counted and timed as it does."""
         with self.get_record_counter() as counter, self.get_sync_timer() as timer:
             counter.with_context(context)
             timer.with_context(context)
             with RecordBlocks(self.name, self._stream_version, counter.increment) as blocks:
-                for row in self._delivered(self.fast_rows, blocks.flush):
-                    blocks.write(row if isinstance(row, list) else [row])
+                yield blocks
 
-    def _delivered(
-        self, rows: Callable[[Delivery], Iterator[_Row]], done: Callable[[], None] = lambda: None
-    ) -> Iterator[_Row]:
-        """Yield the rows of what is open, and note what has become of it.
+    def _new(self, rows: Callable[[Delivery], Iterator[_Row]]) -> Iterator[_Row]:
+        """Yield the rows of what is open, unless all of them have been said before."""
+        content = self.content(self.run.delivery)
+        if content is None or not self.run.progress.said_before(self, content):
+            yield from rows(self.run.delivery)
 
-        Args:
-            rows: Makes them.
-            done: Called when the last one was yielded, before anything says so.
-        """
-        if not self.is_pending:
-            return
+    @contextmanager
+    def _noted(self, *streams: ChildStream) -> Iterator[None]:
+        """Note what becomes of the streams' rows of what is open."""
         delivery, progress = self.run.delivery, self.run.progress
         try:
-            content = self.content(delivery)
-            if content is None or not progress.said_before(self, content):
-                yield from rows(delivery)
-            done()
+            yield
+            contents = [stream.content(delivery) for stream in streams]
         except ReplacedError as error:
             self.run.begin_anew(error)
         except DataCollectionError as error:
             self.run.fail(error)
         else:
-            progress.complete(self, content)
+            for stream, content in zip(streams, contents, strict=True):
+                progress.complete(stream, content)

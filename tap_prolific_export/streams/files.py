@@ -11,6 +11,7 @@ from tap_prolific_export.records import answer_columns
 from tap_prolific_export.schema import FILES
 from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
+from tap_prolific_export.typed import TypedLines
 from tap_prolific_export.uploads import begun_with, file_rows, named_in
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ class FilesStream(ChildStream):
 
     def _named_in_blocks(self, delivery: Delivery) -> Iterator[Found]:
         columns, uploads = self._columns(delivery), delivery.uploads
-        for found in delivery.every_response_in_blocks(NamedFiles(columns, uploads)):
+        typed = TypedLines(columns, NamedFiles(columns, uploads))
+        for found in delivery.every_response_in_blocks(typed):
             if isinstance(found, Block):
-                for files in found.rows:
+                for (files,) in found.rows:
                     yield from files
             else:
                 yield from named_in([found], delivery.wants, columns, uploads)

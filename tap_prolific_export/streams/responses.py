@@ -10,9 +10,10 @@ from tap_prolific_export.compiled import ResponseRows
 from tap_prolific_export.schema import RESPONSES, answers_schema
 from tap_prolific_export.streams.base import OF_LINES, ChildStream
 from tap_prolific_export.streams.collections import CollectionsStream
+from tap_prolific_export.streams.together import LineRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from singer_sdk.helpers.types import Context, Record
 
@@ -76,39 +77,29 @@ class ResponsesStream(ChildStream):
         """Yield the responses of a delivery."""
         rows = _Rows(self, delivery)
         for response in delivery.responses():
-            yield rows.of(response)
-        rows.close()
+            yield from rows.of(response)
+        rows.end()
 
-    def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
-        """Yield the responses of a delivery, most of them straight from their lines."""
+    def line_rows(self, delivery: Delivery) -> LineRows | None:
+        """Return how the responses are made of lines; what is hidden or chosen goes by itself."""
         rows = _Rows(self, delivery)
-        # What is to be chosen from, or hidden, is left to the tolerant way.
-        if not delivery.is_chosen or rows.hides:
-            yield from self.rows(delivery)
-            return
-        made = ResponseRows(delivery.facts, rows.columns, delivery.uploads)
-        for found in delivery.responses_in_blocks(made):
-            if isinstance(found, list):
-                rows.count += len(found)
-                yield found
-            else:
-                yield rows.of(found)
-        rows.close()
+        return rows if delivery.is_chosen and not rows.hides else None
 
 
-class _Rows:
+class _Rows(LineRows):
     """Makes the rows of a delivery's responses, and counts them."""
 
     def __init__(self, stream: ResponsesStream, delivery: Delivery) -> None:
         settings = stream.run.settings
-        self.columns = records.answer_columns(delivery.collection, settings.answer_keys)
-        self.hidden = {
+        self._columns = records.answer_columns(delivery.collection, settings.answer_keys)
+        self.maker = ResponseRows(delivery.facts, self._columns, delivery.uploads)
+        self._hidden = {
             id_
-            for id_, column in self.columns.items()
+            for id_, column in self._columns.items()
             if not stream._shows(column.key)  # noqa: SLF001
         }
-        self.hides_unknown = settings.freeze_schema or not stream.mask["properties", "answers"]
-        self.count = 0
+        self._hides_unknown = settings.freeze_schema or not stream.mask["properties", "answers"]
+        self._count = 0
         self._misfits = 0
         self._stream = stream
         self._delivery = delivery
@@ -116,25 +107,30 @@ class _Rows:
     @property
     def hides(self) -> bool:
         """Whether some answers may not appear."""
-        return bool(self.hidden) or self.hides_unknown
+        return bool(self._hidden) or self._hides_unknown
 
-    def of(self, response: Response) -> Record:
-        """Return the row of a response."""
+    def of(self, response: Response) -> Iterator[Record]:
+        """Yield the row of a response."""
         row, kept = records.response_row(
             self._delivery.facts,
             response,
-            self.columns,
+            self._columns,
             self._delivery.uploads,
-            hidden=self.hidden,
-            hide_unknown=self.hides_unknown,
+            hidden=self._hidden,
+            hide_unknown=self._hides_unknown,
         )
-        self.count += not response.again
+        self._count += not response.again
         self._misfits += kept
-        return row
+        yield row
 
-    def close(self) -> None:
+    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
+        """Return the rows of several lines."""
+        self._count += len(made)
+        return made
+
+    def end(self) -> None:
         """Say how many there were, and of how many answers something had to be kept beside."""
-        self._stream.run.response_count = self.count
+        self._stream.run.response_count = self._count
         if self._misfits:
             self._stream.logger.warning(
                 "%s: %d answers did not fit their columns; as they came they stand in "
