@@ -88,7 +88,7 @@ CHAPTERS = {
     "line of 1 GB": Chapter(partial(hostile.long_line, 1000, skip=False), {}, 25),
     "line of 200 MB, skipped": Chapter(partial(hostile.long_line, 200, skip=True), SKIP, 25),
     "blank lines": Chapter(partial(hostile.blank_lines, 100 * COUNT), megabytes=16),
-    "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=8),
+    "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=16),
     "metadata": Chapter(hostile.metadata, megabytes=28),
 }
 # What this corpus has found to be wrong.
@@ -100,7 +100,7 @@ FOUND = {
     "deep lines": Chapter(hostile.deep_lines, SKIP, 10),
     "deep metadata": Chapter(hostile.deep_metadata, megabytes=10),
     "a size beyond 64 bits": Chapter(hostile.absurd_size, {"files_max_bytes": 1000}),
-    "many large tasks": Chapter(partial(hostile.large_tasks, COUNT), megabytes=12),
+    "many large tasks": Chapter(partial(hostile.large_tasks, COUNT), megabytes=18),
     "many types of answers": Chapter(partial(hostile.many_types, COUNT), megabytes=12),
 }
 # What is still, and why.
