@@ -11,7 +11,7 @@ import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from tap_prolific_export.api import DataCollectionRef, Kind
 from tap_prolific_export.decoding import NoJsonError, decode
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.pieces import Bytes
 
 logger = logging.getLogger("tap-prolific-export")
-_T = TypeVar("_T")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
 # The lines of a batch come twice, by submission and by task: the former are the rows, unless
@@ -100,6 +99,18 @@ class Line:
     number: int
     object: dict[str, Any]
     as_it_came: dict[str, Any] | None = None
+
+
+class Block(NamedTuple):
+    """What several makers have made of whole lines at once.
+
+    Attributes:
+        ids: Of each line, which is one response.
+        made: By each maker, of each line.
+    """
+
+    ids: list[str]
+    made: list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +229,14 @@ class Archive:
     def lines(self) -> Iterator[Line]: ...
 
     @overload
-    def lines(self, fast: Callable[[bytes], _T | None]) -> Iterator[Line | _T]: ...
+    def lines(self, fast: Callable[[bytes], Block | None]) -> Iterator[Line | Block]: ...
 
-    def lines(self, fast: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
+    def lines(self, fast: Callable[[bytes], Block | None] | None = None) -> Iterator[Any]:
         """Yield the lines of the responses, decoded, blank ones left out.
 
         Args:
             fast: Is given a block of whole lines first; what it returns, if anything, is yielded
-                in their place.
+                in their place. It has an id for each of them, then, and none is blank.
 
         Raises:
             DataCollectionError: The member is missing, or a line is no JSON object.
@@ -266,15 +277,16 @@ class Archive:
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
-    def _lines(self, name: str, fast: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
+    def _lines(
+        self, name: str, fast: Callable[[bytes], Block | None] | None = None
+    ) -> Iterator[Any]:
         """Yield the lines of a member; bad ones are left out, where that is wanted."""
         limit = self._limits.max_line_bytes
         bad = first = 0
         number = size = 0
         for block in _blocks(self._content(name, name, keep=True), limit):
             if fast and block and len(block) <= limit and (found := fast(block)) is not None:
-                # As `count` does, but eight times as fast.
-                number += len(block) - len(block.replace(b"\n", b""))
+                number += len(found.ids)
                 size += len(block)
                 self.lines_ahead = number * max(0, self._members[name].size - size) // size
                 yield found

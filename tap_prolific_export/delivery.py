@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.api import EVERYTHING, ExportFilter
-from tap_prolific_export.archive import Line
+from tap_prolific_export.archive import Block, Line
 from tap_prolific_export.bookmarks import Identity, context_of
 from tap_prolific_export.decoding import json_text
-from tap_prolific_export.distinct import Block, distinct, distinct_in_blocks
+from tap_prolific_export.distinct import distinct, distinct_in_blocks
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.lines import Response, Task, responses, task
 
@@ -80,7 +80,7 @@ class Delivery:
 
     def responses_in_blocks(
         self, made: Callable[[bytes], Block | None]
-    ) -> Iterator[Response | list[Any]]:
+    ) -> Iterator[Response | list[list[Any]]]:
         """Yield all responses, as `responses` does, of most of them what was made of them.
 
         Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from tap_prolific_export.archive import Block
 from tap_prolific_export.lines import content_hash
 from tap_prolific_export.seen import SeenIds, hash_of
 
@@ -17,18 +18,6 @@ if TYPE_CHECKING:
 
 _HASH_BYTES = 16
 _GROUP_SHIFT = 8 * _HASH_BYTES + 1
-
-
-class Block(NamedTuple):
-    """What was made of several responses at once.
-
-    Attributes:
-        ids: Of each.
-        rows: Of each, what was made of it.
-    """
-
-    ids: list[str]
-    rows: list[Any]
 
 
 def distinct(
@@ -62,8 +51,8 @@ def distinct_in_blocks(
     found: Iterable[Response | Block],
     read: Callable[[], Iterable[Response]],
     ahead: Callable[[], int] = lambda: 0,
-) -> Iterator[Response | list[Any]]:
-    """Yield what `distinct` does, all of it wanted, of several responses what was made of them.
+) -> Iterator[Response | list[list[Any]]]:
+    """Yield what `distinct` does, all of it wanted, of those in blocks what was made of them.
 
     Args:
         found: A reading of the responses, as far as they are not in blocks.
@@ -79,12 +68,14 @@ def distinct_in_blocks(
             else:
                 yield each
             continue
-        ids, rows = each
+        ids, made = each
         if again := seen.add_all(ids, ahead()):
             repeated.update(hash_of(ids[place]) for place in again)
             left_out = {*again}
-            rows = [row for place, row in enumerate(rows) if place not in left_out]
-        yield rows
+            made = [
+                [row for place, row in enumerate(rows) if place not in left_out] for rows in made
+            ]
+        yield made
     yield from sharing(read, repeated)
 
 

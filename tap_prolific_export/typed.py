@@ -16,8 +16,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tap_prolific_export.answers import Form, Scalars, as_number, path_in
+from tap_prolific_export.archive import Block
 from tap_prolific_export.decoding import INT64, MAX_DEPTH
-from tap_prolific_export.distinct import Block
 from tap_prolific_export.lines import TIMES
 
 if TYPE_CHECKING:
@@ -93,8 +93,6 @@ class Maker(Protocol):
 class TypedLines:
     """Has several makers make something of blocks of lines; of one file, from its begin.
 
-    What is made of a line is a tuple, of what each of them has made.
-
     Args:
         columns: The properties of ``answers``, by instruction id.
         makers: They.
@@ -116,8 +114,8 @@ class TypedLines:
             lines = decode(block)
             if len(lines) != _lines_of_one_object(block):
                 return None
-            made = zip(*(maker.rows(lines) for maker in self._makers), strict=True)
-            return Block([line.submission_id for line in lines], list(made))
+            made = [maker.rows(lines) for maker in self._makers]
+            return Block([line.submission_id for line in lines], made)
         except _DOES_NOT_FIT:
             # What an odd line costs here is little, beside what the tolerant way takes.
             return None

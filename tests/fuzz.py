@@ -472,16 +472,16 @@ def _read_fast(
             rows["answers"] += records.answer_rows(facts, made, columns, uploads)
             rows["tasks"] += [records.task_row(facts, task) for task in tasks.of(made)]
         else:
-            found.made_fast += len(made)
-            rows["responses"] += plain([row for row, _, _ in made])
-            rows["answers"] += plain([row for _, each, _ in made for row in each])
+            found.made_fast += len(made[0])
+            rows["responses"] += plain(made[0])
+            rows["answers"] += plain([row for each in made[1] for row in each])
     named: list[Found] = []
     typed = TypedLines(columns, NamedFiles(columns, uploads))
     for each in delivery.every_response_in_blocks(typed):
         if isinstance(each, Response):
             named += named_in([each], delivery.wants, columns, uploads)
         else:
-            named += [file for (files,) in each.rows for file in files]
+            named += [file for files in each.made[0] for file in files]
     every, wants = delivery.every_response, delivery.wants
     finds: list[Find] = [lambda _: named, lambda left: begun_with(every(), wants, left)]
     rows["files"] += file_rows(facts, finds, uploads, strays=True)

@@ -16,7 +16,7 @@ from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
 from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.archive import Archive, Limits, Line
+from tap_prolific_export.archive import Archive, Block, Limits, Line
 from tap_prolific_export.collection import parse
 from tap_prolific_export.compiled import NoTasks
 from tap_prolific_export.errors import DataCollectionError
@@ -488,18 +488,18 @@ class TestBlocks:
         data = zipped({"responses.jsonl": text})
         archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x", Limits(**limits))
 
-        def even(block: bytes) -> list[int] | None:
+        def even(block: bytes) -> Block | None:
             """Take blocks of an even number of lines only."""
             try:
-                found = [json.loads(line)["n"] for line in block.splitlines() if line.strip()]
+                found = [json.loads(line)["n"] for line in block.splitlines()]
             except ValueError:
                 return None
-            return found if len(found) % 2 == 0 else None
+            return None if len(found) % 2 else Block([""] * len(found), [found])
 
         return [
             number
             for found in archive.lines(even)
-            for number in ([found.object["n"]] if isinstance(found, Line) else found)
+            for number in ([found.object["n"]] if isinstance(found, Line) else found.made[0])
         ]
 
     def test_all_lines_come_in_order(self) -> None:

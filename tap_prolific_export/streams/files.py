@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.archive import Part
+from tap_prolific_export.archive import Block, Part
 from tap_prolific_export.compiled import NamedFiles
-from tap_prolific_export.distinct import Block
 from tap_prolific_export.records import answer_columns
 from tap_prolific_export.schema import FILES
 from tap_prolific_export.streams.base import OF_LINES, ChildStream
@@ -59,7 +58,7 @@ class FilesStream(ChildStream):
         typed = TypedLines(columns, NamedFiles(columns, uploads))
         for found in delivery.every_response_in_blocks(typed):
             if isinstance(found, Block):
-                for (files,) in found.rows:
+                for files in found.made[0]:
                     yield from files
             else:
                 yield from named_in([found], delivery.wants, columns, uploads)

@@ -71,7 +71,7 @@ def write_together(
     typed = TypedLines(columns, *(rows.maker for rows, _ in streams))
     for found in delivery.responses_in_blocks(typed):
         if isinstance(found, list):
-            for (rows, blocks), made in zip(streams, zip(*found, strict=True), strict=False):
+            for (rows, blocks), made in zip(streams, found, strict=True):
                 blocks.write(rows.of_typed(made))
         else:
             for rows, blocks in streams:
