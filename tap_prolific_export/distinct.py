@@ -26,8 +26,9 @@ def distinct(
     """Yield each response that is wanted once, and those that share an id under ids of their own.
 
     Of several with one id the first keeps it and the others get ``:2``, ``:3`` and so on, in the
-    order of their content's hash, whatever the order of the lines; identical ones are one. If any
-    of them is wanted, all are: one that is new may have moved the others to other ids.
+    order of their content's hash, whatever the order of the lines; identical ones are one. Where
+    there is such an id already, a digest follows. If any of them is wanted, all are: one that is
+    new may have moved the others to other ids.
 
     That is rare, so they are looked for in more readings, and only if there are any: what was
     yielded under the id by then may be yielded anew, with `again` set. Of each nothing is held but
@@ -44,7 +45,7 @@ def distinct(
             repeated.add(hash_of(response.id))
         elif wants(response):
             yield response
-    yield from sharing(read, repeated, wants)
+    yield from _sharing(read, repeated, seen, wants)
 
 
 def distinct_in_blocks(
@@ -76,12 +77,13 @@ def distinct_in_blocks(
                 [row for place, row in enumerate(rows) if place not in left_out] for rows in made
             ]
         yield made
-    yield from sharing(read, repeated)
+    yield from _sharing(read, repeated, seen)
 
 
-def sharing(
+def _sharing(
     read: Callable[[], Iterable[Response]],
     repeated: Collection[int],
+    seen: SeenIds,
     wants: Callable[[Response], bool] = lambda _: True,
 ) -> Iterator[Response]:
     """Yield the responses that share an id, as far as they do not stand as they were yielded.
@@ -89,6 +91,7 @@ def sharing(
     Args:
         read: Begins a reading of the responses.
         repeated: The hashes of ids that came more than once; the first of each was yielded.
+        seen: All ids.
         wants: Whether a response is wanted.
     """
     if not repeated:
@@ -107,9 +110,17 @@ def sharing(
             continue
         rank, again = found
         if rank:
-            yield replace(response, id=f"{response.id}:{rank + 1}")
+            yield replace(response, id=_new_id(response.id, rank + 1, seen))
         elif not was_yielded:
             yield replace(response, again=again)
+
+
+def _new_id(id_: str, number: int, seen: SeenIds) -> str:
+    found = f"{id_}:{number}"
+    if found not in seen:
+        return found
+    digest = hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{found}:{digest[:16]}"
 
 
 class _Ranks:

@@ -31,6 +31,16 @@ class SeenIds:
         """Add an id; return whether it, or one of its hash, was there already."""
         return bool(self.add_all([id_]))
 
+    def __contains__(self, id_: str) -> bool:
+        """Whether an id was added, or one of its hash."""
+        hashed = hash_of(id_)
+        place = hashed % self._size
+        while found := self._table[place]:
+            if found == hashed:
+                return True
+            place = place + 1 if place + 1 < self._size else 0
+        return False
+
     def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
         """Add ids; return the places of those which, or one of whose hash, were there already.
 

@@ -25,16 +25,18 @@ def kept(given_: list[Response]) -> dict[str, Response]:
 
 
 small = st.lists(st.builds(said, st.sampled_from("abc"), st.integers(0, 3)), max_size=12)
+IDS = ["a", "a:2", "a:2:2", "a:3"]
+alike = st.lists(st.builds(said, st.sampled_from(IDS), st.integers(0, 3)), max_size=12)
 
 
-@given(small)
+@given(small | alike)
 def test_every_different_response_is_kept_once(given_: list[Response]) -> None:
     contents = {(r.submission_id, r.answers["q"]) for r in given_}
     found = kept(given_).values()
     assert sorted((r.submission_id, r.answers["q"]) for r in found) == sorted(contents)
 
 
-@given(small, st.randoms(use_true_random=False))
+@given(small | alike, st.randoms(use_true_random=False))
 def test_ids_do_not_depend_on_the_order_of_the_lines(given_: list[Response], random: Any) -> None:
     shuffled = random.sample(given_, len(given_))
     assert kept(shuffled) == kept(given_)
@@ -105,6 +107,7 @@ def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
 def test_an_id_is_seen_from_its_second_time_on(ids: list[str]) -> None:
     seen = SeenIds()
     for place, id_ in enumerate(ids):
+        assert (id_ in seen) == (id_ in ids[:place])
         assert seen.add(id_) == (id_ in ids[:place])
 
 

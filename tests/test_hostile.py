@@ -101,16 +101,10 @@ FOUND = {
     "deep metadata": Chapter(hostile.deep_metadata, megabytes=10),
     "a size beyond 64 bits": Chapter(hostile.absurd_size, {"files_max_bytes": 1000}),
     "many large tasks": Chapter(partial(hostile.large_tasks, COUNT), megabytes=18),
+    "ids as others become": Chapter(hostile.same_ids),
     "many types of answers": Chapter(partial(hostile.many_types, COUNT), megabytes=12),
 }
-# What is still, and why.
-BUGS = {
-    "ids as others become": (
-        Chapter(hostile.same_ids),
-        "Prolific's ids hold no colon: whoever makes up one that does has made up the archive",
-    ),
-}
-ALL = CHAPTERS | FOUND | {name: chapter for name, (chapter, _) in BUGS.items()}
+ALL = CHAPTERS | FOUND
 
 
 @dataclass(frozen=True)
@@ -449,13 +443,7 @@ def test_of_very_many_keys_few_become_columns_and_nothing_is_lost(ran: Run) -> N
     assert not columns(ran("metadata")).keys() & misfits.keys()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *FOUND,
-        *(pytest.param(n, marks=pytest.mark.xfail(reason=why)) for n, (_, why) in BUGS.items()),
-    ],
-)
+@pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_to_be_wrong(ran: Run, name: str) -> None:
     found = ran(name)
     assert [*wasted(found, ran("honest")), *misreported(found), *wrong_rows(found)] == []
