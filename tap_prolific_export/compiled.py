@@ -257,7 +257,7 @@ def _scalar_teller(column: AnswerColumn) -> Callable[[Any], Told]:
     labels, scalars = column.labels, column.shape.scalars
     if scalars is Scalars.STRING:
         # The labels are by JSON text.
-        return lambda value: (value, None, None, (labels and labels.get(_text(value))) or None)
+        return lambda value: (value, None, None, labels.get(_text(value)) if labels else None)
     if scalars is Scalars.BOOLEAN:
         return lambda value: (text := _text(value), None, value, labels.get(text))
 

@@ -428,7 +428,7 @@ def test_whatever_an_answer_is_it_is_read_alike(entry: Any) -> None:
 LABELLED: Row = {
     "type": "multiple_choice",
     "options": [
-        {"value": value, "label": f"as {json.dumps(value)}"} for value in ("7", "tea", "", "null")
+        {"value": value, "label": value and f"as {value}"} for value in ("7", "tea", "", "null")
     ],
 }
 NUMBERED: Row = {
