@@ -21,6 +21,7 @@ from tap_prolific_export.members import ADVICE, Members, too_large
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
+    from typing import TypeGuard
 
     from tap_prolific_export.members import Member
     from tap_prolific_export.pieces import Bytes
@@ -285,17 +286,17 @@ class Archive:
         bad = first = 0
         number = size = 0
         for block in _blocks(self._content(name, name, keep=True), limit):
-            if fast and block and len(block) <= limit and (found := fast(block)) is not None:
+            size += len(block or b"")
+            self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
+            if fast and _is_within(block, limit) and (found := fast(block)) is not None:
                 number += len(found.ids)
-                size += len(block)
-                self.lines_ahead = number * max(0, self._members[name].size - size) // size
                 yield found
                 continue
             texts = [None] if block is None else block.removesuffix(b"\n").split(b"\n")
             for text in texts:
                 number += 1
                 # One line that is odd makes its neighbours no slower.
-                if fast and text and len(text) <= limit and (found := fast(text)) is not None:
+                if fast and _is_within(text, limit) and (found := fast(text)) is not None:
                     yield found
                     continue
                 try:
@@ -361,6 +362,11 @@ class Archive:
 
     def _wrong(self, problem: str) -> DataCollectionError:
         return DataCollectionError(self.name, problem, ADVICE)
+
+
+def _is_within(block: bytes | None, limit: int) -> TypeGuard[bytes]:
+    """Whether no line of a block, if it is one, is longer than the limit."""
+    return block is not None and (len(block) <= limit or max(map(len, block.split(b"\n"))) <= limit)
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:

@@ -70,6 +70,8 @@ class ResponseRows:
     def use(self, others: Sequence[str]) -> None:
         """See `Maker.use`."""
         columns, uploads = self._columns.values(), self._uploads
+        if len({column.key for column in columns}) < len(columns):
+            raise DoesNotFitError
         names = {
             **self._types(others),
             "number": number,
@@ -232,20 +234,15 @@ def _teller(column: AnswerColumn, uploads: Uploads) -> Teller:
     form = column.shape.form
     if form is Form.JSON:
         return lambda entry: _told_of_any(entry, column, uploads)
-    if form is Form.FILES and not column.labels:
-        return lambda entry: _told_files(files(value_of(entry), uploads))
-    if form is Form.FILES:  # for a question without options
-        return _does_not_fit
+    if form is Form.FILES:
+        is_odd = bool(column.labels)  # options of what is uploaded
+        return lambda entry: _told_files(files(value_of(entry), uploads), is_odd=is_odd)
     scalar = _scalar_teller(column)
     if form is Form.WITH_UNIT:
         return lambda entry: _told_measure(measure(entry), scalar)
     if form is Form.EXPLAINED:
         return lambda entry: _told_choices(choices(entry), scalar)
     return lambda entry: [scalar(each) for each in _there(several(value_of(entry)))]
-
-
-def _does_not_fit(_: Any) -> Iterable[Told]:
-    raise DoesNotFitError
 
 
 def _there(values: Any) -> Any:
@@ -288,14 +285,15 @@ def _told_choices(chosen: Any, scalar: Callable[[Any], Told]) -> Iterator[Told]:
         yield *scalar(choice.value), None, choice.explanation
 
 
-def _told_files(files: Any) -> Iterator[Told]:
+def _told_files(files: Any, *, is_odd: bool) -> Iterator[Told]:
     for file in _there(files):
+        if is_odd:
+            raise DoesNotFitError
         yield None, None, None, None, None, None, file["path"]
 
 
 def _told_of_any(entry: Any, column: AnswerColumn, uploads: Uploads) -> Iterator[Told]:
     """Yield what the tolerant way tells of an entry."""
-    json_of(entry)  # is it too deep?
     for row in value_rows(entry, column, uploads):
         yield tuple(row[name] for name in VALUE_COLUMNS)
 
@@ -332,6 +330,8 @@ class NamedFiles(_Making):
                 for path, described in find(entry):
                     to = (line.submission_id, line.participant_id, None, id_)
                     found.append(Found(path, *to, described))
+        if len({each.path for each in found}) < len(found):
+            raise DoesNotFitError  # the answer counts that came first, which is not known here
         return found
 
     def _finder(

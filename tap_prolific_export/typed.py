@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -17,7 +19,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tap_prolific_export.answers import Form, Scalars, as_number, path_in
 from tap_prolific_export.archive import Block
-from tap_prolific_export.decoding import INT64, MAX_DEPTH
+from tap_prolific_export.decoding import INT64, MAX_DEPTH, depth_of
 from tap_prolific_export.lines import TIMES
 
 if TYPE_CHECKING:
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 LOOKED_AT = 100
 # With more questions, or fields, nothing is compiled: that would take longer than it saves.
 MAX_QUESTIONS, MAX_OTHERS = 1000, 100
-# An entry lies in the object of the answers, in that of the line: of brackets it may have as many
-# as are left. More may still not be too deep; that is for the tolerant way to tell.
-MAX_BRACKETS = MAX_DEPTH - 2
 _NUL = b"\\u0000"
 # What msgspec has no name of a field for.
 _NO_FIELD = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')
@@ -102,18 +101,25 @@ class TypedLines:
         self._columns = columns
         self._makers = makers
         self._decode: Callable[[bytes], list[Any]] | None = None
+        # What is not typed, and how deep it lies.
+        self._of_any_depth: list[tuple[int, Callable[[Any], Any]]] = []
         self._is_possible = len(columns) <= MAX_QUESTIONS
 
     def __call__(self, block: bytes) -> Block | None:
         """Return what is made of whole lines; None where one is to be read the tolerant way."""
-        # From the right, where it looks for the backslash first, which is rare: twice as fast.
-        if not self._is_possible or (b"\\" in block and block.rfind(_NUL) >= 0):
+        if not self._is_possible:
             return None
         try:
             decode = self._decode or self._built(_fields_of(block))
+            # From the right, where it looks for the backslash first, which is rare: twice as fast.
+            if b"\\" in block and block.rfind(_NUL) >= 0:
+                return None
             lines = decode(block)
             if len(lines) != _lines_of_one_object(block):
                 return None
+            for depth, of in self._of_any_depth:
+                if any(map(partial(_is_deep, MAX_DEPTH - depth), map(of, lines))):
+                    return None
             made = [maker.rows(lines) for maker in self._makers]
             return Block([line.submission_id for line in lines], made)
         except _DOES_NOT_FIT:
@@ -152,6 +158,11 @@ class TypedLines:
         ]
         for maker in self._makers:
             maker.use(others)
+        self._of_any_depth = [(1, attrgetter(f"o{place}")) for place in range(len(others))] + [
+            (2, attrgetter(f"responses.a{place}"))
+            for place, column in enumerate(self._columns.values())
+            if column.shape.form is Form.JSON
+        ]
         line = _struct("Line", [*fields, *other_fields(others)])
         self._decode = msgspec.json.Decoder(line).decode_lines
         self._is_possible = True
@@ -186,6 +197,10 @@ def _fields_of(block: bytes) -> list[str]:
         except _DOES_NOT_FIT:
             continue
     return [*names]
+
+
+def _is_deep(most: int, value: Any) -> bool:
+    return value.__class__ in {list, dict} and depth_of(value) > most
 
 
 def _lines_of_one_object(block: bytes) -> int:
@@ -328,7 +343,4 @@ def json_of(value: Any) -> Any:
     """Return a JSON value as text."""
     if value is None or value is UNSET:
         return value
-    text = encode(value)
-    if text.count(b"[") + text.count(b"{") > MAX_BRACKETS:
-        raise DoesNotFitError
-    return text.decode()
+    return encode(value).decode()

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.distinct import distinct
+from tap_prolific_export.archive import Block
+from tap_prolific_export.distinct import distinct, distinct_in_blocks
 from tap_prolific_export.lines import Response, responses
 from tap_prolific_export.seen import SeenIds, hash_of
 
@@ -22,6 +23,18 @@ def said(id_: str, value: Any) -> Response:
 def kept(given_: list[Response]) -> dict[str, Response]:
     """Return what a target that upserts holds in the end."""
     return {r.id: replace(r, id="", again=False) for r in distinct(lambda: given_)}
+
+
+def kept_in_blocks(given_: list[Response], size: int) -> dict[str, Response]:
+    """Return what `kept` does, found by turns in blocks of so many and alone."""
+    found: list[Response | Block] = []
+    for begin in range(0, len(given_), size + 1):
+        block = given_[begin : begin + size]
+        found.append(Block([each.id for each in block], [block]))
+        found += given_[begin + size : begin + size + 1]
+    made = distinct_in_blocks(found, lambda: given_)
+    every = (r for each in made for r in (each[0] if isinstance(each, list) else [each]))
+    return {r.id: replace(r, id="", again=False) for r in every}
 
 
 small = st.lists(st.builds(said, st.sampled_from("abc"), st.integers(0, 3)), max_size=12)
@@ -40,6 +53,11 @@ def test_every_different_response_is_kept_once(given_: list[Response]) -> None:
 def test_ids_do_not_depend_on_the_order_of_the_lines(given_: list[Response], random: Any) -> None:
     shuffled = random.sample(given_, len(given_))
     assert kept(shuffled) == kept(given_)
+
+
+@given(small, st.integers(1, 5))
+def test_in_blocks_the_same_are_kept(given_: list[Response], size: int) -> None:
+    assert kept_in_blocks(given_, size) == kept(given_)
 
 
 @given(small)
@@ -109,6 +127,21 @@ def test_an_id_is_seen_from_its_second_time_on(ids: list[str]) -> None:
     for place, id_ in enumerate(ids):
         assert (id_ in seen) == (id_ in ids[:place])
         assert seen.add(id_) == (id_ in ids[:place])
+
+
+@given(st.lists(st.lists(st.text(max_size=2))), st.integers(0, 10_000))
+def test_several_at_once_are_seen_as_one_by_one(several: list[list[str]], ahead: int) -> None:
+    together, alone = SeenIds(), SeenIds()
+    for ids in several:
+        again = [place for place, id_ in enumerate(ids) if alone.add(id_)]
+        assert together.add_all(ids, ahead) == again
+
+
+def test_for_what_is_only_foretold_there_is_no_more_room_than_for_eight_times_as_many() -> None:
+    seen = SeenIds()
+    before = len(seen._table)
+    seen.add_all([f"id-{n}" for n in range(before)], 10**15)
+    assert len(seen._table) == 8 * before
 
 
 def test_a_hundred_thousand_ids_are_told_apart_in_16_bytes_each() -> None:

@@ -16,12 +16,18 @@ from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
 from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.archive import Archive, Block, Limits, Line
+from tap_prolific_export.archive import Archive, Block, Limits, Line, Upload
 from tap_prolific_export.collection import parse
-from tap_prolific_export.compiled import NoTasks
+from tap_prolific_export.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
 from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.lines import responses
 from tap_prolific_export.pieces import LocalBytes
-from tap_prolific_export.records import answer_columns
+from tap_prolific_export.records import (
+    ExportFacts,
+    answer_columns,
+    answer_rows,
+    response_row,
+)
 from tap_prolific_export.streams import base, fast
 from tap_prolific_export.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS, TypedLines
 from tests import fuzz
@@ -32,6 +38,7 @@ from tests.test_tap import ids
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tap_prolific_export.typed import Maker
     from tests.conftest import Output, Runner
 
 Row = dict[str, Any]
@@ -144,6 +151,61 @@ class TestTheSdkWouldAddNothing:
         assert rows_of(ours) == rows_of(sdks)
         versions = [{type(m.get("version")) for m in o.of_type("RECORD")} for o in (ours, sdks)]
         assert versions == [{int}, {int}]
+
+    def test_where_answers_may_be_hidden_no_other_field_tells_them(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        line: Row = {"submission_id": "odd", "extra": {"answers": "SECRET"}, "responses": {}}
+        collection.submissions["more"] = Submission(line, world.now(), "x")
+        catalog = runner.catalog(**ids(collection))
+        out = runner.sync(catalog, freeze_schema=True, **ids(collection))
+        assert len(out.rows("responses")) == 9
+        assert "SECRET" not in json.dumps(out.rows("responses"))
+
+    def test_as_many_are_counted_as_are_written(
+        self, runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        out = runner.sync(**ids(collection))
+        said_ = [r.getMessage().partition("METRIC: ")[2] for r in caplog.records]
+        metrics = [json.loads(each) for each in said_ if each]
+        counted: dict[str, int] = {}
+        for metric in metrics:
+            if metric["metric"] == "record_count":
+                stream = metric["tags"]["stream"]
+                counted[stream] = counted.get(stream, 0) + metric["value"]
+        for stream in ("responses", "answers", "files"):
+            assert counted[stream] == len(out.rows(stream)) > 0
+
+    def test_the_lines_are_read_once(
+        self, runner: Runner, collection: Hosted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        catalog["streams"] = [s for s in catalog["streams"] if s["tap_stream_id"] != "files"]
+        readings = []
+
+        def watch(archive: Archive, *made: Any) -> Any:
+            readings.append(archive.name)
+            return lines(archive, *made)
+
+        lines = Archive.lines
+        monkeypatch.setattr(Archive, "lines", watch)
+        out = runner.sync(catalog, **ids(collection))
+        assert len(out.rows("responses")) == 8
+        assert len(readings) == 1
+
+    def test_what_a_frozen_schema_leaves_out_is_said_once(
+        self, runner: Runner, collection: Hosted, batch: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        catalog = runner.catalog(**ids(batch))
+        runner.sync(catalog, freeze_schema=True, **ids(collection))
+        assert caplog.text.count("are left out, as freeze_schema is set") == 1
+
+    def test_one_that_is_transformed_is_not_written_with_the_others(
+        self, both: Any, collection: Hosted
+    ) -> None:
+        maps = {"responses": {"participant_id": "md5(participant_id)"}}
+        ours, sdks = both(stream_maps=maps, **ids(collection))
+        assert rows_of(ours) == rows_of(sdks)
 
 
 @pytest.mark.parametrize(
@@ -425,6 +487,27 @@ def test_whatever_an_answer_is_it_is_read_alike(entry: Any) -> None:
     made_fast(said(responses=dict.fromkeys(ids_, entry)))
 
 
+FACTS = ExportFacts("c", None, datetime(2026, 2, 1, tzinfo=timezone.utc))
+SIZES = {UPLOADED: Upload(1, 2, None)}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=range(len(ENTRIES)))
+def test_so_it_is_for_one_stream_alone(entry: Any) -> None:
+    for id_ in COLUMNS:
+        line = said(responses={id_: entry})
+        [response] = responses(json.loads(line))
+        row, _ = response_row(FACTS, response, COLUMNS, SIZES)
+        ways: list[tuple[Maker, list[Row]]] = [
+            (ResponseRows(FACTS, COLUMNS, SIZES), [row]),
+            (AnswerRows(FACTS, COLUMNS, SIZES), [*answer_rows(FACTS, response, COLUMNS, SIZES)]),
+        ]
+        for maker, rows in ways:
+            if block := TypedLines(COLUMNS, maker)(line):
+                [[made]] = block.made
+                made_ = fuzz.plain(made if isinstance(made, list) else [made])
+                assert fuzz.in_any_order(made_) == fuzz.in_any_order(rows)
+
+
 LABELLED: Row = {
     "type": "multiple_choice",
     "options": [
@@ -444,16 +527,13 @@ BOTH_KINDS: Row = {"options": [*NUMBERED["options"], *LABELLED["options"], {"val
 def test_so_is_what_options_say(entry: Any, free: str, limit: int) -> None:
     kinds = [LABELLED, NUMBERED, LABELLED | BOTH_KINDS, LABELLED | {"options": [{"value": True}]}]
     kinds += [LABELLED | {"type": "file_upload"}, LABELLED | {"type": "of the future"}]
-    questions = [
-        {"id": f"q{n}", "answer_limit": limit, **kind, "type": f"{kind['type']}{free}"}
-        for n, kind in enumerate(kinds)
-    ]
-    lines = [
-        said(submission_id=f"{n} {id_}", responses={id_: given})
-        for id_ in (question["id"] for question in questions)
-        for n, given in enumerate((entry, {"value": entry}, {"value": [entry]}))
-    ]
-    made_fast(b"".join(lines), {"id": "c", "instructions": questions})
+    for kind in kinds:
+        question = {"id": "q", "answer_limit": limit, **kind, "type": f"{kind['type']}{free}"}
+        lines = [
+            said(submission_id=f"{n}", responses={"q": given})
+            for n, given in enumerate((entry, {"value": entry}, {"value": [entry]}))
+        ]
+        made_fast(b"".join(lines), {"id": "c", "instructions": [question]})
 
 
 @pytest.mark.parametrize(
@@ -475,7 +555,101 @@ def test_too_many_questions_are_not_compiled() -> None:
 def test_so_deep_is_read_alike(depth: int) -> None:
     deep = "[" * depth + "]" * depth
     text = f'{{"submission_id": "s", "responses": {{"q-signature": {deep}}}}}'.encode()
-    assert made_fast(text) == (depth <= 198)
+    assert made_fast(text) == (depth <= 199)
+
+
+def files_of(line: bytes, upload: str, *questions: Row) -> list[Row]:
+    """Return the rows of `files`, which are the same both ways."""
+    metadata = fuzz.dumps({"id": "b", "instructions": questions})
+    members = {"responses-by-submission.jsonl": line, "batch.json": metadata, upload: b"x"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuzz, "READ_FAST", 1)
+        found = fuzz.read(zipped(members))
+    assert found.otherwise == []
+    return found.rows["files"]
+
+
+@pytest.mark.parametrize("type_", ["free_text", "free_text_with_unit"])
+def test_a_number_may_name_a_file(type_: str) -> None:
+    number: Row = {"validation": {"type": "number"}}
+    question = {"id": "q", "type": type_, **number, "unit_options": [number]}
+    [file] = files_of(said(responses={"q": {"value": "7"}}), "files/7", question)
+    assert file["instruction_id"] == "q"
+
+
+def test_of_a_file_that_no_answer_names_the_task_is_not_told() -> None:
+    [file] = files_of(said(task_id="t"), "files/s_x.txt")
+    assert (file["submission_id"], file["task_id"]) == ("s", None)
+
+
+def test_a_file_may_be_called_just_what_its_submission_is() -> None:
+    [file] = files_of(said(), "files/s")
+    assert file["submission_id"] == "s"
+
+
+def tasks_of(line: bytes, by_task: bytes) -> list[Any]:
+    """Return what the rows of `tasks`, which are the same both ways, say of each."""
+    members = {"responses-by-submission.jsonl": line, "responses-by-task.jsonl": by_task}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuzz, "READ_FAST", 1)
+        found = fuzz.read(zipped({**members, "batch.json": b'{"id": "b"}'}))
+    assert found.otherwise == []
+    return [json.loads(row["datapoint"]) for row in found.rows["tasks"]]
+
+
+def test_a_task_that_is_told_twice_is_one() -> None:
+    told_ = fuzz.dumps({"task_id": "t", "datapoint": 1}) + b"\n"
+    assert tasks_of(b"", 2 * told_) == [1]
+    assert tasks_of(said(task_id="t"), told_) == [1]
+    assert tasks_of(said(task_id="t", datapoint=1), told_) == [1]
+    assert tasks_of(said(task_id="t", datapoint=2), told_) == [1, 2]
+
+
+def test_what_a_task_is_about_stays_as_it_came() -> None:
+    assert tasks_of(said(task_id="t", datapoint="\0"), b"") == ["\0"]
+
+
+def test_a_file_that_two_answers_of_a_line_name_is_the_same_ones() -> None:
+    questions: list[Row] = [{"id": id_, "type": "file_upload"} for id_ in ("a", "b")]
+    files_of(
+        said(responses={"b": {"value": ["files/x"]}, "a": {"value": ["files/x"]}}),
+        "files/x",
+        *questions,
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"x": json.loads("[" * 250 + "]" * 250)},
+        {"responses": {"q-signature": json.loads("[" * 250 + "]" * 250)}},
+    ],
+    ids=["beside", "answer"],
+)
+def test_no_stream_takes_a_line_that_is_too_deep(fields: Row) -> None:
+    makers = (NoTasks(), NamedFiles(COLUMNS, SIZES), AnswerRows(FACTS, COLUMNS, SIZES))
+    for maker in (*makers, ResponseRows(FACTS, COLUMNS, SIZES)):
+        assert TypedLines(COLUMNS, maker)(said(**fields)) is None
+
+
+def test_two_questions_of_one_key_are_read_the_tolerant_way() -> None:
+    questions = [{"id": id_, "type": "free_text"} for id_ in ("q47044", "q53798")]
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    columns = answer_columns(parse(ref, {"instructions": questions}), "label")
+    assert len({column.key for column in columns.values()}) == 1
+    assert TypedLines(columns, ResponseRows(FACTS, columns, {}))(said()) is None
+
+
+def test_options_of_a_file_question_make_lines_without_an_answer_no_slower() -> None:
+    question = {**LABELLED, "id": "q", "type": "file_upload"}
+    assert made_fast(said(), {"id": "c", "instructions": [question]}) == 1
+
+
+def test_what_is_usual_is_learnt_beside_a_line_that_holds_a_nul() -> None:
+    lines = [said(submission_id="first")]
+    lines += [said(submission_id=f"s{n}", status="APPROVED") for n in range(50)]
+    lines.append(said(submission_id="odd", status="\0"))
+    assert made_fast(b"".join(lines)) == 51
 
 
 # Blocks
@@ -526,3 +700,13 @@ class TestBlocks:
         good = [n for n in range(5000) if n != 4000]
         found = self.lines(b"\n".join(made_), max_line_bytes=limit, skip_bad_lines=True)
         assert found == good
+
+    @pytest.mark.parametrize("limit", [40, 10_000])
+    def test_what_may_hold_one_is_not_tried(self, limit: int) -> None:
+        text = b"".join(b'{"n": %d, "x": "%b"}\n' % (n, b"x" * (n % 97)) for n in range(999))
+        data = zipped({"responses.jsonl": text})
+        limits = Limits(max_line_bytes=limit, skip_bad_lines=True)
+        archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x", limits)
+        tried: list[bytes] = []
+        assert [*archive.lines(tried.append)]
+        assert 0 < max(len(line) for block in tried for line in block.splitlines()) <= limit

@@ -27,7 +27,7 @@ from tap_prolific_export.errors import (
 )
 from tap_prolific_export.failures import failure, skipped
 from tap_prolific_export.records import answer_columns
-from tap_prolific_export.schema import RECORD_FORMAT, StreamColumns, merged
+from tap_prolific_export.schema import COLLECTIONS, RECORD_FORMAT, StreamColumns, merged
 from tap_prolific_export.streams.fast import RecordBlocks, is_plain
 from tap_prolific_export.streams.progress import Progress
 from tap_prolific_export.streams.state import Ledger
@@ -425,8 +425,9 @@ class ChildStream(ProlificStream):
     def _together(self, context: Context | None) -> dict[ChildStream, LineRows]:
         """Return the streams that can be read with this one, which is the first, and how."""
         found: dict[ChildStream, LineRows] = {}
-        for stream in self._tap.streams.values():
-            if not isinstance(stream, ChildStream) or (self not in {*found, stream}):
+        # In the order in which the SDK runs them; those of the tap are in that of their names.
+        for stream in self._tap.streams[COLLECTIONS.name].child_streams:
+            if not isinstance(stream, ChildStream) or self not in {*found, stream}:
                 continue
             if stream is not self:
                 if not is_plain(stream) or not stream.is_pending:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.delivery import Delivery
     from tap_prolific_export.lines import Response
+    from tap_prolific_export.records import ExportFacts
     from tap_prolific_export.schema import JsonSchema
 
 
@@ -31,6 +32,7 @@ class ResponsesStream(ChildStream):
     """The responses."""
 
     _growths = 0
+    _prepared_for: ExportFacts | None = None
 
     columns = RESPONSES
     parent_stream_type = CollectionsStream
@@ -44,6 +46,9 @@ class ResponsesStream(ChildStream):
 
     def preprocess_context(self, context: Context) -> Context:
         """Grow the schema by the questions of the archive; SCHEMA is written after this."""
+        if self._prepared_for is self.run.delivery.facts:
+            return context
+        self._prepared_for = self.run.delivery.facts
         keys = self.run.settings.answer_keys
         needed = answers_schema([self.run.delivery.collection], keys)
         known = self._known()
