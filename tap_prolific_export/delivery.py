@@ -127,7 +127,7 @@ class Delivery:
         """
         tasks = Tasks(self)
         yield from tasks.by_task()
-        for response in self.every_response():
+        for response in self.responses():
             yield from tasks.of(response)
 
     def wants(self, response: Response) -> bool:

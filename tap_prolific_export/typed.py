@@ -115,7 +115,7 @@ class TypedLines:
             if b"\\" in block and block.rfind(_NUL) >= 0:
                 return None
             lines = decode(block)
-            if len(lines) != _lines_of_one_object(block):
+            if not lines or len(lines) != _lines_of_one_object(block):
                 return None
             for depth, of in self._of_any_depth:
                 if any(map(partial(_is_deep, MAX_DEPTH - depth), map(of, lines))):

@@ -603,6 +603,8 @@ def test_a_task_that_is_told_twice_is_one() -> None:
     assert tasks_of(said(task_id="t"), told_) == [1]
     assert tasks_of(said(task_id="t", datapoint=1), told_) == [1]
     assert tasks_of(said(task_id="t", datapoint=2), told_) == [1, 2]
+    one, other = said(task_id="t", datapoint=2), said(submission_id="o", task_id="t", datapoint=1)
+    assert tasks_of(one + other + one, b"") == [2, 1]
 
 
 def test_what_a_task_is_about_stays_as_it_came() -> None:
@@ -675,6 +677,13 @@ class TestBlocks:
             for found in archive.lines(even)
             for number in ([found.object["n"]] if isinstance(found, Line) else found.made[0])
         ]
+
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n\n"])
+    def test_blank_lines_are_counted(self, blank: bytes) -> None:
+        data = zipped({"responses.jsonl": blank + b"{"})
+        archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x")
+        with pytest.raises(DataCollectionError, match=f"line {blank.count(10) + 1}, is no valid"):
+            list(archive.lines(TypedLines(COLUMNS, NoTasks())))
 
     def test_all_lines_come_in_order(self) -> None:
         text = b"".join(b'{"n": %d, "x": "%b"}\n' % (n, b"x" * (n % 997)) for n in range(20_000))
