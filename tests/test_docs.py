@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,6 +14,9 @@ from dotenv import dotenv_values
 from scripts.docs import PAGES, PARTS, generated
 from tap_prolific_export.settings import SETTINGS, Settings
 from tap_prolific_export.tap import TapProlificExport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [path for path in ROOT.glob("**/*.md") if not set(path.parts) & {".venv", ".meltano"}]
@@ -84,6 +88,36 @@ def test_links_inside_the_documentation_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (path.parent / target).exists(), target
+
+
+def log_lines() -> Iterator[str]:
+    """Yield what the tap logs above DEBUG, as it stands in the code."""
+    for path in (ROOT / "tap_prolific_export").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in {"info", "warning", "error", "exception"}
+                and ast.unparse(node.func.value).endswith("logger")
+            ):
+                yield ast.literal_eval(node.args[0])
+
+
+@pytest.mark.parametrize("line", sorted({*log_lines()} - {"%s"}))
+def test_every_line_of_the_log_is_explained(line: str) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
+    assert [each for each in explained if each in line]
+
+
+def test_what_is_explained_is_logged() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    code = "".join(
+        re.sub(r'"\s+f?"', "", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "tap_prolific_export").rglob("*.py")
+    )
+    lines = re.findall(r"^\| `(.+?)` \|", text, re.MULTILINE)
+    assert [line for line in lines if line not in code] == []
 
 
 def test_the_readmes_commands_exist() -> None:
