@@ -12,6 +12,7 @@ import yaml
 from dotenv import dotenv_values
 
 from scripts.docs import PAGES, PARTS, generated
+from tap_prolific_export.schema import STREAMS
 from tap_prolific_export.settings import SETTINGS, Settings
 from tap_prolific_export.tap import TapProlificExport
 
@@ -88,6 +89,17 @@ def test_links_inside_the_documentation_lead_somewhere(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
         assert (path.parent / target).exists(), target
+
+
+def test_the_diagram_shows_every_table_with_its_key() -> None:
+    text = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    [diagram] = re.findall(r"```mermaid\n(erDiagram.*?)```", text, re.DOTALL)
+    shown = dict(re.findall(r"^    (\w+) \{\n(.*?)^    \}", diagram, re.DOTALL | re.MULTILINE))
+    assert [*shown] == [stream.name for stream in STREAMS]
+    for stream in STREAMS:
+        fields = re.findall(r"^ +\w+ (\w+)( PK)?", shown[stream.name], re.MULTILINE)
+        assert [name for name, is_key in fields if is_key] == [*stream.key]
+        assert {name for name, _ in fields} <= {column.name for column in stream.columns}
 
 
 def log_lines() -> Iterator[str]:
