@@ -27,8 +27,9 @@ ColumnType = Literal["text", "number", "integer", "boolean", "time", "json", "an
 # Goes up when records come out differently from the same archive: then they are delivered anew.
 RECORD_FORMAT = 1
 
-# Names over 63 bytes are fatal in PostgreSQL.
-MAX_KEY_BYTES = 63
+# Names over 63 bytes are fatal in PostgreSQL, and flattening makes longer ones of these: of a value
+# with a unit `answers__<key>__value`.
+MAX_KEY_BYTES = 63 - len("answers__") - len("__value")
 
 _TYPES: dict[str, JsonSchema] = {
     "text": {"type": ["string", "null"]},
