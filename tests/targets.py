@@ -103,8 +103,12 @@ class DuckDB(Target):
         return self.folder / "warehouse.duckdb"
 
     def rows(self, table: str) -> list[Row]:
+        return self.sql(f"SELECT * FROM {table}")  # noqa: S608
+
+    def sql(self, text: str) -> list[Row]:
+        """Run SQL and return the rows, if there are any."""
         with duckdb.connect(str(self._path)) as connection:
-            cursor = connection.execute(f"SELECT * FROM {table}")  # noqa: S608
+            cursor = connection.execute(text)
             return named(cursor.description or (), cursor.fetchall())
 
     def column(self, name: str) -> str:
@@ -143,9 +147,13 @@ class PostgreSQL(Target):
         }
 
     def rows(self, table: str) -> list[Row]:
+        return self.sql(f"SELECT * FROM {table}")  # noqa: S608
+
+    def sql(self, text: str) -> list[Row]:
+        """Run SQL and return the rows, if there are any."""
         with self._server.connect(self._database) as connection:
-            cursor = connection.execute(f"SELECT * FROM {table}".encode())  # noqa: S608
-            return named(cursor.description or (), cursor.fetchall())
+            cursor = connection.execute(text.encode())
+            return named(cursor.description, cursor.fetchall()) if cursor.description else []
 
 
 class JsonLines(Target):
