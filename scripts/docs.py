@@ -1,7 +1,8 @@
 """Write the generated parts of the documentation: ``python -m scripts.docs``.
 
-A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; the tests fail
-when one differs from what the code says.
+A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``, and the
+definition for Meltano Hub is a file of its own; the tests fail when one differs from what the code
+says.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.hub import hub_file
 from tap_prolific_export.collection import instructions
 from tap_prolific_export.schema import STREAMS, answer_schema
 from tap_prolific_export.settings import SETTINGS
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "docs/tables.md")
+HUB = "docs/meltano-hub.yml"
 
 
 def settings_table() -> str:
@@ -125,3 +128,4 @@ if __name__ == "__main__":
     for name in PAGES:
         path = ROOT / name
         path.write_text(generated(path.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / HUB).write_text(hub_file(), encoding="utf-8")
