@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.tap import TapProlificExport
+from tests.postgres import serving
 from tests.stand_in import StandIn, World, samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.postgres import Server
     from tests.stand_in import Hosted
 
 
@@ -115,6 +117,13 @@ class Runner:
 
 def read(text: str) -> Output:
     return Output([json.loads(line) for line in text.splitlines()])
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL, in which each test makes a database of its own."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture

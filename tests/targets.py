@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADERS = ROOT / ".meltano" / "loaders"
+DUCKDB_LOADER = LOADERS / "target-duckdb/venv/bin/target-duckdb-lossless"
+POSTGRES_LOADER = LOADERS / "target-postgres/venv/bin/target-postgres"
 
 Row = dict[str, Any]
 
@@ -62,11 +64,11 @@ class Target(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, output: str) -> None:
+    def load(self, output: str, **config: Any) -> None:
         """Load what the tap wrote."""
-        program, config = self.program()
+        program, settings = self.program()
         path = self.folder / "target.json"
-        path.write_text(json.dumps(config))
+        path.write_text(json.dumps({**settings, **config}))
         done = subprocess.run(  # noqa: S603
             [str(program), "--config", str(path)],
             input=output,
@@ -91,22 +93,33 @@ class Target(ABC):
         return name
 
 
-class DuckDB(Target):
+class Warehouse(Target):
+    """A database."""
+
+    @abstractmethod
+    def sql(self, text: str) -> list[Row]:
+        """Run SQL and return the rows, if there are any."""
+
+    def rows(self, table: str, where: str = "true") -> list[Row]:
+        """Return the rows of a table for which a condition holds."""
+        return self.sql(f"SELECT * FROM {table} WHERE {where}")  # noqa: S608
+
+    def count(self, table: str, where: str = "true") -> int:
+        """Return how many rows there are."""
+        return len(self.rows(table, where))
+
+
+class DuckDB(Warehouse):
     """target-duckdb, mended: see examples/duckdb_loader."""
 
     def program(self) -> tuple[Path, Row]:
-        loader = LOADERS / "target-duckdb/venv/bin/target-duckdb-lossless"
-        return loader, {"path": str(self._path), "default_target_schema": "main"}
+        return DUCKDB_LOADER, {"path": str(self._path), "default_target_schema": "main"}
 
     @property
     def _path(self) -> Path:
         return self.folder / "warehouse.duckdb"
 
-    def rows(self, table: str) -> list[Row]:
-        return self.sql(f"SELECT * FROM {table}")  # noqa: S608
-
     def sql(self, text: str) -> list[Row]:
-        """Run SQL and return the rows, if there are any."""
         with duckdb.connect(str(self._path)) as connection:
             cursor = connection.execute(text)
             return named(cursor.description or (), cursor.fetchall())
@@ -128,7 +141,7 @@ class DuckDBAsItIs(DuckDB):
         return programs / "target-duckdb", config
 
 
-class PostgreSQL(Target):
+class PostgreSQL(Warehouse):
     """meltanolabs-target-postgres."""
 
     def __init__(self, folder: Path, server: Server) -> None:
@@ -137,7 +150,7 @@ class PostgreSQL(Target):
         self._database = server.new_database()
 
     def program(self) -> tuple[Path, Row]:
-        return LOADERS / "target-postgres/venv/bin/target-postgres", {
+        return POSTGRES_LOADER, {
             "host": "127.0.0.1",
             "port": self._server.port,
             "user": USER,
@@ -146,11 +159,7 @@ class PostgreSQL(Target):
             "default_target_schema": "public",
         }
 
-    def rows(self, table: str) -> list[Row]:
-        return self.sql(f"SELECT * FROM {table}")  # noqa: S608
-
     def sql(self, text: str) -> list[Row]:
-        """Run SQL and return the rows, if there are any."""
         with self._server.connect(self._database) as connection:
             cursor = connection.execute(text.encode())
             return named(cursor.description, cursor.fetchall()) if cursor.description else []

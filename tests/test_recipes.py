@@ -17,17 +17,14 @@ import yaml
 from meltano.core.plugin.singer.catalog import SelectExecutor, visit
 
 from scripts.bench_tools import markdown
-from tests.postgres import serving
 from tests.stand_in import samples
-from tests.targets import LOADERS, ROOT, DuckDB, PostgreSQL
+from tests.targets import LOADERS, ROOT, DuckDB, PostgreSQL, Warehouse
 from tests.test_tap import ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Runner
-    from tests.postgres import Server
     from tests.stand_in import Hosted, World
 
 Row = dict[str, Any]
@@ -45,28 +42,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
-
-
 @pytest.fixture(params=["DuckDB", "PostgreSQL"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> DuckDB | PostgreSQL:
+def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
     if request.param == "DuckDB":
         return DuckDB(tmp_path)
     return PostgreSQL(tmp_path, request.getfixturevalue("server"))
 
 
-def load(runner: Runner, warehouse: DuckDB | PostgreSQL, *hosted: Hosted) -> None:
+def load(runner: Runner, warehouse: Warehouse, *hosted: Hosted) -> None:
     with redirect_stdout(io.StringIO()) as out:
         runner.tap(**ids(*hosted)).sync_all()
     warehouse.load(out.getvalue())
 
 
-def test_choices_are_counted(
-    runner: Runner, warehouse: DuckDB | PostgreSQL, collection: Hosted
-) -> None:
+def test_choices_are_counted(runner: Runner, warehouse: Warehouse, collection: Hosted) -> None:
     load(runner, warehouse, collection)
     rows = [row for row in warehouse.sql(SQL["counts"]) if row["question"].endswith("drink?")]
     given = [s.expected[None].get("q-drink") for s in collection.submissions.values()]
@@ -101,7 +90,7 @@ def agreement(tasks: list[list[str]]) -> tuple[float, float | None]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_agreement_is_what_it_is_defined_to_be(
-    seed: int, runner: Runner, warehouse: DuckDB | PostgreSQL, world: World
+    seed: int, runner: Runner, warehouse: Warehouse, world: World
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
     batch = world.host(samples.caption_check(0))
@@ -136,7 +125,7 @@ def test_the_agreement_that_is_shown_is_that_of_the_samples(
 
 
 def test_uploads_stand_beside_their_questions(
-    runner: Runner, warehouse: DuckDB | PostgreSQL, collection: Hosted
+    runner: Runner, warehouse: Warehouse, collection: Hosted
 ) -> None:
     load(runner, warehouse, collection)
     rows = warehouse.sql(SQL["uploads"])
@@ -150,7 +139,7 @@ def test_uploads_stand_beside_their_questions(
 
 
 def test_each_question_has_a_column(
-    runner: Runner, warehouse: DuckDB | PostgreSQL, collection: Hosted
+    runner: Runner, warehouse: Warehouse, collection: Hosted
 ) -> None:
     load(runner, warehouse, collection)
     if isinstance(warehouse, DuckDB):

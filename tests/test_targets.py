@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import read
-from tests.postgres import serving
 from tests.stand_in import samples
 from tests.targets import LOADERS, Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
 from tests.test_tap import ids
 from tests.warehouse import KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Output, Runner
-    from tests.postgres import Server
     from tests.stand_in import Hosted, World
 
 Row = dict[str, Any]
@@ -43,12 +40,6 @@ pytestmark = [
     ),
     pytest.mark.parametrize("world", ["fresh"], indirect=True),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(params=[*TARGETS, "PostgreSQL"])

@@ -10,34 +10,29 @@ import io
 import json
 import os
 import subprocess
-from abc import ABC, abstractmethod
 from contextlib import nullcontext, redirect_stdout
 from copy import deepcopy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pytest
 
 from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
 from tests.conftest import read
-from tests.postgres import USER, serving
 from tests.stand_in import World, samples
-from tests.test_duckdb_loader import LOADER as DUCKDB_LOADER
+from tests.targets import DUCKDB_LOADER, POSTGRES_LOADER, DuckDB, PostgreSQL, Warehouse
 from tests.test_meltano import MELTANO, ROOT
 from tests.test_tap import ids
 from tests.warehouse import KEYS, differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.conftest import Output, Runner
     from tests.postgres import Server
     from tests.stand_in import Hosted, StandIn
 
-POSTGRES_LOADER = ROOT / ".meltano" / "loaders" / "target-postgres" / "venv/bin/target-postgres"
 SQL = {path.stem: path.read_text("utf-8") for path in (ROOT / "examples/withdrawn").glob("*.sql")}
 # What a full run leaves out once it has been withdrawn.
 OF_RESPONSES = ("responses", "answers", "tasks", "files")
@@ -50,87 +45,6 @@ pytestmark = pytest.mark.skipif(
     reason="needs Meltano and the loaders' environments, which scripts/setup makes",
 )
 one_generation = pytest.mark.parametrize("world", ["fresh"], indirect=True)
-
-
-class Warehouse(ABC):
-    """A database, and the loader that fills it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._config = folder / "loader.json"
-
-    def load(self, output: str, **config: Any) -> None:
-        """Load what the tap wrote."""
-        loader, settings = self.loader()
-        self._config.write_text(json.dumps({**settings, **config}))
-        done = subprocess.run(  # noqa: S603
-            [str(loader), "--config", str(self._config)],
-            input=output,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
-    @abstractmethod
-    def loader(self) -> tuple[Path, Row]:
-        """Return the loader and its settings."""
-
-    @abstractmethod
-    def sql(self, text: str) -> list[Row]:
-        """Run SQL and return the rows, if there are any."""
-
-    def rows(self, table: str, where: str = "true") -> list[Row]:
-        return self.sql(f"SELECT * FROM {table} WHERE {where}")  # noqa: S608
-
-    def count(self, table: str, where: str = "true") -> int:
-        return len(self.rows(table, where))
-
-
-class DuckDB(Warehouse):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._path = folder / "warehouse.duckdb"
-
-    def loader(self) -> tuple[Path, Row]:
-        return DUCKDB_LOADER, {"path": str(self._path), "default_target_schema": "main"}
-
-    def sql(self, text: str) -> list[Row]:
-        with duckdb.connect(str(self._path)) as connection:
-            cursor = connection.execute(text)
-            return _named(cursor.description or (), cursor.fetchall())
-
-
-class PostgreSQL(Warehouse):
-    def __init__(self, folder: Path, server: Server) -> None:
-        super().__init__(folder)
-        self._server = server
-        self._database = server.new_database()
-
-    def loader(self) -> tuple[Path, Row]:
-        return POSTGRES_LOADER, {
-            "host": "127.0.0.1",
-            "port": self._server.port,
-            "user": USER,
-            "password": "none is asked for",
-            "database": self._database,
-            "default_target_schema": "public",
-        }
-
-    def sql(self, text: str) -> list[Row]:
-        with self._server.connect(self._database) as connection:
-            cursor = connection.execute(text.encode())
-            return _named(cursor.description, cursor.fetchall()) if cursor.description else []
-
-
-def _named(columns: Iterable[Any], rows: Iterable[tuple[Any, ...]]) -> list[Row]:
-    names = [column[0] for column in columns]
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture
@@ -478,7 +392,7 @@ def test_a_target_removes_nothing_where_a_data_collection_has_failed(  # noqa: P
 def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
     stand_in: StandIn, world: World, collection: Hosted, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
-    _, loader = postgres.loader()
+    _, loader = postgres.program()
     environment = {
         **os.environ,
         "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
