@@ -9,7 +9,6 @@ questions.
 
 from __future__ import annotations
 
-from datetime import timezone
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +16,7 @@ from msgspec import UNSET
 
 from tap_prolific_export.answers import Form, Scalars
 from tap_prolific_export.records import VALUE_COLUMNS, value_rows
-from tap_prolific_export.times import in_utc
+from tap_prolific_export.times import parse_timestamp
 from tap_prolific_export.typed import (
     DoesNotFitError,
     choices,
@@ -36,7 +35,6 @@ from tap_prolific_export.uploads import Found, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from tap_prolific_export.records import AnswerColumn, ExportFacts
     from tap_prolific_export.uploads import Uploads
@@ -83,14 +81,13 @@ class ResponseRows:
             "files": lambda value: files(value, uploads),
             "json": json_of,
             "value": value_of,
-            "time": _time,
             "rest": _rest,
             "UNSET": UNSET,
             "NUMBERS": (int, float),
             "TEXTS": (str,),
         }
 
-        def make(*, of_objects: bool) -> Callable[[Any], Any]:
+        def make(*, of_objects: bool) -> Callable[[Any, str | None], Any]:
             answers = ", ".join(
                 _source(column, is_object=of_objects).format(f"a.a{place}")
                 for place, column in enumerate(columns)
@@ -98,9 +95,9 @@ class ResponseRows:
             rest = ", ".join(f"line.o{place}" for place in range(len(others)))
             # As source: no other way to take fields of fields is nearly as fast. It is made of our
             # own names only.
-            made: Callable[[Any], Any] = eval(  # noqa: S307
-                "lambda line: ResponseRow(line.submission_id, line.submission_id, "
-                "line.participant_id, line.study_id, line.time and time(line.time), "
+            made: Callable[[Any, str | None], Any] = eval(  # noqa: S307
+                "lambda line, time: ResponseRow(line.submission_id, line.submission_id, "
+                "line.participant_id, line.study_id, time, "
                 f"(a := line.responses) and AnswersRow({answers}), "
                 f"{f'rest(Rest({rest}))' if rest else None})",
                 names,
@@ -130,10 +127,11 @@ class ResponseRows:
 
     def rows(self, lines: Sequence[Any]) -> list[Any]:
         """See `Maker.rows`."""
+        times = _times(lines)
         try:
-            return list(map(self._make, lines))
+            return list(map(self._make, lines, times))
         except AttributeError:  # an entry is no object
-            return list(map(self._make_of_any, lines))
+            return list(map(self._make_of_any, lines, times))
 
 
 def _source(column: AnswerColumn, *, is_object: bool) -> str:
@@ -167,11 +165,17 @@ def _source(column: AnswerColumn, *, is_object: bool) -> str:
     return value
 
 
-def _time(moment: datetime) -> str:
-    """Return a time in UTC as `datetime.isoformat` does, which takes seven times as long."""
-    if moment.tzinfo is not timezone.utc:
-        moment = in_utc(moment)
-    return f"{encode(moment)[1:-2].decode()}+00:00"
+def _times(lines: Sequence[Any]) -> list[str | None]:
+    """Return the times of lines in UTC, as `isoformat` has them, in a seventh of its time."""
+    told: list[str | None] = msgspec.to_builtins([line.time for line in lines])
+    return [text and (f"{text[:-1]}+00:00" if text[-1] == "Z" else _in_utc(text)) for text in told]
+
+
+def _in_utc(text: str) -> str:
+    moment = parse_timestamp(text)
+    if moment is None:
+        raise DoesNotFitError
+    return moment.isoformat()
 
 
 def _rest(fields: Any) -> str | None:

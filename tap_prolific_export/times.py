@@ -24,18 +24,10 @@ def parse_timestamp(text: object) -> datetime | None:
     text = re.sub(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", r"\1:00", text, flags=re.ASCII)
     try:
         moment = msgspec.convert(text, datetime)
-        return in_utc(moment)
+        # An offset can carry a time out of the years that a datetime holds.
+        return _aware(moment).astimezone(timezone.utc)
     except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
         return None
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return a time in UTC, which is meant where it names no zone.
-
-    Raises:
-        OverflowError: Its offset carries it out of the years that a datetime holds.
-    """
-    return _aware(moment).astimezone(timezone.utc)
 
 
 def http_date(text: str | None) -> datetime | None:
