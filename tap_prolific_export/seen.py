@@ -73,7 +73,9 @@ class SeenIds:
         old = self._table
         taken = self._size * 3 // 4 - self._room
         enough = (taken + more) * 7 // 5
-        self._resize(min(max(enough, self._size * 3 // 2), self._size * 8))
+        while enough > self._size * 8:  # by such steps, the last one ends where it should
+            enough = enough // 8 + 1
+        self._resize(max(enough, self._size * 3 // 2))
         table, size = self._table, self._size
         for hashed in old:
             if hashed:
