@@ -657,6 +657,13 @@ def test_what_is_usual_is_learnt_beside_a_line_that_holds_a_nul() -> None:
 # Blocks
 
 
+def test_of_no_rows_nothing_is_kept() -> None:
+    with fast.RecordBlocks("tasks", None, lambda _: None) as blocks:
+        for _ in range(10):
+            blocks.write([])
+        assert blocks._written == []
+
+
 class TestBlocks:
     """Whole lines are given to the fast way in blocks, and numbered all the same."""
 

@@ -76,6 +76,8 @@ class RecordBlocks:
 
     def write(self, rows: Sequence[Any]) -> None:
         """Write records, sooner or later."""
+        if not rows:  # nothing would be encoded into a kilobyte, and kept until there is more
+            return
         message, stream, now = self._message, self._stream, self._now
         lines = self._encoder.encode_lines([message("RECORD", stream, now, row) for row in rows])
         self._written.append(lines)  # a signal finds them in whole, or not at all
