@@ -382,7 +382,7 @@ class ChildStream(ProlificStream):
         """Yield the rows of a delivery as msgspec encodes them."""
         return self.rows(delivery)
 
-    def line_rows(self, delivery: Delivery) -> LineRows | None:  # noqa: ARG002
+    def line_rows(self, delivery: Delivery) -> LineRows | None:  # noqa: ARG002  # theirs who can
         """Return how the rows are made of the lines of the responses, if all of them are."""
         return None
 

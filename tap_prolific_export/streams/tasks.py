@@ -55,6 +55,6 @@ class _Rows(LineRows):
         """Yield the task of a response."""
         return (task_row(self._facts, task) for task in self._tasks.of(response))
 
-    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
+    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002  # none has a task
         """Return nothing."""
         return ()

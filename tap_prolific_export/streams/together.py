@@ -7,6 +7,7 @@ writes its own: records of several streams come by turns.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.typed import TypedLines
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.typed import Maker
 
 
-class LineRows:
+class LineRows(ABC):
     """How a stream's rows are made of the lines of the responses.
 
     Attributes:
@@ -34,9 +35,9 @@ class LineRows:
         """Yield the rows that come before those of any line."""
         return ()
 
+    @abstractmethod
     def of(self, response: Response) -> Iterable[Any]:
         """Yield the rows of a response."""
-        raise NotImplementedError
 
     def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
         """Return the rows of several typed lines.
@@ -46,7 +47,7 @@ class LineRows:
         """
         return made
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027  # most have nothing to do then
         """Be told that all have been read."""
 
 
