@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/tables.md")
+PAGES = ("README.md", "docs/settings.md", "docs/tables.md")
 HUB = "docs/meltano-hub.yml"
 
 
@@ -34,19 +34,17 @@ def settings_table() -> str:
             default = f"`${setting.environment}`"
         secret = " **Secret.**" if setting.secret else ""
         allowed = f" One of {', '.join(f'`{a}`' for a in setting.allowed)}." * bool(setting.allowed)
-        rows.append(
-            f"| `{setting.name}` | {type_} | {default} | {setting.description}{allowed}{secret} |"
-        )
+        meaning = setting.description.replace("](docs/", "](")  # as seen from there
+        rows.append(f"| `{setting.name}` | {type_} | {default} | {meaning}{allowed}{secret} |")
     return "\n".join(rows)
 
 
 def streams_table() -> str:
-    """Return the table of the streams: what a row is, key, columns."""
-    rows = ["| Stream | A row is | Key | Other columns |", "| --- | --- | --- | --- |"]
+    """Return the table of the streams: what a row is, and its key."""
+    rows = ["| Stream | A row is | Key |", "| --- | --- | --- |"]
     for stream in STREAMS:
-        others = [column.name for column in stream.columns if column.name not in stream.key]
         link = f"[`{stream.name}`](docs/tables.md#{stream.name})"
-        rows.append(f"| {link} | {stream.row} | {_names(stream.key)} | {_names(others)} |")
+        rows.append(f"| {link} | {stream.row} | {_names(stream.key)} |")
     return "\n".join(rows)
 
 

@@ -15,6 +15,7 @@ from scripts.docs import PAGES, PARTS, generated
 from tap_prolific_export.schema import STREAMS
 from tap_prolific_export.settings import SETTINGS, Settings
 from tap_prolific_export.tap import TapProlificExport
+from tests.snippets import snippet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,13 +134,10 @@ def test_what_is_explained_is_logged() -> None:
 
 
 def test_the_readmes_commands_exist() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in re.findall(r"^(scripts/\w+)", text, flags=re.MULTILINE):
+    commands = [line.split()[0] for line in snippet("README.md", "try").splitlines()]
+    assert commands == ["scripts/demo", "scripts/test"]
+    for name in commands:
         assert (ROOT / name).stat().st_mode & 0o111
-    assert re.findall(r"^(scripts/\w+)", text, flags=re.MULTILINE) == [
-        "scripts/demo",
-        "scripts/test",
-    ]
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

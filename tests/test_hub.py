@@ -21,6 +21,7 @@ from scripts.docs import HUB
 from scripts.hub import hub_file
 from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.settings import SETTINGS, Settings
+from tests.snippets import snippet
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"collection_ids", "batch_ids", "workspace_ids", "archive_paths"}
@@ -202,7 +203,9 @@ def test_meltano_adds_the_tap_to_an_empty_project_by_it(
 ) -> None:
     (tmp_path / "meltano.yml").write_text(MELTANO_YML, encoding="utf-8")
     name = definition["name"]
-    meltano(tmp_path, "add", "--no-install", "--from-ref", str(ROOT / HUB), name)
+    here = {"/path/to/docs/meltano-hub.yml": ROOT / HUB}
+    add = snippet("docs/development.md", "hub", here).split()
+    meltano(tmp_path, *add[1:], "--no-install")  # not until it is published
     meltano(tmp_path, "config", "set", name, "archive_paths", '["export.zip"]')
     meltano(tmp_path, "config", "set", name, "start_date", "2026-01-31")
     config = json.loads(meltano(tmp_path, "config", "print", name))

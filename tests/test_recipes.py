@@ -12,13 +12,15 @@ from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 import yaml
 from meltano.core.plugin.singer.catalog import SelectExecutor, visit
 
 from scripts.bench_tools import markdown
+from tests.snippets import run, snippet
 from tests.stand_in import samples
-from tests.targets import LOADERS, ROOT, DuckDB, PostgreSQL, Warehouse
+from tests.targets import LOADERS, ROOT, DuckDB, PostgreSQL, Warehouse, installed
 from tests.test_tap import ids
 
 if TYPE_CHECKING:
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 FOLDER = ROOT / "examples" / "recipes"
+PAGE = "examples/recipes/README.md"
 SQL = {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.sql")}
 TEXT = (FOLDER / "README.md").read_text("utf-8")
-MAPS, ALIAS, SELECT = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL))
+MAPS = yaml.safe_load(snippet(PAGE, "pseudonyms"))
+ALIAS = yaml.safe_load(snippet(PAGE, "alias"))
+SELECT = yaml.safe_load(snippet(PAGE, "select"))
 
 pytestmark = [
     pytest.mark.skipif(
@@ -111,17 +116,49 @@ def test_agreement_is_what_it_is_defined_to_be(
     assert float(row["alpha"]) == pytest.approx(alpha, abs=0.00051)
 
 
-def test_the_agreement_that_is_shown_is_that_of_the_samples(
-    runner: Runner, tmp_path: Path, batch: Hosted
+def table(rows: list[Row], *columns: str) -> str:
+    """Return rows, or some of their columns, as the page shows them."""
+    names = columns or tuple(name for name in rows[0] if name != "data_collection_id")
+    head = [f"{name}:" if isinstance(rows[0][name], int | float) else name for name in names]
+    return markdown(head, [[str(row[name]) for name in names] for row in rows])
+
+
+def outputs(runner: Runner, warehouse: Warehouse, world: World) -> dict[str, str]:
+    """Return what the page shows: what the recipes say of what the demo leaves."""
+    diary, captions = samples.breakfast_diary(27), samples.caption_check(24)
+    load(runner, warehouse, world.host(diary), world.host(captions))
+    warehouse.sql(SQL["readable_duckdb"])
+    readable = warehouse.sql("SELECT * FROM readable ORDER BY response_id LIMIT 3")
+    answers = ("What did you drink?", "What did you eat?", "How many stars?")
+    uploads = warehouse.sql(SQL["uploads"])[:3]
+    return {
+        "agreement": table(warehouse.sql(SQL["agreement"])),
+        "counts": table(warehouse.sql(SQL["counts"])),
+        "readable": table(readable, "participant_id", *answers),
+        "uploads": table(uploads, "path", "size_bytes", "question", "submitted_at"),
+    }
+
+
+def test_the_outputs_that_are_shown_are_those_of_the_demo(
+    runner: Runner, tmp_path: Path, world: World
 ) -> None:
-    warehouse = DuckDB(tmp_path)
-    load(runner, warehouse, batch)
-    rows = warehouse.sql(SQL["agreement"])
-    shown = markdown(
-        [f"{name}:" if name != "question" else name for name in [*rows[0]][1:]],
-        [[str(value) for value in [*row.values()][1:]] for row in rows],
+    for name, output in outputs(runner, DuckDB(tmp_path), world).items():
+        assert f"<!-- begin {name} -->\n{output}\n<!-- end {name} -->" in TEXT, name
+
+
+def test_the_plot_shows_every_count(runner: Runner, tmp_path: Path, world: World) -> None:
+    programs = installed("plot", "matplotlib==3.10.7", f"duckdb=={duckdb.__version__}")
+    outputs(runner, DuckDB(tmp_path), world)
+    here = {"output/demo.duckdb": tmp_path / "warehouse.duckdb", "counts.svg": tmp_path / "new.svg"}
+    run(snippet(PAGE, "plot", here), ROOT, programs)
+    committed, made = (
+        re.findall(r">([^<>]+)</text>", path.read_text("utf-8"))
+        for path in (FOLDER / "counts.svg", tmp_path / "new.svg")
     )
-    assert f"<!-- begin agreement -->\n{shown}\n<!-- end agreement -->" in TEXT
+    assert made == committed
+    for row in DuckDB(tmp_path).sql(SQL["counts"]):
+        assert {row["question"], row["answer"]} <= {*made}
+        assert f"{row['responses']} ({row['percent']} %)" in made
 
 
 def test_uploads_stand_beside_their_questions(

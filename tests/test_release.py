@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_prolific_export.settings import SETTINGS
+from tests.snippets import snippet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,6 +137,14 @@ def test_a_tree_without_a_tag_is_a_version_before_the_first(tmp_path: Path) -> N
 @pytest.mark.usefixtures("index")
 def test_a_tree_without_its_history_builds_too(tmp_path: Path) -> None:
     assert built(copy_of_the_tree(tmp_path)).version == "0.0.0"
+
+
+@pytest.mark.usefixtures("index")
+def test_a_release_is_built_and_checked_by_hand_as_it_is_shown(tmp_path: Path) -> None:
+    tree = committed(copy_of_the_tree(tmp_path), TAG)
+    (tree / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    script = snippet("docs/development.md", "build")
+    assert output("bash", "-euc", script, cwd=tree).count("PASSED") == 2
 
 
 def test_what_is_built_may_be_uploaded(release: Built, tmp_path: Path) -> None:
