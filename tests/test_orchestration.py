@@ -66,6 +66,7 @@ def test_each_data_collection_is_loaded_by_a_task_of_its_own(
         "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
         "PROLIFIC_URL": stand_in.api_url,
         "PROLIFIC_TOKEN": world.token,
+        "TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9),  # the samples are of some days ago
     }
 
     def load(*ids: str) -> str:
@@ -80,7 +81,7 @@ def test_each_data_collection_is_loaded_by_a_task_of_its_own(
     states = [path.name for path in (tmp_path / "state").iterdir()]
     assert sorted(name.rpartition(":")[2] for name in states) == [diary.id for diary in diaries]
 
-    # A task that fails takes no other down, and its run fails.
+    # A task that fails takes no other down, and its run fails, once it has been tried again.
     world.submit(diaries[1], samples.breakfast(60))
     with pytest.raises(AssertionError):
         load("6650d1a2b3c4d5e6f7081929", diaries[1].id)

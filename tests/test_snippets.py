@@ -131,15 +131,16 @@ def test_the_readmes_first_steps_fill_a_warehouse(
 def test_the_readmes_other_ways_write_what_the_server_holds(
     where: str, stand_in: StandIn, world: World, collection: Hosted, tmp_path: Path
 ) -> None:
-    targets = installed("jsonl", "target-jsonl==0.1.4")  # skips where there is no index
+    installed("jsonl", "target-jsonl==0.1.4")  # skips where there is no index
+    here = {"/path/to/tap-prolific-export": ROOT}
     given = environment(stand_in, tmp_path)
     del given["PROLIFIC_TOKEN"]
     token = {"PROLIFIC_TOKEN=...": f"PROLIFIC_TOKEN={world.token}"}
     if where == "without Meltano":
         (tmp_path / "config.json").write_text(snippet("README.md", "config.json"))
-        run(snippet("README.md", "without Meltano", token), tmp_path, targets, **given)
+        script = snippet("README.md", "install", here)
+        run(script + snippet("README.md", "without Meltano", token), tmp_path, **given)
     else:
-        here = {"/path/to/tap-prolific-export": ROOT}
         project = "default_environment: dev\nenvironments: [{name: dev}]\n"
         project += snippet("README.md", "meltano.yml", here)
         (tmp_path / "meltano.yml").write_text(project)
