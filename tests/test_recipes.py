@@ -195,6 +195,22 @@ def test_each_question_has_a_column(
     assert "Bread, Fruit" in foods
 
 
+def test_a_view_of_named_questions_follows_the_responses(
+    runner: Runner, world: World, collection: Hosted, tmp_path: Path
+) -> None:
+    warehouse = DuckDB(tmp_path)
+    load(runner, warehouse, collection)
+    warehouse.sql(SQL["readable_view_duckdb"])
+    world.submit(collection, samples.breakfast(20))
+    load(runner, warehouse, collection)
+    given = {
+        s.line["participant_id"]: str(s.expected[None]["q-stars"])
+        for s in collection.submissions.values()
+    }
+    rows = warehouse.rows("readable")
+    assert {row["participant_id"]: row["How many stars?"] for row in rows} == given
+
+
 def test_participants_are_one_pseudonym_in_all_tables(runner: Runner, collection: Hosted) -> None:
     out = runner.sync(**MAPS["config"], **ids(collection))
     salt = MAPS["config"]["stream_map_config"]["salt"]
