@@ -93,7 +93,8 @@ def respond(world: World, collection: Hosted) -> set[str]:
 
 def run_meltano(*options: str, **settings: str) -> None:
     """Run the job as a user would, and end the demo if it fails."""
-    command = ["meltano", "run", *options, "--state-id-suffix=demo"]
+    # Whatever the user has in .env is not the demo's.
+    command = ["meltano", f"--env-file={os.devnull}", "run", *options, "--state-id-suffix=demo"]
     command += ["tap-prolific-export", "target-duckdb"]
     print("$ " + " ".join(command), flush=True)
     began = time.monotonic()

@@ -42,7 +42,7 @@ def run_job(
         "MELTANO_STATE_BACKEND_URI": f"file://{warehouse.parent}/state",
     }
     return subprocess.run(  # noqa: S603
-        [MELTANO, "run", "tap-prolific-export", "target-duckdb"],
+        [MELTANO, f"--env-file={os.devnull}", "run", "tap-prolific-export", "target-duckdb"],
         cwd=ROOT,
         env=environment | settings,
         capture_output=True,

@@ -50,12 +50,14 @@ def environment(stand_in: StandIn, folder: Path, **more: str) -> dict[str, str]:
 
 def shown() -> list[tuple[str, str, str]]:
     """Return what stands before each block of the documentation, its page and its language."""
-    lines = re.compile(r"([^\n]*)\n```(\w*)\n(?:(?!```).*\n)*?```(?=\n|$)")
-    return [
-        (str(path.relative_to(ROOT)), before, language)
-        for path in DOCUMENTS
-        for before, language in lines.findall(path.read_text("utf-8"))
-    ]
+    block = re.compile(r"([^\n]*)\n```(\w*)\n(?:(?!```).*\n)*?```(?=\n|$)")
+    found = []
+    for path in DOCUMENTS:
+        text = path.read_text("utf-8")
+        blocks = block.findall(text)
+        assert text.count("```") == 2 * len(blocks), f"{path}: a block that is not seen"
+        found += [(str(path.relative_to(ROOT)), *each) for each in blocks]
+    return found
 
 
 def test_each_snippet_is_run_by_a_test_or_says_why_not() -> None:
@@ -320,6 +322,7 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
 
 @with_loaders
 def test_the_recipes_run_on_what_the_demo_leaves(checkout: Path) -> None:
+    (checkout / ".env").write_text("TAP_PROLIFIC_EXPORT_ANSWER_KEYS=label\n")  # not the demo's
     done = run(snippet("examples/recipes/README.md", "count"), checkout)
     assert "Every row and value in the warehouse" in done.stdout
     assert "What did you drink?" in done.stdout.partition("Every row and value")[2]

@@ -406,7 +406,10 @@ def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
 
     def run(*options: str, **more: str) -> str:
         done = subprocess.run(  # noqa: S603
-            [str(MELTANO), "run", *options, "tap-prolific-export", "target-postgres"],
+            [
+                *(str(MELTANO), f"--env-file={os.devnull}", "run"),
+                *(*options, "tap-prolific-export", "target-postgres"),
+            ],
             cwd=ROOT,
             env=environment | more,
             capture_output=True,
