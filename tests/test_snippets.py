@@ -390,5 +390,6 @@ FEW = "--lines=10000 --stream=responses"
 def test_the_benchmarks_run(command: str, less: str) -> None:
     # The shell has more to do after it, so that it makes a process of its own for it: a process's
     # peak memory is at least that of the one it was made by, and this one's is large.
-    done = run(f"{command.strip()} {less} --runs=1\ntrue", ROOT)
-    assert "| --- |" in done.stdout
+    done = run(f"{command.strip()} {less} --runs=1 2>&1 || true", ROOT)
+    # One run of so few lines beside other work may tell nothing, and then says so.
+    assert "| --- |" in done.stdout or "to measure anything" in done.stdout, done.stdout
