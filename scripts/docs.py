@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.hub import hub_file
-from tap_prolific_export.collection import instructions
-from tap_prolific_export.schema import STREAMS, answer_schema
+from tap_prolific_export.rows.collection import instructions
+from tap_prolific_export.rows.schema import STREAMS, answer_schema
 from tap_prolific_export.settings import SETTINGS
 
 if TYPE_CHECKING:

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import (
     ConfigValidationError,
-    MapExpressionError,
-    StreamMapConfigError,
 )
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
-from singer_sdk.plugin_base import SingerCommand
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_prolific_export.deliveries import Deliveries
-from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
-from tap_prolific_export.failures import failure
+from tap_prolific_export.errors import ConfigError, DataCollectionError
 from tap_prolific_export.redaction import redact_logs
-from tap_prolific_export.schema import FILES, answers_schema
+from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
-from tap_prolific_export.streams import STREAM_TYPES, ProlificStream, Run
-from tap_prolific_export.streams.metrics import RequestMetrics
-from tap_prolific_export.streams.output import (
-    TERMINATION,
-    OutputClosedError,
-    Terminated,
-    WholeLines,
-)
-from tap_prolific_export.streams.state import CalmStateWriter
-from tap_prolific_export.transfers import Transfers
+from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.singer.cli import Command
+from tap_prolific_export.singer.metrics import RequestMetrics
+from tap_prolific_export.singer.report import failure
+from tap_prolific_export.singer.state import CalmStateWriter
+from tap_prolific_export.singer.stream import ProlificStream
+from tap_prolific_export.singer.streams import STREAM_TYPES
+from tap_prolific_export.singer.sync import Run
+from tap_prolific_export.singer.writer import WholeLines
+from tap_prolific_export.snapshots.source import Deliveries
+from tap_prolific_export.uploads.transfer import Transfers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,63 +37,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.plugin_base import _ConfigInput
 
-    from tap_prolific_export.schema import JsonSchema
-
-
-class Command(SingerCommand):
-    """The command line, on which an expected end is a message and not a traceback."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and end with exit code 143 or 130 where SIGTERM or SIGINT told us to.
-
-        With 1 where nobody reads on.
-        """
-        try:
-            with TERMINATION.handled():
-                return self._main(*args, **kwargs)
-        except OutputClosedError as end:
-            self.logger.error(  # noqa: TRY400  # there is nothing to trace
-                "Nobody reads the output any more. The next run goes on from the last state that "
-                "was read."
-            )
-            sys.exit(end.code)
-        except Terminated as end:
-            code, name = end.code, end.signal.name
-        # What the run had open is closed by now: the exception held it, and has gone.
-        if TERMINATION.output_lost:
-            what = "Nobody read the output, so the last state is not in it: the next run goes on "
-            what += "from the last one that is."
-        else:
-            what = "The state so far is kept: the next run goes on from there."
-        self.logger.warning("Ended by %s. %s", name, what)
-        TERMINATION.ignore_more()
-        sys.exit(code)
-
-    def _main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and end with exit code 1 where the tap failed.
-
-        A failure that it can name is a message. Any other goes to the log, too: what Python itself
-        prints passes no redaction, and the texts of exceptions may quote a participant.
-        """
-        # The settings are not known yet, and what is wrong with them may quote them.
-        redact_logs([os.environ.get("PROLIFIC_TOKEN", "").strip()])
-        try:
-            return super().main(*args, **kwargs)
-        except ConfigValidationError as error:  # raised where the SDK does not catch it
-            for problem in error.errors:
-                self.logger.error("%s", problem)  # noqa: TRY400
-        except TapError as error:
-            self.logger.error("%s", error)  # noqa: TRY400
-        except (MapExpressionError, StreamMapConfigError) as error:
-            self.logger.error("stream_maps: %s", error)  # noqa: TRY400
-        except Exception as error:
-            kind = type(error)
-            # The SDK reads --state, --catalog and the environment with simplejson.
-            if kind.__name__ == "JSONDecodeError" and kind.__module__.startswith("simplejson"):
-                self.logger.error("A file or environment variable is no valid JSON.")  # noqa: TRY400
-            else:
-                self.logger.exception("An unforeseen %s: please report it.", kind.__name__)
-        sys.exit(1)
+    from tap_prolific_export.rows.schema import JsonSchema
 
 
 class TapProlificExport(Tap):

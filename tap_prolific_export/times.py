@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -25,28 +24,9 @@ def parse_timestamp(text: object) -> datetime | None:
     try:
         moment = msgspec.convert(text, datetime)
         # An offset can carry a time out of the years that a datetime holds.
-        return _aware(moment).astimezone(timezone.utc)
+        return aware(moment).astimezone(timezone.utc)
     except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
         return None
-
-
-def http_date(text: str | None) -> datetime | None:
-    """Return an HTTP date as an aware datetime, None for what is none."""
-    try:
-        return _aware(parsedate_to_datetime(text)) if text else None
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its forms."""
-    if not text:
-        return None
-    digits = text.strip()
-    if digits.isascii() and digits.isdecimal():
-        return float(digits.lstrip("0")[:9] or 0)
-    moment = http_date(text)
-    return max(0.0, (moment - now).total_seconds()) if moment else None
 
 
 def utc_now() -> datetime:
@@ -54,5 +34,6 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
+    """Return a time with a zone; UTC is meant where it names none."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

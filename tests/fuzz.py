@@ -52,20 +52,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from jsonschema import Draft7Validator
 
-from tap_prolific_export import records
-from tap_prolific_export.archive import Archive, Limits, Part, archive_ref
-from tap_prolific_export.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
-from tap_prolific_export.deliveries import _collection
-from tap_prolific_export.delivery import Delivery, Tasks
+from tap_prolific_export.archive.byte_source import LocalBytes
+from tap_prolific_export.archive.export_archive import Archive, Limits, Part, archive_ref
+from tap_prolific_export.archive.zip_reader import INFLATED
 from tap_prolific_export.errors import DataCollectionError, MemberError
-from tap_prolific_export.lines import Response
-from tap_prolific_export.members import INFLATED
-from tap_prolific_export.pieces import LocalBytes
-from tap_prolific_export.records import ExportFacts
-from tap_prolific_export.schema import STREAMS, answers_schema
-from tap_prolific_export.store import alike, keys_of
-from tap_prolific_export.typed import TypedLines
-from tap_prolific_export.uploads import Found, begun_with, file_rows, named_in
+from tap_prolific_export.rows import tables as records
+from tap_prolific_export.rows.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
+from tap_prolific_export.rows.files import Found, begun_with, file_rows, named_in
+from tap_prolific_export.rows.responses import Response
+from tap_prolific_export.rows.schema import STREAMS, answers_schema
+from tap_prolific_export.rows.tables import ExportFacts
+from tap_prolific_export.rows.typed import TypedLines
+from tap_prolific_export.snapshots.snapshot import Delivery, Tasks
+from tap_prolific_export.snapshots.source import _collection
+from tap_prolific_export.uploads.names import alike, keys_of
 from tests.stand_in import archives, samples
 from tests.test_archive import Pipe
 
@@ -75,9 +75,9 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Literal
 
-    from tap_prolific_export.archive import Skipped, Upload
-    from tap_prolific_export.pieces import Bytes
-    from tap_prolific_export.uploads import Find
+    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.export_archive import Skipped, Upload
+    from tap_prolific_export.rows.files import Find
     from tests.stand_in import Hosted
 
 Row = dict[str, Any]

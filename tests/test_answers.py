@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from tap_prolific_export.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
-from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.archive import Upload
-from tap_prolific_export.collection import DataCollection, Instruction, instructions
-from tap_prolific_export.lines import responses
-from tap_prolific_export.records import ExportFacts, answer_columns, answer_rows
-from tap_prolific_export.schema import ANSWERS, answer_schema
+from tap_prolific_export.archive.export_archive import Upload
+from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
+from tap_prolific_export.rows.collection import DataCollection, Instruction, instructions
+from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.schema import ANSWERS, answer_schema
+from tap_prolific_export.rows.tables import ExportFacts, answer_columns, answer_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

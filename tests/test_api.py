@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_prolific_export.api import (
-    CLOCK_DOUBT,
-    DataCollectionRef,
-    ExportFilter,
-    Kind,
-    ProlificAPI,
-)
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
-from tap_prolific_export.retry import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.prolific.client import CLOCK_DOUBT, ProlificAPI
 from tests.stand_in import Fault
 
 if TYPE_CHECKING:

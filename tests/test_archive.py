@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tap_prolific_export import archive as archives
-from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.archive import Archive, Line, Metadata, archive_ref
+from tap_prolific_export.archive import export_archive as archives
+from tap_prolific_export.archive.byte_source import LocalBytes
+from tap_prolific_export.archive.export_archive import Archive, Line, Metadata, archive_ref
 from tap_prolific_export.errors import DataCollectionError
-from tap_prolific_export.pieces import LocalBytes
+from tap_prolific_export.model import DataCollectionRef, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

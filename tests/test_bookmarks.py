@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.bookmarks import MAX_ETAG, Bookmark, Identity, since
+from tap_prolific_export.snapshots.bookmarks import MAX_ETAG, Bookmark, Identity, since
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 HEX = st.text("0123456789abcdef", min_size=8, max_size=8)

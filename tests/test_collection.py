@@ -6,11 +6,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.collection import CONTENT_BLOCKS, instructions, parse, with_instructions
+from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.rows.collection import (
+    CONTENT_BLOCKS,
+    instructions,
+    parse,
+    with_instructions,
+)
 
 if TYPE_CHECKING:
-    from tap_prolific_export.collection import Instruction
+    from tap_prolific_export.rows.collection import Instruction
 
 DIARY = DataCollectionRef(Kind.COLLECTION, "6650d1a2b3c4d5e6f7081920")
 Item = dict[str, Any]

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.archive import Block
-from tap_prolific_export.distinct import distinct, distinct_in_blocks
-from tap_prolific_export.lines import Response, responses
-from tap_prolific_export.seen import SeenIds, hash_of
+from tap_prolific_export.archive.export_archive import Block
+from tap_prolific_export.rows.deduplicate import SeenIds, distinct, distinct_in_blocks, hash_of
+from tap_prolific_export.rows.responses import Response, responses
 
 
 def said(id_: str, value: Any) -> Response:
@@ -115,8 +114,8 @@ def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
             return super().add(id_ and "same")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tap_prolific_export.distinct.SeenIds", Colliding)
-        patch.setattr("tap_prolific_export.distinct.hash_of", lambda _: 1)
+        patch.setattr("tap_prolific_export.rows.deduplicate.SeenIds", Colliding)
+        patch.setattr("tap_prolific_export.rows.deduplicate.hash_of", lambda _: 1)
         found = kept(given_)
     assert found == kept(given_)
 
@@ -164,5 +163,5 @@ def test_a_hundred_thousand_ids_are_told_apart_in_16_bytes_each() -> None:
 
 
 def test_no_hash_is_the_mark_of_an_empty_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_prolific_export.seen.hash", lambda _: 0, raising=False)
+    monkeypatch.setattr("tap_prolific_export.rows.deduplicate.hash", lambda _: 0, raising=False)
     assert hash_of("any") != 0

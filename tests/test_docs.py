@@ -12,7 +12,7 @@ import yaml
 from dotenv import dotenv_values
 
 from scripts.docs import PAGES, PARTS, generated
-from tap_prolific_export.schema import STREAMS
+from tap_prolific_export.rows.schema import STREAMS
 from tap_prolific_export.settings import SETTINGS, Settings
 from tap_prolific_export.tap import TapProlificExport
 from tests.snippets import snippet

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tap_prolific_export.api import DataCollectionRef, ExportFilter, Kind, ProlificAPI
-from tap_prolific_export.deliveries import NoHistory
 from tap_prolific_export.errors import DataCollectionError
-from tap_prolific_export.export import Export, Exporter
-from tap_prolific_export.slots import Requester, Slots, Wanted
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.prolific.client import ProlificAPI
+from tap_prolific_export.prolific.export_jobs import Requester, Slots, Wanted
+from tap_prolific_export.prolific.exports import Export, Exporter
+from tap_prolific_export.snapshots.source import NoHistory
 from tests.stand_in import Fault, samples
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.failures import GAP, MAX_ID, WIDTH, failure, table
+from tap_prolific_export.singer.report import GAP, MAX_ID, WIDTH, failure, table
 from tests.conftest import read
 from tests.stand_in import Fault, StandIn, World, samples
 from tests.test_cli import tap

@@ -15,21 +15,17 @@ from hypothesis import strategies as st
 from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
-from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.archive import Archive, Block, Limits, Line, Upload
-from tap_prolific_export.collection import parse
-from tap_prolific_export.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
+from tap_prolific_export.archive.byte_source import LocalBytes
+from tap_prolific_export.archive.export_archive import Archive, Block, Limits, Line, Upload
 from tap_prolific_export.errors import DataCollectionError
-from tap_prolific_export.lines import responses
-from tap_prolific_export.pieces import LocalBytes
-from tap_prolific_export.records import (
-    ExportFacts,
-    answer_columns,
-    answer_rows,
-    response_row,
-)
-from tap_prolific_export.streams import base, fast
-from tap_prolific_export.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS, TypedLines
+from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.rows.collection import parse
+from tap_prolific_export.rows.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
+from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.tables import ExportFacts, answer_columns, answer_rows, response_row
+from tap_prolific_export.rows.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS, TypedLines
+from tap_prolific_export.singer import stream as base
+from tap_prolific_export.singer import writer as fast
 from tests import fuzz
 from tests.stand_in import Hosted, Submission, World, samples
 from tests.test_archive import zipped
@@ -38,7 +34,7 @@ from tests.test_tap import ids
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tap_prolific_export.typed import Maker
+    from tap_prolific_export.rows.typed import Maker
     from tests.conftest import Output, Runner
 
 Row = dict[str, Any]

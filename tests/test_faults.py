@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.api import ProlificAPI
-from tap_prolific_export.deliveries import Deliveries, NoHistory
+from tap_prolific_export.archive.http_source import Downloader
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
-from tap_prolific_export.export import Exporter
-from tap_prolific_export.remote import Downloader
-from tap_prolific_export.retry import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.prolific.client import ProlificAPI
+from tap_prolific_export.prolific.export_jobs import Requester
+from tap_prolific_export.prolific.exports import Exporter
 from tap_prolific_export.settings import Settings
-from tap_prolific_export.slots import Requester
+from tap_prolific_export.snapshots.source import Deliveries, NoHistory
 from tests.stand_in import Fault
 from tests.test_export import Time
 

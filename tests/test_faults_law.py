@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tap_prolific_export.deliveries import NoHistory
 from tap_prolific_export.errors import DataCollectionError, FatalError
+from tap_prolific_export.snapshots.source import NoHistory
 from tests.stand_in import Fault, StandIn, World, samples
 from tests.test_export import Time
 from tests.test_faults import CALLS, FAULTS, deliveries
 
 if TYPE_CHECKING:
-    from tap_prolific_export.deliveries import Deliveries
+    from tap_prolific_export.snapshots.source import Deliveries
     from tests.stand_in.world import Job
 
 faults = st.builds(

@@ -21,9 +21,9 @@ from urllib.request import url2pathname
 import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
+from tap_prolific_export.archive.byte_source import SMALL
 from tap_prolific_export.errors import ConfigError, FatalError
-from tap_prolific_export.pieces import SMALL
-from tap_prolific_export.transfers import Transfers
+from tap_prolific_export.uploads.transfer import Transfers
 from tests.conftest import read
 from tests.stand_in import Fault, World, archives, samples
 from tests.test_incremental import Clock, add, entry, fresh, submissions

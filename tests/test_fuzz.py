@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export import answers, archive, decoding, distinct, members, records, store
-from tap_prolific_export.archive import Limits
+from tap_prolific_export.archive import export_archive as archive
+from tap_prolific_export.archive import safe_json as decoding
+from tap_prolific_export.archive import zip_reader as members
+from tap_prolific_export.archive.export_archive import Limits
+from tap_prolific_export.rows import answers
+from tap_prolific_export.rows import deduplicate as distinct
+from tap_prolific_export.rows import tables as records
+from tap_prolific_export.uploads import store
 from tests import fuzz
 from tests.fuzz import SAID, Case, Entry, Finding, Reading, examine, pack, packed
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import FatalError
-from tap_prolific_export.remote import TAIL
 from tests.conftest import Output, Runner, read
 from tests.stand_in import Fault, Submission, World, archives, samples
 from tests.target import Target

@@ -28,9 +28,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import tap_prolific_export.streams.state as state_module
+import tap_prolific_export.singer.state as state_module
+from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import FatalError
-from tap_prolific_export.remote import TAIL
 from tests.conftest import Runner
 from tests.stand_in import Fault, Hosted, StandIn, Submission, World
 from tests.target import Target

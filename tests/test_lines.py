@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_prolific_export.lines import Response, responses
+from tap_prolific_export.rows.responses import Response, responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

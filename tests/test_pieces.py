@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_prolific_export.archive import Archive, Part
+from tap_prolific_export.archive.byte_source import CHUNK, SMALL, open_local
+from tap_prolific_export.archive.export_archive import Archive, Part
+from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import DataCollectionError
-from tap_prolific_export.pieces import CHUNK, SMALL, open_local
-from tap_prolific_export.remote import TAIL
 from tests.test_archive import Pipe
 from tests.test_remote import (
     BEGIN,

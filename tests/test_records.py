@@ -10,18 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from tap_prolific_export.api import DataCollectionRef, ExportFilter, Kind
-from tap_prolific_export.archive import Upload
-from tap_prolific_export.collection import parse
-from tap_prolific_export.lines import responses
-from tap_prolific_export.records import (
-    ExportFacts,
-    answer_columns,
-    collection_row,
-    instruction_rows,
-    response_row,
-)
-from tap_prolific_export.schema import (
+from tap_prolific_export.archive.export_archive import Upload
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.rows.collection import parse
+from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.schema import (
     COLLECTIONS,
     INSTRUCTIONS,
     RESPONSES,
@@ -29,11 +22,18 @@ from tap_prolific_export.schema import (
     StreamColumns,
     answers_schema,
 )
+from tap_prolific_export.rows.tables import (
+    ExportFacts,
+    answer_columns,
+    collection_row,
+    instruction_rows,
+    response_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_prolific_export.records import Row
+    from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import AnswerKeys
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
+from tap_prolific_export.archive.byte_source import CHUNK, SMALL
+from tap_prolific_export.archive.http_source import TAIL, Downloader, Presigned
 from tap_prolific_export.errors import DataCollectionError, ReplacedError
-from tap_prolific_export.pieces import CHUNK, SMALL
-from tap_prolific_export.remote import TAIL, Downloader, Presigned
-from tap_prolific_export.retry import MAX_TRIES
+from tap_prolific_export.http import MAX_TRIES
 from tests.stand_in import World
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tap_prolific_export.pieces import Bytes
+    from tap_prolific_export.archive.byte_source import Bytes
     from tests.stand_in import Hosted, StandIn
     from tests.stand_in.world import Job
 

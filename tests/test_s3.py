@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import ConfigError, FatalError
-from tap_prolific_export.remote import TAIL
-from tap_prolific_export.store import BLOCK
+from tap_prolific_export.uploads.store import BLOCK
 from tests import s3
 from tests.conftest import Output, Runner, read
 from tests.stand_in import Fault, StandIn, World, archives, samples

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from tap_prolific_export.api import DataCollectionRef, Kind
-from tap_prolific_export.collection import Instruction, instructions, parse
-from tap_prolific_export.schema import (
+from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.rows.collection import Instruction, instructions, parse
+from tap_prolific_export.rows.schema import (
     RESPONSES,
     STREAMS,
     StreamColumns,
@@ -24,7 +24,7 @@ from tap_prolific_export.schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_prolific_export.schema import JsonSchema
+    from tap_prolific_export.rows.schema import JsonSchema
 
 
 def question(id_: str = "q", **fields: Any) -> Instruction:

@@ -25,11 +25,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.pieces import SMALL
-from tap_prolific_export.remote import TAIL
-from tap_prolific_export.streams import output, progress
-from tap_prolific_export.streams import state as states
-from tap_prolific_export.streams.output import TERMINATION, Terminated, Termination
+from tap_prolific_export import signals as output
+from tap_prolific_export.archive.byte_source import SMALL
+from tap_prolific_export.archive.http_source import TAIL
+from tap_prolific_export.signals import TERMINATION, Terminated, Termination
+from tap_prolific_export.singer import state as states
+from tap_prolific_export.snapshots import progress
 from tests.conftest import Output, read
 from tests.stand_in import Fault, Hosted, StandIn, Submission, World, archives
 from tests.test_tap import ids, select
@@ -493,7 +494,7 @@ class TestTermination:
 
     def test_what_is_no_file_is_left_alone(self) -> None:
         text = io.StringIO()
-        output._discard(text)
+        output.discard(text)
         assert text.write("x") == 1
 
     def test_who_insists_is_obeyed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,9 +24,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tap_prolific_export.archive import UPLOADS, Upload
+from tap_prolific_export.archive.export_archive import UPLOADS, Upload
 from tap_prolific_export.errors import ConfigError, MemberError, StoreError, TapError, TryAgainError
-from tap_prolific_export.store import DirectoryStore, Stored, alike, keep, keys_of, open_store
+from tap_prolific_export.uploads.names import alike, keys_of
+from tap_prolific_export.uploads.store import DirectoryStore, Stored, keep, open_store
 
 try:
     import resource
@@ -36,7 +37,7 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tap_prolific_export.store import Store
+    from tap_prolific_export.uploads.store import Store
 
 SAID = "what-a-participant-said"
 ID = "6650d1a2b3c4d5e6f7081920"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.streams.state import INTERVAL_SECONDS, SMALL, CalmStateWriter
+from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, CalmStateWriter
 from tests.stand_in import Fault, samples
 from tests.test_tap import ids, select, zipped
 
@@ -192,7 +192,7 @@ class TestWhenAllWasDelivered:
         def fail(*_: Any, **__: Any) -> Any:
             raise DataCollectionError("x", "Broken.", "")
 
-        monkeypatch.setattr("tap_prolific_export.streams.files.file_rows", fail)
+        monkeypatch.setattr("tap_prolific_export.singer.streams.file_rows", fail)
         tap = runner.tap(**ids(batch))
         capsys.readouterr()
         with pytest.raises(FatalError):

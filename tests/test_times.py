@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.times import http_date, parse_timestamp, retry_after, utc_now
+from tap_prolific_export.http import http_date, retry_after
+from tap_prolific_export.times import parse_timestamp, utc_now
 
 UTC = timezone.utc
 NINE = datetime(2026, 1, 31, 9, tzinfo=UTC)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export import transfers
-from tap_prolific_export.archive import UPLOADS, Archive
+from tap_prolific_export.archive.byte_source import LocalBytes
+from tap_prolific_export.archive.export_archive import UPLOADS, Archive
 from tap_prolific_export.errors import (
     DataCollectionError,
     FatalError,
@@ -25,19 +25,19 @@ from tap_prolific_export.errors import (
     ReplacedError,
     TapError,
 )
-from tap_prolific_export.pieces import LocalBytes
-from tap_prolific_export.records import ExportFacts, Row
-from tap_prolific_export.retry import MAX_TRIES
-from tap_prolific_export.store import DirectoryStore
-from tap_prolific_export.transfers import Selection, Transfers
-from tap_prolific_export.uploads import file_rows
+from tap_prolific_export.http import MAX_TRIES
+from tap_prolific_export.rows.files import file_rows
+from tap_prolific_export.rows.tables import ExportFacts, Row
+from tap_prolific_export.uploads import transfer as transfers
+from tap_prolific_export.uploads.store import DirectoryStore
+from tap_prolific_export.uploads.transfer import Selection, Transfers
 from tests.test_store import SAID, closed_directory, posix, sha256, tree, unprivileged
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
     from pathlib import Path
 
-    from tap_prolific_export.archive import Upload
+    from tap_prolific_export.archive.export_archive import Upload
 
 ID = "c1"
 WHAT = "collection c1"

@@ -1,0 +1,1 @@
+"""An export's ZIP, untrusted, wherever it lies: its bytes, its members, its lines."""

@@ -1,0 +1,1 @@
+"""Parsed lines and metadata -> the rows of the six tables; pure."""

@@ -1,0 +1,407 @@
+"""One answer, in any documented or plausible shape -> a typed value; pure.
+
+The vendor documents that the shape of an answer differs by instruction type, but publishes no
+full list. So an entry is first read into `Value` s, whatever its shape, and these are then fitted
+to the type that the instruction's column has. What does not fit, and what a column has no place
+for, is reported, so that the caller can keep the entry as it came.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.archive.export_archive import UPLOADS
+from tap_prolific_export.archive.safe_json import INT64, json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from tap_prolific_export.archive.export_archive import Upload
+    from tap_prolific_export.rows.collection import Instruction
+
+Scalar = str | int | float | bool | None
+
+_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_EXPLANATIONS = ("explanation", "free_text", "text")
+_PATHS = ("path", "file_key")
+_NOTHING_REPEATED: Mapping[str, Any] = {}
+
+
+class Scalars(str, Enum):
+    """The one type that a column's scalars have, by JSON Schema's name."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+class Form(Enum):
+    """What a column holds."""
+
+    SCALAR = "one scalar"
+    SCALARS = "an array of scalars"
+    EXPLAINED = "an array of {value, explanation}"
+    WITH_UNIT = "{value, unit}"
+    FILES = "an array of {path, file_name, content_type, size_bytes}"
+    RATING = "an integer"
+    JSON = "a string holding JSON"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The type of the column that an instruction's answers go into.
+
+    Attributes:
+        form: What the column holds.
+        scalars: Of which type its values are.
+        mixed: Whether the instruction's options are of several types: then a value that is no
+            string is kept as its JSON text.
+    """
+
+    form: Form
+    scalars: Scalars = Scalars.STRING
+    mixed: bool = False
+
+
+@dataclass(frozen=True)
+class Value:
+    """One chosen or given value of an answer.
+
+    Attributes:
+        value: The value itself; None for an upload.
+        unit: Its unit.
+        explanation: What the participant wrote beside a choice.
+        file: An upload: ``path``, ``file_name``, ``content_type``, as far as they came.
+        rest: Whether the answer held more than the fields above.
+    """
+
+    value: Scalar = None
+    unit: str | None = None
+    explanation: str | None = None
+    file: Mapping[str, str] | None = None
+    rest: bool = False
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A typed value, and whether it says all that the entry said.
+
+    Where it does not, the entry as it came has to be kept beside it.
+    """
+
+    value: Any
+    whole: bool
+
+
+NO_ANSWER = Fitted(None, whole=True)
+MISFIT = Fitted(None, whole=False)
+
+
+class _DoesNotFit(Exception):  # noqa: N818  # it never leaves this module
+    """The column has no place for this value."""
+
+
+def shape_of(instruction: Instruction) -> Shape:
+    """Return the type of the column for an instruction's answers."""
+    type_ = instruction.type
+    if type_ == "free_text":
+        return Shape(Form.SCALAR, _validated_as(instruction.fields.get("validation")))
+    if type_ in {"multiple_choice", "multiple_choice_with_free_text"}:
+        scalars, mixed = _option_scalars(instruction.list_of("options"))
+        if type_ == "multiple_choice_with_free_text":
+            return Shape(Form.EXPLAINED, scalars, mixed)
+        single = instruction.fields.get("answer_limit") == 1
+        return Shape(Form.SCALAR if single else Form.SCALARS, scalars, mixed)
+    if type_ == "free_text_with_unit":
+        units = instruction.list_of("unit_options")
+        kinds = {_validated_as(unit.get("validation")) for unit in units}
+        number = kinds == {Scalars.NUMBER}
+        return Shape(Form.WITH_UNIT, Scalars.NUMBER if number else Scalars.STRING)
+    if type_ in {"file_upload", "video_narration"}:
+        return Shape(Form.FILES)
+    if type_ == "star_rating":
+        return Shape(Form.RATING, Scalars.NUMBER)
+    return Shape(Form.JSON)
+
+
+def fit(
+    entry: Any,
+    shape: Shape,
+    uploads: Mapping[str, Upload],
+    repeated: Mapping[str, Any] = _NOTHING_REPEATED,
+) -> Fitted:
+    """Fit an entry to a column.
+
+    Args:
+        entry: What stands under the instruction's id in a line, as it came.
+        shape: The column's type.
+        uploads: The uploaded files in the archive, by path.
+        repeated: Fields, with their values, that say again what is known of the instruction.
+    """
+    if entry is None:
+        return NO_ANSWER
+    if shape.form is Form.JSON:
+        return Fitted(json_text(entry), whole=True)
+    values = read(entry, repeated)
+    if values is None:
+        return MISFIT
+    if not values and _says_nothing(entry, repeated):
+        return NO_ANSWER
+    try:
+        return _FITTERS[shape.form](values, shape, uploads)
+    except _DoesNotFit:
+        return MISFIT
+
+
+def read(entry: Any, repeated: Mapping[str, Any] = _NOTHING_REPEATED) -> tuple[Value, ...] | None:
+    """Return the values of an entry, whatever its shape; None for one that nobody foresaw.
+
+    Known: a scalar, a list of scalars, an object with ``value``, a list of such, an object with
+    ``answer`` (a list as in the JSON API), a path or an object with one, a list of either.
+    """
+    return _read(entry, repeated, 4)
+
+
+def _read(entry: Any, repeated: Mapping[str, Any], depth: int) -> tuple[Value, ...] | None:
+    if entry is None:
+        return ()
+    if isinstance(entry, (str, int, float)):  # bool is an int
+        return (Value(entry),)
+    if depth == 0:
+        return None
+    if isinstance(entry, list):
+        parts = [_read(item, repeated, depth - 1) for item in entry if item is not None]
+        if len(parts) < len(entry) or None in parts:
+            return None
+        return tuple(value for part in parts if part for value in part)
+    return _read_object(entry, repeated, depth)
+
+
+def _read_object(
+    entry: dict[str, Any], repeated: Mapping[str, Any], depth: int
+) -> tuple[Value, ...] | None:
+    fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
+    path = next((name for name in _PATHS if isinstance(fields.get(name), str)), None)
+    if path and not ({"value", "answer"} & fields.keys()):
+        file = {"path": fields.pop(path)}
+        for name in ("file_name", "content_type"):
+            if isinstance(fields.get(name), str):
+                file[name] = fields.pop(name)
+        return (Value(file=file, rest=_some(fields)),)
+    inner = next((name for name in ("value", "answer") if name in fields), None)
+    if inner is None:
+        return None
+    content = fields.pop(inner)
+    unit = fields.pop("unit") if isinstance(fields.get("unit"), str) else None
+    note = next((name for name in _EXPLANATIONS if isinstance(fields.get(name), str)), None)
+    explanation = fields.pop(note) if note else None
+    values = _read(content, repeated, depth - 1)
+    alone = unit is None and explanation is None and not _some(fields)
+    if values is None or (alone and len(values) != 1):
+        return values
+    if len(values) > 1:  # what stands beside several values cannot be given to one of them
+        return tuple(replace(value, rest=True) for value in values)
+    value = values[0] if values else Value()
+    # An empty text is one, too.
+    clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
+    return (
+        Value(
+            value.value,
+            unit if value.unit is None else value.unit,
+            explanation if value.explanation is None else value.explanation,
+            value.file,
+            rest=value.rest or clash or _some(fields),
+        ),
+    )
+
+
+def _some(fields: Mapping[str, Any]) -> bool:
+    return any(value is not None for value in fields.values())
+
+
+def _says_nothing(entry: Any, repeated: Mapping[str, Any]) -> bool:
+    """Whether an entry that holds no value is an absent answer, and not an empty list."""
+    if isinstance(entry, dict):
+        return all(
+            repeated.get(name, ...) == value or _says_nothing(value, repeated)
+            for name, value in entry.items()
+        )
+    return entry is None
+
+
+def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:
+    """Return the path of an upload as the archive has it; None for what names no file.
+
+    A key of some other store is taken for the archive's file of that name, if there is one.
+    """
+    path = value.file["path"] if value.file else value.value
+    return path_in(path, uploads) if isinstance(path, str) else None
+
+
+def is_elsewhere(value: Value, uploads: Mapping[str, Upload]) -> bool:
+    """Whether an upload has another path in the archive than its answer says."""
+    return upload_path(value, uploads) != upload_path(value, {})
+
+
+def path_in(path: str, uploads: Collection[str]) -> str:
+    """Return the path of an upload as the archive has it; see `upload_path`."""
+    path = path.removeprefix("/").removeprefix("./")
+    by_name = f"{UPLOADS}{path.rpartition('/')[2]}"
+    return by_name if path not in uploads and by_name in uploads else path
+
+
+def number_of(value: Value, shape: Shape) -> float | int | None:
+    """Return a value as a number: where it is one, or is text in a column of numbers."""
+    if isinstance(value.value, str) and shape.scalars is not Scalars.NUMBER:
+        return None
+    return as_number(value.value)
+
+
+def text_of(value: Value) -> str | None:
+    """Return a value as text: a string itself, anything else as JSON; None for an upload."""
+    if value.value is None or isinstance(value.value, str):
+        return value.value
+    return json_text(value.value)
+
+
+def _fit_one(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+    value = _only(values)
+    return Fitted(_scalar(value, shape), whole=_placed(values))
+
+
+def _fit_with_unit(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+    value = _only(values)
+    typed = {"value": _scalar(value, shape), "unit": value.unit}
+    return Fitted(typed, whole=_placed(values, unit=True))
+
+
+def _fit_many(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+    if any(value.value is None for value in values):
+        raise _DoesNotFit
+    return Fitted([_scalar(value, shape) for value in values], whole=_placed(values))
+
+
+def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+    typed = [{"value": _scalar(value, shape), "explanation": value.explanation} for value in values]
+    return Fitted(typed, whole=_placed(values, explanation=True))
+
+
+def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload]) -> Fitted:
+    typed = []
+    elsewhere = False
+    for value in values:
+        path = upload_path(value, uploads)
+        if path is None:
+            raise _DoesNotFit
+        elsewhere |= is_elsewhere(value, uploads)
+        file = value.file or {}
+        typed.append(
+            {
+                "path": path,
+                "file_name": file.get("file_name") or path.rpartition("/")[2],
+                "content_type": file.get("content_type"),
+                "size_bytes": uploads[path].size if path in uploads else None,
+            }
+        )
+    return Fitted(typed, whole=_placed(values) and not elsewhere)
+
+
+_FITTERS = {
+    Form.SCALAR: _fit_one,
+    Form.SCALARS: _fit_many,
+    Form.EXPLAINED: _fit_explained,
+    Form.WITH_UNIT: _fit_with_unit,
+    Form.FILES: _fit_files,
+    Form.RATING: _fit_one,
+}
+
+
+def _only(values: Sequence[Value]) -> Value:
+    if len(values) != 1:
+        raise _DoesNotFit
+    return values[0]
+
+
+def _placed(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
+    """Whether a column with these places has taken all that the values hold."""
+    return not any(
+        value.rest
+        or (value.unit is not None and not unit)
+        or (value.explanation is not None and not explanation)
+        for value in values
+    )
+
+
+def _scalar(given: Value, shape: Shape) -> Scalar:
+    """Return a value as its column has it."""
+    value = given.value
+    if given.file:
+        raise _DoesNotFit
+    if value is None:
+        return None
+    if shape.mixed:
+        return value if isinstance(value, str) else json_text(value)
+    if shape.form is Form.RATING:
+        value = _integer(as_number(value))
+    elif shape.scalars is Scalars.NUMBER:
+        value = as_number(value)
+    elif not isinstance(value, bool if shape.scalars is Scalars.BOOLEAN else str):
+        value = None
+    if value is None:
+        raise _DoesNotFit
+    return value
+
+
+def _integer(number: float | None) -> int | None:
+    """Return a number as an integer that targets can hold, if it is one."""
+    if number is None or number != number // 1 or int(number) not in INT64:
+        return None
+    return int(number)
+
+
+def as_number(value: Scalar) -> float | int | None:
+    """Return a number, or a string that is a JSON number as one; None for anything else.
+
+    Whole ones have at most 64 bits: targets have no place for more.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not _JSON_NUMBER.fullmatch(text):
+            return None
+        value = float(text) if {".", "e", "E"} & set(text) else _int(text)
+    if isinstance(value, int):
+        return value if value in INT64 else None
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _int(text: str) -> int | None:
+    # Python refuses to parse thousands of digits, to be safe from those who send them.
+    return int(text) if len(text) <= 400 else None  # noqa: PLR2004
+
+
+def _validated_as(validation: Any) -> Scalars:
+    number = isinstance(validation, dict) and validation.get("type") == "number"
+    return Scalars.NUMBER if number else Scalars.STRING
+
+
+def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[Scalars, bool]:
+    """Return the one type of all options' values, and whether they have several."""
+    kinds = {_kind(option.get("value")) for option in options}
+    if len(kinds) == 1:
+        kind = kinds.pop()
+        return (kind, False) if kind else (Scalars.STRING, True)
+    return Scalars.STRING, bool(kinds)
+
+
+def _kind(value: Any) -> Scalars | None:
+    if isinstance(value, str):
+        return Scalars.STRING
+    if isinstance(value, bool):
+        return Scalars.BOOLEAN
+    return Scalars.NUMBER if isinstance(value, (int, float)) else None

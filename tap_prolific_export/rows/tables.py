@@ -1,0 +1,377 @@
+"""Parsed things -> the rows of each stream; pure.
+
+A row has exactly the columns of `schema`; what it cannot place goes to ``additional_fields``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
+from tap_prolific_export.rows.answers import (
+    Form,
+    Shape,
+    Value,
+    fit,
+    is_elsewhere,
+    number_of,
+    read,
+    shape_of,
+    text_of,
+    upload_path,
+)
+from tap_prolific_export.rows.responses import NESTS, beside
+from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
+from tap_prolific_export.times import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from datetime import datetime
+
+    from tap_prolific_export.archive.export_archive import Upload
+    from tap_prolific_export.model import ExportFilter
+    from tap_prolific_export.rows.collection import DataCollection, Instruction
+    from tap_prolific_export.rows.responses import Response, Task
+    from tap_prolific_export.settings import AnswerKeys
+
+Row = dict[str, Any]
+
+# What a row of `answers` says of one value.
+VALUE_COLUMNS = (
+    *("value", "value_number", "value_boolean", "value_label"),
+    *("unit", "explanation", "file_path", "raw"),
+)
+_NOT_REPLACED = object()
+
+
+@dataclass(frozen=True)
+class ExportFacts:
+    """What every row says about the export it came with."""
+
+    data_collection_id: str
+    export_id: str | None
+    exported_at: datetime
+
+    def as_row(self) -> Row:
+        """Return the columns that all streams share."""
+        return {
+            "data_collection_id": self.data_collection_id,
+            "export_id": self.export_id,
+            "exported_at": self.exported_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """One property of ``responses.answers``.
+
+    Attributes:
+        key: Its name.
+        shape: Its type.
+        instruction: The question.
+        repeated: Fields of an entry that say again what is known of the question.
+        labels: The options' labels, by the JSON text of their values.
+    """
+
+    key: str
+    shape: Shape
+    instruction: Instruction
+    repeated: Mapping[str, Any]
+    labels: Mapping[str, str]
+
+
+def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, AnswerColumn]:
+    """Return the properties of a data collection's answers, by instruction id."""
+    return {
+        instruction.id: AnswerColumn(
+            answer_key(instruction, keys),
+            shape_of(instruction),
+            instruction,
+            {"type": instruction.type, "instruction_id": instruction.id},
+            {
+                json_text(option.get("value")): option["label"]
+                for option in instruction.list_of("options")
+                if isinstance(option.get("label"), str)
+            },
+        )
+        for instruction in collection.instructions
+    }
+
+
+def collection_row(
+    facts: ExportFacts,
+    collection: DataCollection,
+    *,
+    file_count: int | None,
+    archive_bytes: int | None,
+    export_filter: ExportFilter | None,
+) -> Row:
+    """Return the row of a collection or batch.
+
+    ``exported_response_count`` and ``full_exported_at`` are None: the responses have yet to be
+    read.
+    """
+    fields = dict(collection.metadata)
+    query = export_filter.as_query() if export_filter else {}
+    own = {
+        **facts.as_row(),
+        "data_collection_method": collection.ref.kind.method,
+        "layout": _json(collection.layout),
+        "instruction_count": len(collection.instructions),
+        "exported_response_count": None,
+        "exported_file_count": file_count,
+        "archive_bytes": archive_bytes,
+        "export_filter": _json(query or None),
+        "full_exported_at": None,
+    }
+    if fields.get("data_collection_method") == own["data_collection_method"]:
+        del fields["data_collection_method"]
+    if fields.get("id") == facts.data_collection_id:
+        del fields["id"]
+    return _placed(COLLECTIONS, own, fields)
+
+
+def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: AnswerKeys) -> list[Row]:
+    """Return the rows of a data collection's questions."""
+    rows = []
+    for instruction in collection.instructions:
+        fields = {**instruction.rest, **instruction.fields}
+        del fields["id"]
+        own = {
+            **facts.as_row(),
+            "instruction_id": instruction.id,
+            "position": instruction.position,
+            "page": instruction.page,
+            "answer_key": answer_key(instruction, keys),
+        }
+        rows.append(_placed(INSTRUCTIONS, own, fields))
+    return rows
+
+
+def response_row(
+    facts: ExportFacts,
+    response: Response,
+    columns: Mapping[str, AnswerColumn],
+    uploads: Mapping[str, Upload],
+    *,
+    hidden: Collection[str] = (),
+    hide_unknown: bool = False,
+) -> tuple[Row, int]:
+    """Return the row of a response, and how many of its answers did not fit their columns.
+
+    Args:
+        facts: Of the export.
+        response: As read from its line.
+        columns: The properties of ``answers``, by instruction id.
+        uploads: The uploaded files in the archive, by path.
+        hidden: Instructions whose answers may not appear, in whatever column; where there are
+            any, nor may those that do not tell whose they are.
+        hide_unknown: Whether that goes for instructions that have no column, too.
+    """
+    answers: Row = {}
+    kept: Row = {}
+    for instruction_id, entry in response.answers.items():
+        column = columns.get(instruction_id)
+        if instruction_id in hidden or (column is None and hide_unknown):
+            continue
+        if column is None:
+            kept[instruction_id] = entry
+            continue
+        fitted = fit(entry, column.shape, uploads, column.repeated)
+        answers[column.key] = fitted.value
+        if not fitted.whole:
+            kept[instruction_id] = entry
+    for id_, original, entry in _replaced(response):
+        if id_ not in hidden and not (hide_unknown and id_ not in columns):
+            kept.pop(id_, None)
+            kept[original] = entry
+    rest = _other_fields(response)
+    if hidden or hide_unknown:
+        rest = _without_answers(rest)
+    if kept:
+        own = rest.pop("answers", None)
+        rest["answers"] = kept
+        if own is not None:  # a field of the line itself: neither may hide the other
+            beside(rest, "answers", own)
+    row = {
+        **facts.as_row(),
+        "response_id": response.id,
+        **_who(response),
+        "study_id": response.study_id,
+        "task_id": response.task_id,
+        "submitted_at": response.submitted_at and response.submitted_at.isoformat(),
+        "answers": answers,
+        "additional_fields": _json(rest or None),
+    }
+    return row, len(kept)
+
+
+def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
+    """Yield the answers in which something was replaced: the id, then as it came, and the entry."""
+    came = response.as_it_came.answers if response.as_it_came else {}
+    ids = cleaned_names(came)
+    for original, entry in came.items():
+        id_ = ids[original]
+        if id_ != original or response.answers.get(id_) != entry:
+            yield id_, original, entry
+
+
+def _without_answers(rest: Row) -> Row:
+    """Return fields without those that hold answers in a way that does not tell to which question.
+
+    What is hidden may be among them: rather too little is told than too much.
+    """
+    return {
+        name: _without_answers(value) if isinstance(value, dict) else value
+        for name, value in rest.items()
+        if name not in {*NESTS, "answers"}
+    }
+
+
+def _other_fields(response: Response) -> Row:
+    """Return the other fields as they came, and those with a column where they came otherwise."""
+    original = response.as_it_came or response
+    rest = dict(original.rest)
+    for name in ("submission_id", "participant_id", "study_id", "task_id"):
+        came = getattr(original, name)
+        if came != getattr(response, name):
+            beside(rest, name, came)
+    if cleaned_text(original.id) != original.id != original.submission_id:
+        beside(rest, "response_id", original.id)
+    return rest
+
+
+def answer_rows(
+    facts: ExportFacts,
+    response: Response,
+    columns: Mapping[str, AnswerColumn],
+    uploads: Mapping[str, Upload],
+) -> Iterator[Row]:
+    """Yield the rows of a response's answers: one for each chosen or given value.
+
+    An answer in a shape that nobody foresaw is one row, with the whole of it in ``raw``.
+    """
+    replaced = {id_: entry for id_, _, entry in _replaced(response)}
+    for instruction_id, entry in response.answers.items():
+        column = columns.get(instruction_id)
+        rows = value_rows(entry, column, uploads, replaced.get(instruction_id, _NOT_REPLACED))
+        for index, values in enumerate(rows, 1):
+            yield {
+                **facts.as_row(),
+                "response_id": response.id,
+                "instruction_id": instruction_id,
+                "answer_index": index,
+                **_who(response),
+                "task_id": response.task_id,
+                "instruction_type": column.instruction.type if column else None,
+                "question": column.instruction.question if column else None,
+                **values,
+            }
+
+
+def value_rows(
+    entry: Any,
+    column: AnswerColumn | None,
+    uploads: Mapping[str, Upload],
+    as_it_came: Any = _NOT_REPLACED,
+) -> Iterator[Row]:
+    """Yield `VALUE_COLUMNS` for each value of an answer.
+
+    Args:
+        entry: What stands under the instruction's id.
+        column: The question's; None for one that is not known.
+        uploads: The uploaded files in the archive, by path.
+        as_it_came: The same with what was replaced in it, if anything was.
+    """
+    values = read(entry, column.repeated if column else {})
+    whole = values is not None and not any(
+        value.rest or (value.file and is_elsewhere(value, uploads)) for value in values
+    )
+    if column and not fit(entry, column.shape, uploads, column.repeated).whole:
+        whole = False
+    raw = None
+    if not whole or as_it_came is not _NOT_REPLACED:
+        raw = json_text(entry if as_it_came is _NOT_REPLACED else as_it_came)
+    for value in values or ([] if whole else [Value()]):
+        yield {**_value_columns(value, column, uploads), "raw": raw}
+        raw = None
+
+
+def _value_columns(value: Value, column: AnswerColumn | None, uploads: Mapping[str, Upload]) -> Row:
+    shape = column.shape if column else Shape(Form.JSON)
+    labels = column.labels if column else {}
+    number = number_of(value, shape)
+    is_file = value.file or shape.form is Form.FILES
+    path = upload_path(value, uploads) if is_file else None
+    label = labels.get(json_text(value.value))
+    if label is None and number is not None:
+        label = labels.get(json_text(number))
+    return {
+        "value": None if path is not None else text_of(value),
+        "value_number": number,
+        "value_boolean": value.value if isinstance(value.value, bool) else None,
+        "value_label": label,
+        "unit": value.unit,
+        "explanation": value.explanation,
+        "file_path": path,
+    }
+
+
+def task_row(facts: ExportFacts, task: Task) -> Row:
+    """Return the row of a task."""
+    return {
+        **facts.as_row(),
+        "task_id": task.id,
+        "datapoint": _json(task.datapoint),
+        "additional_fields": _json(dict(task.rest) or None),
+    }
+
+
+def _who(response: Response) -> Row:
+    return {
+        "submission_id": response.submission_id,
+        "participant_id": response.participant_id,
+    }
+
+
+def _placed(stream: StreamColumns, own: Row, fields: Row) -> Row:
+    """Return a row: its own columns, the fields that fit theirs, and the rest as JSON text."""
+    row = dict(own)
+    for column in stream.columns:
+        if column.name in row or column.name == "additional_fields":
+            continue
+        value = _FITTERS[column.type](fields.get(column.name))
+        row[column.name] = value
+        if value is not None:
+            del fields[column.name]
+    rest = {name: value for name, value in fields.items() if value is not None}
+    row["additional_fields"] = _json(rest or None)
+    return row
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json_text(value)
+
+
+def _time(value: Any) -> str | None:
+    moment = parse_timestamp(value)
+    return moment.isoformat() if moment else None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    return json_text(value) if isinstance(value, (bool, int, float)) else None
+
+
+def _integer(value: Any) -> int | None:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_integer and value in INT64 else None
+
+
+def _number(value: Any) -> float | int | None:
+    return value if isinstance(value, float) else _integer(value)
+
+
+_FITTERS = {"text": _text, "number": _number, "integer": _integer, "time": _time, "json": _json}

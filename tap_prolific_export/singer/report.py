@@ -1,0 +1,83 @@
+"""The last lines of a run in which something failed: a table of what, why, and what to do; pure."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tap_prolific_export.archive.export_archive import Skipped
+
+WIDTH = 100
+GAP = "  "
+HEADINGS = ("id", "what failed", "what to do")
+# An id that is longer, such as the path of an archive, gets a line of its own.
+MAX_ID = 44
+# What failed has more to say than what to do.
+SHARE_OF_PROBLEM = 0.55
+_LOOK = "Look at them in the export."
+
+
+def failure(failures: Sequence[TapError], delivered: int) -> FatalError:
+    """Return what ends a run: its text is a summary, and a table with a row for each failure.
+
+    Args:
+        failures: What failed, in order.
+        delivered: How many data collections did not.
+    """
+    summary = f"Failed: {len(failures)}, as listed below. Delivered: {delivered}."
+    return FatalError("\n".join([summary, *table([_row(error) for error in failures])]))
+
+
+def skipped(found: Sequence[tuple[str, Skipped]]) -> str:
+    """Return what says which lines were left out: a summary, and a table.
+
+    Args:
+        found: By data collection.
+    """
+    total = sum(each.count for _, each in found)
+    rows = [
+        (of, f"{each.count} lines of {each.name}, the first of them line {each.first}.", _LOOK)
+        for of, each in found
+    ]
+    headings = ("id", "left out", HEADINGS[2])
+    return "\n".join([f"Lines left out, as on_bad_line is skip: {total}.", *table(rows, headings)])
+
+
+def table(
+    rows: Sequence[tuple[str, str, str]], headings: tuple[str, str, str] = HEADINGS
+) -> list[str]:
+    """Return the lines of a table that wraps what is long and cuts nothing off.
+
+    Args:
+        rows: For each failure the id, what failed and what to do.
+        headings: Of these.
+    """
+    ids = max(len(id_) for id_, _, _ in [headings, *rows] if len(id_) <= MAX_ID)
+    problems = int((WIDTH - ids) * SHARE_OF_PROBLEM) - len(GAP)
+    widths = (ids, problems, WIDTH - ids - problems - 2 * len(GAP))
+    lines = []
+    for id_, *texts in [headings, tuple("-" * width for width in widths), *rows]:
+        cells = [
+            # Whole words, ids of jobs among them: rather a ragged line than one to piece together.
+            textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+            for text, width in zip(texts, widths[1:], strict=True)
+        ]
+        if len(id_) > ids:
+            lines.append(id_)
+            id_ = ""  # noqa: PLW2901
+        for parts in zip_longest([id_], *cells, fillvalue=""):
+            padded = (part.ljust(width) for part, width in zip(parts, widths, strict=True))
+            lines.append(GAP.join(padded).rstrip())
+    return lines
+
+
+def _row(error: TapError) -> tuple[str, str, str]:
+    if isinstance(error, DataCollectionError):
+        return " ".join(error.what.split()), error.problem, error.advice
+    return "the whole run", str(error), "See to that, and run again."

@@ -1,0 +1,1 @@
+"""Which snapshots are due, each opened in turn, and what earlier runs delivered."""

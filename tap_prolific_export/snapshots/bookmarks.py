@@ -1,0 +1,230 @@
+"""What has been delivered of a data collection, as it is kept between runs; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.times import parse_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    # What a part of the state is kept under.
+    Context = dict[str, str]
+
+REPLICATION_KEY = "exported_at"
+
+# The state holds a bookmark for each stream of each data collection, and is written often: hosts
+# whose ETags are longer than S3's get a digest of them kept.
+MAX_ETAG = 40
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which archive it is: by the job that made it, or by its content. Either may be unknown.
+
+    Attributes:
+        export_id: The export job.
+        etag: The archive's ETag; of an archive on disk, its size and a digest of its directory.
+    """
+
+    export_id: str | None = None
+    etag: str | None = None
+
+    @classmethod
+    def of(cls, export_id: str | None, etag: str | None) -> Identity:
+        """Return an identity with the ETag of an HTTP header, as short as it is kept."""
+        etag = etag and etag.replace('"', "")
+        if etag and len(etag) > MAX_ETAG:
+            etag = digest(etag, 32)
+        return cls(export_id, etag or None)
+
+    def is_that_of(self, other: Identity) -> bool:
+        """Whether both are certainly the same archive."""
+        return (self.export_id is not None and self.export_id == other.export_id) or (
+            self.etag is not None and self.etag == other.etag
+        )
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """How far a stream has come with a data collection.
+
+    Attributes:
+        exported_at: Of the archive that was delivered last: nothing in it is newer. None for a
+            stream that is not incremental.
+        archive: Which one that was.
+        fingerprint: A digest of everything that shaped its records, but for the archive.
+        content: A digest of what was delivered, for a stream that is small and always complete.
+    """
+
+    exported_at: datetime | None
+    archive: Identity = field(default_factory=Identity)
+    fingerprint: str = ""
+    content: str | None = None
+
+    def as_state(self) -> dict[str, str]:
+        """Return the bookmark as the Singer state has it, without what is not known."""
+        moment = self.exported_at.isoformat() if self.exported_at else None
+        state = {
+            "replication_key": REPLICATION_KEY if moment else None,
+            "replication_key_value": moment,
+            "export_id": self.archive.export_id,
+            "etag": self.archive.etag,
+            "fingerprint": "-".join(filter(None, (self.fingerprint, self.content))),
+        }
+        return {name: value for name, value in state.items() if value is not None}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Bookmark | None:
+        """Read a bookmark; None where there is none, or nothing that can be relied on."""
+        exported_at = None
+        if state.get("replication_key") == REPLICATION_KEY:
+            exported_at = parse_timestamp(state.get("replication_key_value"))
+        if exported_at is None and "replication_key" in state:
+            return None
+        fingerprint, _, content = (_text(state.get("fingerprint")) or "").partition("-")
+        if not fingerprint:
+            return None
+        archive = Identity(_text(state.get("export_id")), _text(state.get("etag")))
+        return cls(exported_at, archive, fingerprint, content or None)
+
+
+def context_of(data_collection_id: str, archive: str | None = None) -> Context:
+    """Return what the state of a data collection is kept under.
+
+    Args:
+        data_collection_id: Its id.
+        archive: Of an archive on disk, what it is known by: such have state of their own.
+    """
+    on_disk = {"archive": archive} if archive else {}
+    return {"data_collection_id": data_collection_id, **on_disk}
+
+
+def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:
+    """Return the time from which on responses may be new to one of the bookmarks' streams.
+
+    Args:
+        bookmarks: One for each stream; None for a stream that has to begin at the beginning.
+        lookback_seconds: So long after its own time a response may still appear, or change.
+
+    Returns:
+        None where everything may be new.
+    """
+    times = [bookmark and bookmark.exported_at for bookmark in bookmarks]
+    known = [time for time in times if time]
+    if not known or len(known) < len(times):
+        return None
+    try:
+        # Whole seconds: nobody says how many digits the API understands.
+        return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
+    except OverflowError:  # before all time
+        return None
+
+
+def digest(text: str, length: int = 8) -> str:
+    """Return so many hex digits that tell a text from any other; by default few, for the state."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+COLLECTIONS = "collections"
+
+
+FULL_EXPORTED_AT = "full_exported_at"
+
+
+EXPORTS = "exports"
+
+
+Entry = dict[str, Any]
+
+
+class Ledger:
+    """The bookmarks in a tap's state, one for each stream and context, found at once.
+
+    The SDK looks for a partition by walking all of them.
+
+    Args:
+        state: The tap's state, which this reads and writes.
+    """
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        self._bookmarks: dict[str, Any] = state.setdefault("bookmarks", {})
+        self._entries: dict[tuple[str, str], Entry] = {}
+        for stream, of_stream in self._bookmarks.items():
+            for entry in of_stream.get("partitions") or ():
+                key = _key(stream, entry.get("context") or {})
+                # Of two entries for one partition, nobody knows which holds: neither is believed.
+                self._entries[key] = {} if key in self._entries else entry
+
+    def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
+        """Return a stream's bookmark, if it has one."""
+        return Bookmark.from_state(self._entry(stream, context))
+
+    def put(self, stream: str, context: Mapping[str, str], bookmark: Bookmark) -> None:
+        """Set a stream's bookmark."""
+        entry = self._entry(stream, context)
+        kept = {name: entry[name] for name in (FULL_EXPORTED_AT, EXPORTS) if name in entry}
+        self._write(stream, context, {**bookmark.as_state(), **kept})
+
+    def drop(self, stream: str, context: Mapping[str, str]) -> None:
+        """Remove a stream's bookmark, if it has one."""
+        if _key(stream, context) in self._entries:
+            self._write(stream, context, None)
+
+    def full_exported_at(self, context: Mapping[str, str]) -> datetime | None:
+        """Return when the last complete, unfiltered export that was delivered was read."""
+        return parse_timestamp(self._entry(COLLECTIONS, context).get(FULL_EXPORTED_AT))
+
+    def set_full_exported_at(self, context: Mapping[str, str], moment: datetime | None) -> None:
+        """Set, or with None remove, what `full_exported_at` returns."""
+        self._set(context, FULL_EXPORTED_AT, moment and moment.isoformat())
+
+    def exports(self, context: Mapping[str, str]) -> list[str]:
+        """Return the ids of the export jobs that are certainly ours."""
+        found = self._entry(COLLECTIONS, context).get(EXPORTS)
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+    def set_exports(self, context: Mapping[str, str], ids: list[str]) -> None:
+        """Set what `exports` returns."""
+        self._set(context, EXPORTS, ids)
+
+    def _entry(self, stream: str, context: Mapping[str, str]) -> Entry:
+        return self._entries.get(_key(stream, context), {})
+
+    def _set(self, context: Mapping[str, str], name: str, value: Any) -> None:
+        """Set, or where there is no value remove, one field of a data collection's entry."""
+        entry = {n: v for n, v in self._entry(COLLECTIONS, context).items() if n != "context"}
+        entry[name] = value
+        if not value:
+            del entry[name]
+        self._write(COLLECTIONS, context, entry or None)
+
+    @TERMINATION.held()
+    def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
+        """Replace an entry; with None, remove it."""
+        key = _key(stream, context)
+        known = self._entries.pop(key, None)
+        partitions = self._bookmarks.setdefault(stream, {}).setdefault("partitions", [])
+        if known == {} or fields is None:
+            partitions[:] = [e for e in partitions if _key(stream, e.get("context") or {}) != key]
+        if fields is None:
+            return
+        entry = known or {}
+        entry.clear()
+        entry.update({"context": dict(context), **fields})
+        if not known:
+            partitions.append(entry)
+        self._entries[key] = entry
+
+
+def _key(stream: str, context: Mapping[str, str]) -> tuple[str, str]:
+    return stream, repr(sorted(context.items()))

@@ -1,0 +1,244 @@
+"""What the selected streams have delivered, in earlier runs and in this one.
+
+A bookmark moves when its stream has emitted all of a delivery's rows, and not before: until then,
+nothing in the state says that any of them were. So a run may end at any point, and the next one
+begins each partition that was not finished anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from tap_prolific_export.errors import TapError
+from tap_prolific_export.rows.schema import RESPONSES
+from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.snapshots.bookmarks import Bookmark, context_of, since
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from tap_prolific_export.archive.export_archive import Part
+    from tap_prolific_export.model import DataCollectionRef
+    from tap_prolific_export.snapshots.bookmarks import Context, Identity, Ledger
+    from tap_prolific_export.snapshots.snapshot import Delivery
+
+logger = logging.getLogger("tap-prolific-export")
+
+
+class Follower(Protocol):
+    """A stream, as far as its progress goes.
+
+    Attributes:
+        name: Its name.
+        reads: What it reads of an archive, besides the metadata.
+    """
+
+    name: str
+    reads: frozenset[Part]
+
+    @property
+    def selected(self) -> bool:
+        """Whether it is wanted."""
+
+    @property
+    def replication_key(self) -> str | None:
+        """What its bookmark is a value of; None where it is not incremental."""
+
+    @property
+    def is_full_run(self) -> bool:
+        """Whether it is to deliver everything, whatever it has delivered before."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of what shapes its records."""
+
+
+class Progress:
+    """Follows the streams of one run; to `delivery`, it is the history of earlier ones.
+
+    Args:
+        ledger: The bookmarks.
+        streams: All streams, the parent first.
+        lookback_seconds: So long after its own time a response may still appear, or change.
+        urgent: Called when the ledger holds something that must not be lost.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        streams: Sequence[Follower],
+        lookback_seconds: int,
+        urgent: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._urgent = urgent
+        self._selected = [stream for stream in streams if stream.selected]
+        self._of_responses = [stream for stream in self._selected if stream.reads]
+        self._left_out = [s for s in streams if s.reads and not s.selected]
+        self._lookback_seconds = lookback_seconds
+        self._delivery: Delivery | None = None
+        self._pending: set[str] = set()
+        self._completed: set[str] = set()
+        self._came_from_disk: set[str] = set()
+
+    @property
+    def needs_archives(self) -> bool:
+        """Whether any selected stream is made of what only an archive holds."""
+        return bool(self._of_responses)
+
+    # What `deliveries.History` asks for:
+
+    @property
+    def reads(self) -> frozenset[Part]:
+        """What the selected streams read of an archive, besides the metadata."""
+        return frozenset().union(*(stream.reads for stream in self._selected))
+
+    def since(self, context: Context) -> datetime | None:
+        """Return from when on responses may be new to a selected stream; None: from the first."""
+        bookmarks = [self._usable(stream, context) for stream in self._of_responses]
+        return since(bookmarks, self._lookback_seconds)
+
+    def latest(self, context: Context) -> datetime | None:
+        """Return `exported_at` of the newest archive that a selected stream has delivered."""
+        bookmarks = [self._bookmark(stream, context) for stream in self._of_responses]
+        known = [mark.exported_at for mark in bookmarks if mark and mark.exported_at]
+        return max(known, default=None)
+
+    def has(self, context: Context, archive: Identity) -> bool:
+        """Return whether every selected stream has delivered this archive."""
+        return not any(self._wants(stream, context, archive) for stream in self._selected)
+
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Move the bookmarks to a newer archive that holds what was delivered."""
+        for stream in self._selected:
+            bookmark = self._usable(stream, context)
+            if bookmark and bookmark.exported_at and bookmark.exported_at < exported_at:
+                moved = replace(bookmark, exported_at=exported_at, archive=archive)
+                self._ledger.put(stream.name, context, moved)
+
+    def ours(self, ref: DataCollectionRef) -> Sequence[str]:
+        """Return the ids of the export jobs that are certainly ours."""
+        return self._ledger.exports(context_of(ref.id))
+
+    def take(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note at once that a job is ours."""
+        context = context_of(ref.id)
+        self._ledger.set_exports(context, [*self._ledger.exports(context), export_id])
+        self._urgent()
+
+    def release(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note that a job of ours is no more."""
+        context = context_of(ref.id)
+        left = [each for each in self._ledger.exports(context) if each != export_id]
+        self._ledger.set_exports(context, left)
+
+    # What the streams ask for, and say, while a delivery is open:
+
+    def begin(self, delivery: Delivery, *, anew: bool = False) -> None:
+        """Open a delivery.
+
+        Args:
+            delivery: It.
+            anew: Whether it takes the place of one that was not finished, and of all its rows.
+        """
+        self._delivery = delivery
+        self._completed = set()
+        self._pending = {
+            stream.name
+            for stream in self._selected
+            if anew or self._wants(stream, delivery.context, delivery.identity)
+        }
+        changed = [
+            stream.name
+            for stream in self._selected
+            if (bookmark := self._bookmark(stream, delivery.context))
+            and bookmark.fingerprint != stream.fingerprint
+        ]
+        if changed:
+            logger.info(
+                "%s: delivering %s anew: settings or selection have changed what they hold.",
+                delivery.collection.ref,
+                ", ".join(changed),
+            )
+        if delivery.on_disk:
+            # Its rows take the place of newer ones, of a later archive or of the API.
+            self._came_from_disk.add(delivery.facts.data_collection_id)
+            of_api = context_of(delivery.facts.data_collection_id)
+            if self._ledger.full_exported_at(of_api):
+                self._ledger.set_full_exported_at(of_api, None)
+
+    def is_pending(self, stream: Follower) -> bool:
+        """Return whether the stream has yet to deliver what is open."""
+        return stream.name in self._pending
+
+    def said_before(self, stream: Follower, content: str) -> bool:
+        """Return whether the stream's content is, to the letter, what it delivered last."""
+        bookmark = self._usable(stream, self._need().context)
+        return bookmark is not None and bookmark.content == content
+
+    def complete(self, stream: Follower, content: str | None = None) -> None:
+        """Move the stream's bookmark: all of its rows have been emitted."""
+        delivery = self._need()
+        self._pending.discard(stream.name)
+        self._completed.add(stream.name)
+        exported_at = delivery.facts.exported_at if stream.replication_key else None
+        bookmark = Bookmark(exported_at, delivery.identity, stream.fingerprint, content)
+        self._ledger.put(stream.name, delivery.context, bookmark)
+
+    def full_exported_at(self) -> datetime | None:
+        """Return `full_exported_at` as it is now, with the open delivery's rows emitted."""
+        delivery = self._need()
+        if self._is_full():
+            return delivery.facts.exported_at
+        return None if delivery.on_disk else self._ledger.full_exported_at(delivery.context)
+
+    @TERMINATION.held()  # a state with some of it would be wrong
+    def close(self, parent: Follower) -> bool:
+        """Move the parent's bookmark, if every stream has delivered all of what is open.
+
+        Returns:
+            Whether they have.
+        """
+        if self._pending - {parent.name}:
+            return False
+        if parent.selected:
+            self.complete(parent)
+        context = self._need().context
+        if self._is_full():
+            self._ledger.set_full_exported_at(context, self.full_exported_at())
+            # Their rows are older than this, and would look withdrawn: they have to begin anew.
+            for stream in self._left_out:
+                self._ledger.drop(stream.name, context)
+        return True
+
+    def _is_full(self) -> bool:
+        """Whether all rows of an unfiltered export have been emitted, each by this run."""
+        return (
+            self._need().is_of_everything
+            and RESPONSES.name in self._completed
+            and all(stream.name in self._completed for stream in self._of_responses)
+        )
+
+    def _wants(self, stream: Follower, context: Context, archive: Identity) -> bool:
+        bookmark = self._usable(stream, context)
+        if bookmark is None or not bookmark.archive.is_that_of(archive):
+            return True
+        # Archives on disk come oldest first: what follows one that is new is newer than it.
+        return "archive" in context and context["data_collection_id"] in self._came_from_disk
+
+    def _usable(self, stream: Follower, context: Context) -> Bookmark | None:
+        """Return a bookmark if what was delivered up to it is as it would be now."""
+        bookmark = self._bookmark(stream, context)
+        return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
+
+    def _bookmark(self, stream: Follower, context: Context) -> Bookmark | None:
+        return None if stream.is_full_run else self._ledger.bookmark(stream.name, context)
+
+    def _need(self) -> Delivery:
+        if self._delivery is None:
+            msg = "No delivery is open."
+            raise TapError(msg)
+        return self._delivery

@@ -1,0 +1,213 @@
+"""What a stream sees of a data collection: its open export, and which responses are wanted."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.archive.export_archive import Block, Line
+from tap_prolific_export.archive.safe_json import json_text
+from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.model import EVERYTHING, ExportFilter
+from tap_prolific_export.rows.deduplicate import distinct, distinct_in_blocks
+from tap_prolific_export.rows.responses import Response, Task, responses, task
+from tap_prolific_export.snapshots.bookmarks import Identity, context_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tap_prolific_export.archive.export_archive import Archive, Upload
+    from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.rows.tables import ExportFacts
+    from tap_prolific_export.snapshots.bookmarks import Context
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One data collection, ready to be read.
+
+    Attributes:
+        facts: What every row says about the export.
+        collection: Its metadata and questions.
+        archive: Its export; None where it was only looked up.
+        archive_bytes: Size of the archive.
+        asked: What narrowed the export; None where nothing can have.
+        only: What is still to be chosen from the responses, as the API has not done so.
+        identity: Which archive it is.
+        on_disk: Whether it lies on disk.
+    """
+
+    facts: ExportFacts
+    collection: DataCollection
+    archive: Archive | None = None
+    archive_bytes: int | None = None
+    asked: ExportFilter | None = None
+    only: ExportFilter = EVERYTHING
+    identity: Identity = field(default_factory=Identity)
+    on_disk: bool = False
+
+    @property
+    def context(self) -> Context:
+        """What the delivery's state is kept under: archives on disk have state of their own."""
+        archive = self.identity.etag if self.on_disk else None
+        return context_of(self.facts.data_collection_id, archive)
+
+    @property
+    def is_of_everything(self) -> bool:
+        """Whether the export is certainly unfiltered; of an archive on disk nobody knows."""
+        return self.asked == EVERYTHING
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether all that the archive holds is wanted."""
+        return self.only == EVERYTHING
+
+    @property
+    def uploads(self) -> Mapping[str, Upload]:
+        """The uploaded files in the archive, by path."""
+        return self.archive.uploads if self.archive else {}
+
+    def responses(self) -> Iterator[Response]:
+        """Yield the responses that are wanted, each under an id of its own.
+
+        Raises:
+            DataCollectionError: The archive is damaged, or its responses cannot be told apart
+                by study although only one study is wanted.
+        """
+        # Told apart before they are chosen: an id may not depend on what is wanted.
+        return distinct(self.every_response, self.wants)
+
+    def responses_in_blocks(
+        self, made: Callable[[bytes], Block | None]
+    ) -> Iterator[Response | list[list[Any]]]:
+        """Yield all responses, as `responses` does, of most of them what was made of them.
+
+        Args:
+            made: What is made of a block of whole lines, if it can be.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        if archive := self.archive:
+            found = self.every_response_in_blocks(made)
+            yield from distinct_in_blocks(found, self.every_response, lambda: archive.lines_ahead)
+
+    def every_response_in_blocks(
+        self, made: Callable[[bytes], Block | None]
+    ) -> Iterator[Response | Block]:
+        """Yield what `every_response` does, of most of them what was made of them.
+
+        Args:
+            made: What is made of a block of whole lines, if it can be.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        for found in self.archive.lines(made) if self.archive else ():
+            if isinstance(found, Line):
+                yield from responses(found.object, found.as_it_came)
+            else:
+                yield found
+
+    def every_response(self) -> Iterator[Response]:
+        """Yield all responses of the archive, as the lines have them.
+
+        Raises:
+            DataCollectionError: The archive is damaged.
+        """
+        for line in self.archive.lines() if self.archive else ():
+            yield from responses(line.object, line.as_it_came)
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield the tasks of a batch, each once, and once more where it comes with other data.
+
+        Raises:
+            DataCollectionError: As `responses`.
+        """
+        tasks = Tasks(self)
+        yield from tasks.by_task()
+        for response in self.responses():
+            yield from tasks.of(response)
+
+    def wants(self, response: Response) -> bool:
+        """Whether a response is wanted.
+
+        Raises:
+            DataCollectionError: It does not say of which study it is, and one is wanted.
+        """
+        if self.only.study_id:
+            if response.study_id is None:
+                raise DataCollectionError(
+                    str(self.collection.ref),
+                    "study_id is set, but neither has the API chosen the responses nor do they "
+                    "say of which study they are.",
+                    "Unset study_id to get the responses of all studies.",
+                )
+            if response.study_id != self.only.study_id:
+                return False
+        # What does not tell when it was done is kept: rather too much than too little.
+        if self.only.start is None or response.done_at is None:
+            return True
+        return response.done_at >= self.only.start
+
+
+class Tasks:
+    """The tasks of a delivery, each once, and once more where it comes with other data.
+
+    Args:
+        delivery: Its archive is read.
+    """
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        # Of each no more is held than a digest of what was told of it.
+        self._yielded: dict[str, bytes] = {}
+
+    def by_task(self) -> Iterator[Task]:
+        """Yield the tasks of the file by task: it may say more of them than the lines; first.
+
+        Raises:
+            DataCollectionError: As `Delivery.responses`.
+        """
+        for told in self._told():
+            if told.id not in self._yielded:
+                self._yielded[told.id] = _digest(told.datapoint)
+                yield told
+
+    def of(self, response: Response) -> Iterator[Task]:
+        """Yield the task that a response is to, if that is wanted and new.
+
+        Raises:
+            DataCollectionError: As `Delivery.wants`.
+        """
+        if response.task_id is None or not self._delivery.wants(response):
+            return
+        datapoint = (response.as_it_came or response).datapoint
+        digest = _digest(datapoint)
+        known = self._yielded.get(response.task_id)
+        if known is None or digest not in {known, _NOTHING}:
+            self._yielded[response.task_id] = digest
+            yield Task(response.task_id, datapoint, {})
+
+    def _told(self) -> Iterator[Task]:
+        """Yield the wanted tasks of the file by task."""
+        delivery = self._delivery
+        lines = delivery.archive.lines_by_task() if delivery.archive else ()
+        found = filter(None, (task(line.object, line.as_it_came) for line in lines))
+        if delivery.is_chosen:
+            yield from found
+            return
+        wanted = filter(delivery.wants, delivery.every_response())
+        answered = {response.task_id for response in wanted}
+        for told in found:
+            # One that nobody has answered belongs to no study, and does not say when it came.
+            if told.id in answered or not (told.answered or delivery.only.study_id):
+                yield told
+
+
+def _digest(datapoint: Any) -> bytes:
+    return hashlib.sha256(json_text(datapoint).encode()).digest()[:16]
+
+
+_NOTHING = _digest(None)

@@ -1,0 +1,478 @@
+"""From the settings to deliveries: each source looked up or exported, fetched and opened.
+
+This is the last module that does not know Singer; a notebook can stop here.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from tap_prolific_export.archive.byte_source import open_local
+from tap_prolific_export.archive.export_archive import Archive, Limits, Part, archive_ref
+from tap_prolific_export.archive.http_source import Downloader, Presigned
+from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.prolific.client import ProlificAPI
+from tap_prolific_export.prolific.export_jobs import Requester, Slots, Wanted
+from tap_prolific_export.prolific.exports import Exporter, Outcome
+from tap_prolific_export.rows import collection as collections
+from tap_prolific_export.rows import inference
+from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.tables import ExportFacts
+from tap_prolific_export.snapshots.bookmarks import Identity, context_of
+from tap_prolific_export.snapshots.snapshot import Delivery
+from tap_prolific_export.uploads.transfer import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from datetime import datetime
+
+    from tap_prolific_export.archive.export_archive import Metadata
+    from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.settings import Settings
+    from tap_prolific_export.snapshots.bookmarks import Context
+
+_T = TypeVar("_T")
+
+logger = logging.getLogger("tap-prolific-export")
+
+# An API that ignores filters may hand out an archive that somebody else has asked for. Its
+# snapshot is then older than `exported_at`, by as long as it takes to make an archive.
+SNAPSHOT_DOUBT = timedelta(hours=1)
+NO_DOUBT = timedelta()
+# An archive that is handed out again for longer than this is worth a warning.
+OLD = timedelta(hours=24)
+
+
+class History(Slots, Protocol):
+    """What earlier runs have delivered, and left at Prolific, as far as it matters now."""
+
+    @property
+    def reads(self) -> Collection[Part]:
+        """What is going to be read of the archives, besides the metadata."""
+
+    def since(self, context: Context) -> datetime | None:
+        """Return from when on responses are wanted; None: all of them."""
+
+    def latest(self, context: Context) -> datetime | None:
+        """Return `exported_at` of the newest archive that was delivered; None if none was."""
+
+    def has(self, context: Context, archive: Identity) -> bool:
+        """Return whether all that is wanted of this archive was delivered."""
+
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Note that all that is wanted of a newer archive was delivered with an earlier one."""
+
+
+class NoHistory:
+    """There was no earlier run; which jobs are ours is known for this one.
+
+    Args:
+        reads: What is going to be read of the archives, besides the metadata.
+    """
+
+    def __init__(self, reads: Collection[Part] = (Part.LINES,)) -> None:
+        self.reads = reads
+        self._ours: dict[str, list[str]] = {}
+
+    def ours(self, ref: DataCollectionRef) -> list[str]:
+        """Return the jobs of this run."""
+        return list(self._ours.get(ref.id, ()))
+
+    def take(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note that a job is ours."""
+        self._ours.setdefault(ref.id, []).append(export_id)
+
+    def release(self, ref: DataCollectionRef, export_id: str) -> None:
+        """Note that it is no more."""
+        self._ours[ref.id].remove(export_id)
+
+    def since(self, context: Context) -> None:
+        """Return None: all responses are wanted."""
+
+    def latest(self, context: Context) -> None:
+        """Return None: no archive was delivered."""
+
+    def has(self, context: Context, archive: Identity) -> bool:  # noqa: ARG002
+        """Return False: nothing was delivered."""
+        return False
+
+    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
+        """Note nothing."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a delivery comes from: a data collection of the API, or an archive on disk.
+
+    Attributes:
+        ref: The data collection.
+        path: The archive.
+        is_listed: Whether nobody named it: its workspace lists it.
+        error: Why it cannot be told what there is; of a workspace.
+    """
+
+    ref: DataCollectionRef | None = None
+    path: Path | None = None
+    is_listed: bool = False
+    error: DataCollectionError | None = None
+
+
+@dataclass(frozen=True)
+class Due:
+    """A source of which the delivery can be opened without waiting.
+
+    Attributes:
+        source: Which one.
+        outcome: What has become of its export; None where none was requested.
+    """
+
+    source: Source
+    outcome: Outcome | None = None
+
+
+class Deliveries:
+    """Makes deliveries.
+
+    Args:
+        settings: What is wanted.
+        api: The Prolific API; None where no source needs it.
+        requester: Gets export jobs started and deleted; None likewise.
+        exporter: Gets exports made; None likewise.
+        downloader: Fetches archives.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        api: ProlificAPI | None,
+        requester: Requester | None,
+        exporter: Exporter | None,
+        downloader: Downloader,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._requester = requester
+        self._exporter = exporter
+        self._downloader = downloader
+        self._limits = Limits(
+            settings.max_metadata_bytes,
+            settings.max_line_bytes,
+            settings.max_member_bytes,
+            skip_bad_lines=settings.on_bad_line == "skip",
+        )
+        self._takes = Selection.of(settings).takes if settings.files_uri else lambda *_: False
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, count: Callable[[str], None] = lambda _: None
+    ) -> Deliveries:
+        """Return deliveries that use the real network, clock and sleep.
+
+        Args:
+            settings: What is wanted.
+            count: Told of every request, by its endpoint.
+        """
+        api = requester = exporter = None
+        if settings.uses_api and settings.api_token:
+            api = ProlificAPI(
+                settings.api_url,
+                settings.api_token,
+                timeout=settings.request_timeout_seconds,
+                sleep=time.sleep,
+                count=count,
+            )
+            requester = Requester(api, delete=settings.delete_exports, sleep=time.sleep)
+            exporter = Exporter(
+                api,
+                requester,
+                poll_interval=settings.poll_interval_seconds,
+                timeout=settings.export_timeout_seconds,
+                retries=settings.export_retries,
+                max_pending=settings.max_pending_exports,
+                sleep=time.sleep,
+                monotonic=time.monotonic,
+            )
+        downloader = Downloader(
+            timeout=settings.request_timeout_seconds,
+            sleep=time.sleep,
+            count=count,
+            concurrency=settings.files_concurrency,
+        )
+        return cls(settings, api=api, requester=requester, exporter=exporter, downloader=downloader)
+
+    def sources(self) -> Iterator[Source]:
+        """Yield every source once: archives on disk, oldest first, then the API's.
+
+        In this order the newest rows are the last, which is what a target keeps.
+
+        Raises:
+            ConfigError: A path or glob matches nothing.
+            FatalError: The API will not talk to us at all.
+        """
+        for path in self._archive_paths():
+            yield Source(path=path)
+        named = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
+        named += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
+        yield from (Source(ref) for ref in named)
+        known = set(named)
+        for workspace_id in self._settings.workspace_ids if self._api else ():
+            for kind in Kind:
+                try:
+                    listed = self._need(self._api).data_collections(kind, workspace_id)
+                except DataCollectionError as error:
+                    yield Source(error=error)
+                else:
+                    yield from (Source(ref, is_listed=True) for ref in listed if ref not in known)
+                    known.update(listed)
+
+    def describe(self, source: Source) -> DataCollection:
+        """Return what can be told of a source without exporting anything.
+
+        Raises:
+            DataCollectionError: Nothing can.
+            FatalError: Nor of any other.
+        """
+        if source.error:
+            raise source.error
+        if source.ref:
+            return self._look_up(source.ref).collection
+        with ExitStack() as stack:
+            return self._from_path(self._need(source.path), stack).collection
+
+    def due(self, *, with_archive: bool, history: History) -> Iterator[Due]:
+        """Yield each source once, as soon as its delivery can be opened.
+
+        First what is on disk, then the API's: exports in the order in which they are completed.
+
+        Args:
+            with_archive: Whether responses or uploads are wanted. Without, no export is
+                requested, but for a legacy batch of which the API no longer tells the questions.
+            history: What was delivered before.
+
+        Raises:
+            ConfigError: A path or glob matches nothing.
+            FatalError: The API will not talk to us at all.
+        """
+        exported = {}
+        for source in self.sources():
+            if source.ref and with_archive:
+                exported[source.ref] = source
+            else:
+                yield Due(source)
+        wanted = [self._wanted(ref, history) for ref in exported]
+        for outcome in self._need(self._exporter).exports(wanted, history) if wanted else ():
+            yield Due(exported[outcome.wanted.ref], outcome)
+
+    @contextmanager
+    def open(self, due: Due, history: History) -> Iterator[Delivery | None]:
+        """Make a delivery; its files are gone when the context is left.
+
+        Yields:
+            None where there is nothing that has not been delivered.
+
+        Raises:
+            DataCollectionError: This data collection cannot be delivered.
+            FatalError: None can.
+        """
+        if due.source.error:
+            raise due.source.error
+        with ExitStack() as stack:
+            if due.source.path:
+                delivery = self._from_path(due.source.path, stack)
+                yield None if history.has(delivery.context, delivery.identity) else delivery
+            elif due.outcome:
+                yield self._from_export(due.outcome, history, stack)
+            else:
+                ref = self._need(due.source.ref)
+                described = self._look_up(ref)
+                if ref.kind is Kind.BATCH and not described.collection.instructions:
+                    outcome = self._export(ref, history)
+                    yield self._from_export(outcome, history, stack)
+                else:
+                    yield described
+
+    def discard(self, due: Due, history: History) -> None:
+        """Delete the export jobs that are ours, of a delivery that is done with."""
+        if due.source.ref and self._requester:
+            self._requester.discard(due.source.ref, history)
+
+    def _look_up(self, ref: DataCollectionRef) -> Delivery:
+        api = self._need(self._api)
+        answer = api.data_collection(ref)
+        collection = collections.parse(ref, answer.body)
+        if ref.kind is Kind.BATCH and not collection.instructions:
+            collection = collections.with_instructions(collection, api.batch_instructions(ref))
+        return Delivery(ExportFacts(ref.id, None, answer.date), collection)
+
+    def _wanted(self, ref: DataCollectionRef, history: History) -> Wanted:
+        context = context_of(ref.id)
+        return Wanted(ref, self._from(history.since(context)), history.latest(context))
+
+    def _export(self, ref: DataCollectionRef, history: History) -> Outcome:
+        """Request one export and wait for it."""
+        exporter = self._need(self._exporter)
+        return next(exporter.exports([self._wanted(ref, history)], history))
+
+    def _from_export(
+        self, outcome: Outcome, history: History, stack: ExitStack, *, again: bool = False
+    ) -> Delivery | None:
+        if outcome.error:
+            raise outcome.error
+        export, asked = self._need(outcome.export), outcome.wanted.asked
+        ref, context, latest = export.ref, context_of(export.ref.id), outcome.wanted.latest
+        exporter = self._need(self._exporter)
+        if history.has(context, Identity(export.export_id)):
+            self._say_nothing_new(ref, export.asked_at, latest)
+            return None
+        where = Presigned(export.url, lambda: exporter.fresh_url(export))
+        opened = stack.enter_context(self._downloader.open(where, str(ref)))
+        identity = Identity.of(export.export_id, opened.etag)
+        exported_at = export.exported_at(opened.last_modified)
+        if history.has(context, identity):
+            history.confirm(context, identity, exported_at)
+            self._say_nothing_new(ref, export.asked_at, exported_at)
+            return None
+        if latest and exported_at < latest:
+            # Its rows would stand in the place of newer ones. Somebody has asked for it before we
+            # asked for the last one; now that it is done, the API will make another.
+            problem = (
+                f"The API handed out an archive of {_utc(exported_at)}, but one of {_utc(latest)} "
+                "has been delivered before."
+            )
+            if again:
+                advice = "Run again later; if that does not help, reset this data collection."
+                raise DataCollectionError(str(ref), problem, advice)
+            logger.info("%s: %s Asking once more.", ref, problem)
+            return self._from_export(self._export(ref, history), history, stack, again=True)
+        archive = Archive(opened, str(ref), self._limits)
+        archive.expect(history.reads, self._takes)
+        collection = _collection(ref, archive.metadata(), archive)
+        since = history.since(context)
+        # By whatever time the API has chosen, its choice stands.
+        rest = EVERYTHING if export.applied.start else self._from(since, SNAPSHOT_DOUBT)
+        study_id = None if export.applied.study_id == asked.study_id else asked.study_id
+        return Delivery(
+            ExportFacts(ref.id, export.export_id, exported_at),
+            collection,
+            archive,
+            opened.size,
+            asked,
+            ExportFilter(study_id, rest.start),
+            identity,
+        )
+
+    def _from(self, since: datetime | None, doubt: timedelta = NO_DOUBT) -> ExportFilter:
+        """Return what is wanted of an export, given from when on responses may be new."""
+        if since and doubt:
+            since = _earlier(since, doubt)
+        start = max(filter(None, (since, self._settings.start_date)), default=None)
+        return ExportFilter(self._settings.study_id, start)
+
+    @staticmethod
+    def _say_nothing_new(ref: DataCollectionRef, now: datetime, of: datetime | None) -> None:
+        if of and now - of > OLD:
+            logger.warning(
+                "%s: nothing new: Prolific hands out the archive of %s again, which is %.0f hours "
+                "old. What came since will be in a later one.",
+                ref,
+                _utc(of),
+                (now - of).total_seconds() / 3600,
+            )
+        else:
+            logger.info("%s: nothing new: what its archive holds has been delivered.", ref)
+
+    def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
+        name = f"archive {path}"
+        opened = stack.enter_context(open_local(path))
+        archive = Archive(opened, name, self._limits)
+        metadata = archive.metadata()
+        ref = archive_ref(metadata, path.name)
+        if ref is None:
+            raise DataCollectionError(
+                name,
+                "Neither its metadata nor its name tells of which data collection it is.",
+                "Name it <id>-export-<time>.zip, as Prolific's own client does.",
+            )
+        exported_at = archive.newest_member() or opened.last_modified
+        return Delivery(
+            ExportFacts(ref.id, None, self._need(exported_at)),
+            _collection(ref, metadata, archive),
+            archive,
+            opened.size,
+            only=self._from(None),
+            identity=Identity(etag=f"{opened.size}-{archive.digest()}"),
+            on_disk=True,
+        )
+
+    def _archive_paths(self) -> list[Path]:
+        found: dict[Path, None] = {}
+        unmatched = []
+        for place, pattern in enumerate(self._settings.archive_paths, 1):
+            path = Path(pattern).expanduser()
+            matches = [str(path)] if path.is_file() else _glob(path)
+            if not matches:
+                unmatched.append(f"archive_paths: item {place} matches no file: {pattern}")
+            found.update(dict.fromkeys(Path(match) for match in matches))
+        if unmatched:
+            raise ConfigError(unmatched)
+        return sorted(found, key=_age)
+
+    @staticmethod
+    def _need(thing: _T | None) -> _T:
+        if thing is None:  # a caller's mistake: no setting leads here
+            msg = "This needs a source that the settings do not name."
+            raise TapError(msg)
+        return thing
+
+
+def _collection(ref: DataCollectionRef, metadata: Metadata, archive: Archive) -> DataCollection:
+    """Return what is told of a data collection; its questions, where they are not, by its lines."""
+    found = collections.parse(ref, metadata.fields)
+    if metadata.problem:
+        logger.warning("%s: %s Its rows come without what that would tell.", ref, metadata.problem)
+    if found.instructions or archive.lines_name is None:
+        return found
+    every = (each for line in archive.lines() for each in responses(line.object))
+    if inferred := inference.instructions(every):
+        logger.warning(
+            "%s: nothing describes its questions: the types of %d columns are made from the "
+            "answers at hand; where these are ambiguous, they are text.",
+            ref,
+            len(inferred),
+        )
+    return replace(found, instructions=inferred)
+
+
+def _earlier(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment - by
+    except OverflowError:
+        return moment
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _glob(pattern: Path) -> list[str]:
+    # Path.glob takes no absolute pattern.
+    return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
+
+
+def _age(path: Path) -> tuple[float, str]:
+    """Return what sorts archives oldest first: the newest member, else the file's own time."""
+    try:
+        with open_local(path) as opened:
+            newest = Archive(opened, str(path)).newest_member() or opened.last_modified
+    except DataCollectionError:  # said when its turn comes
+        newest = None
+    return (newest.timestamp() if newest else 0.0, str(path))
