@@ -31,7 +31,7 @@ MAX_WAIT_SECONDS = 60.0
 ADVICE = "Run again later; status.prolific.com tells of outages."
 
 
-class Patience:
+class RetryPolicy:
     """How long one thing is tried: so often in a row without getting anywhere.
 
     Args:
@@ -49,9 +49,9 @@ class Patience:
         self._what = what
         self._doing = doing
         self._advice = advice
-        self.begin_anew()
+        self.reset()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Count from one again: something has been got."""
         self.tries = 0
         self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
@@ -86,7 +86,7 @@ class Patience:
         self._sleep(wait)
 
 
-def persist(call: Callable[[], _T], patience: Patience) -> _T:
+def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
     """Call until it succeeds, fails for good, or has been tried often enough.
 
     Raises:
@@ -96,7 +96,7 @@ def persist(call: Callable[[], _T], patience: Patience) -> _T:
         try:
             return call()
         except TryAgainError as error:
-            patience.wait(error)
+            policy.wait(error)
 
 
 RETRIED_STATUSES = frozenset({408, 425, 429})

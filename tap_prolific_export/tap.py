@@ -22,12 +22,12 @@ from tap_prolific_export.signals import TERMINATION
 from tap_prolific_export.singer.cli import Command
 from tap_prolific_export.singer.metrics import RequestMetrics
 from tap_prolific_export.singer.report import failure
-from tap_prolific_export.singer.state import CalmStateWriter
+from tap_prolific_export.singer.state import ThrottledStateWriter
 from tap_prolific_export.singer.stream import ProlificStream
 from tap_prolific_export.singer.streams import STREAM_TYPES
 from tap_prolific_export.singer.sync import Run
 from tap_prolific_export.singer.writer import WholeLines
-from tap_prolific_export.snapshots.source import Deliveries
+from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class TapProlificExport(Tap):
             if not problems:
                 raise
             raise ConfigValidationError("", errors=problems, schema={}) from None
-        self._state_writer = self._calm = CalmStateWriter(self.message_writer)
+        self._state_writer = self._calm = ThrottledStateWriter(self.message_writer)
 
     @classmethod
     def _malformed_integers(cls) -> list[str]:
@@ -99,7 +99,7 @@ class TapProlificExport(Tap):
             settings = self._settings or Settings.from_config(self.config)
             self._run = Run(
                 settings,
-                Deliveries.from_settings(settings, self._requests),
+                SnapshotSource.from_settings(settings, self._requests),
                 checkpoint=lambda: self.state_writer.write_state(self.state),
                 urgent=lambda: self._calm.write_soon(self.state),
             )
@@ -146,12 +146,12 @@ class TapProlificExport(Tap):
     def _discovered_answers(self) -> JsonSchema:
         if self._settings is None:  # not validated: only what needs no source
             return {}
-        deliveries = Deliveries.from_settings(self._settings)
+        snapshots = SnapshotSource.from_settings(self._settings)
         collections = []
         failures: list[DataCollectionError] = []
-        for source in deliveries.sources():
+        for source in snapshots.sources():
             try:
-                collections.append(deliveries.describe(source))
+                collections.append(snapshots.describe(source))
             except DataCollectionError as error:
                 self.logger.warning("%s", error)
                 failures.append(error)

@@ -63,9 +63,9 @@ from tap_prolific_export.rows.responses import Response
 from tap_prolific_export.rows.schema import STREAMS, answers_schema
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.rows.typed import TypedLines
-from tap_prolific_export.snapshots.snapshot import Delivery, Tasks
+from tap_prolific_export.snapshots.snapshot import Snapshot, Tasks
 from tap_prolific_export.snapshots.source import _collection
-from tap_prolific_export.uploads.names import alike, keys_of
+from tap_prolific_export.uploads.names import collision_key, store_keys
 from tests.stand_in import archives, samples
 from tests.test_archive import Pipe
 
@@ -307,24 +307,24 @@ def corpus() -> tuple[Sample, ...]:
     """Return the archives that are mutated: small ones, of every kind, packed in every way."""
     diary = _of(samples.breakfast_diary(1))
     nested, flat, by_task = _batch("nested"), _batch("flat"), _batch("by task")
-    shapes = [_shapes(number) for number in range(4)]
-    below = {"export c1/": b"", **{f"export c1/{name}": it for name, it in shapes[0].items()}}
-    large = {**shapes[2], f"files/{SAID}_large.bin": bytes(INFLATED * 2)}
-    entries = [Entry(name.encode(), it, zip64=True) for name, it in shapes[3].items()]
+    column_types = [_shapes(number) for number in range(4)]
+    below = {"export c1/": b"", **{f"export c1/{name}": it for name, it in column_types[0].items()}}
+    large = {**column_types[2], f"files/{SAID}_large.bin": bytes(INFLATED * 2)}
+    entries = [Entry(name.encode(), it, zip64=True) for name, it in column_types[3].items()]
     bare = [
         {name: it for name, it in made.items() if name not in METADATA}
-        for made in (shapes[1], nested, by_task)
+        for made in (column_types[1], nested, by_task)
     ]
     without_lines = {name: it for name, it in diary.items() if name not in LINES}
     packed_ = [
         (diary, zipped(diary)),
-        (shapes[0], zipped(shapes[0], zipfile.ZIP_STORED)),
-        (shapes[1], zipped(shapes[1], zip64=True)),
+        (column_types[0], zipped(column_types[0], zipfile.ZIP_STORED)),
+        (column_types[1], zipped(column_types[1], zip64=True)),
         (large, zipped(large, to=Pipe)),
-        (shapes[2], zipped(shapes[2], zipfile.ZIP_STORED, to=Pipe, zip64=True)),
-        (shapes[3], pack(entries)),
-        (shapes[0], zipped(below, comment=b"made by nobody")),
-        (shapes[1], b"something before it" + zipped(shapes[1])),
+        (column_types[2], zipped(column_types[2], zipfile.ZIP_STORED, to=Pipe, zip64=True)),
+        (column_types[3], pack(entries)),
+        (column_types[0], zipped(below, comment=b"made by nobody")),
+        (column_types[1], b"something before it" + zipped(column_types[1])),
         (nested, zipped(nested)),
         (flat, zipped(flat, zip64=True)),
         (by_task, zipped(by_task, comment=b"!" * 99)),
@@ -430,7 +430,7 @@ def _read(
     ]
     rows["instructions"] = records.instruction_rows(facts, collection, "instruction_id")
     if archive.lines_name:
-        delivery = Delivery(facts, collection, archive, source.size)
+        delivery = Snapshot(facts, collection, archive, source.size)
         tasks, responses, answers, files = (
             rows.setdefault(stream.name, []) for stream in STREAMS[2:]
         )
@@ -448,9 +448,11 @@ def _read(
         if zlib.crc32(found.of) % READ_FAST == 0:
             _read_fast(found, delivery, columns)
     if uploads is None:
-        names = Counter(map(alike, archive.uploads))
+        names = Counter(map(collision_key, archive.uploads))
         for path, upload in archive.uploads.items():
-            found.keys[path] = keys_of(ref.id, path, upload, alike=names[alike(path)] > 1)
+            found.keys[path] = store_keys(
+                ref.id, path, upload, collides=names[collision_key(path)] > 1
+            )
             try:
                 found.contents[path] = b"".join(archive.content(path))
             except MemberError as error:
@@ -458,7 +460,7 @@ def _read(
 
 
 def _read_fast(
-    found: Reading, delivery: Delivery, columns: Mapping[str, records.AnswerColumn]
+    found: Reading, delivery: Snapshot, columns: Mapping[str, records.AnswerColumn]
 ) -> None:
     """Note where the fast way makes other rows than there are."""
     facts, uploads = delivery.facts, delivery.uploads

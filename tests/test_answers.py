@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator
 
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, fit, shape_of
+from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, column_type_of, fit
 from tap_prolific_export.rows.collection import DataCollection, Instruction, instructions
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
@@ -62,7 +62,7 @@ def known(instruction: Instruction) -> dict[str, Any]:
 
 
 def fitted(instruction: Instruction, entry: Any) -> Fitted:
-    return fit(entry, shape_of(instruction), UPLOADS, known(instruction))
+    return fit(entry, column_type_of(instruction), UPLOADS, known(instruction))
 
 
 def same(found: Fitted, expected: Fitted) -> bool:
@@ -74,12 +74,12 @@ def file(path: str, name: str, type_: str | None = None, size: int | None = None
     return {"path": path, "file_name": name, "content_type": type_, "size_bytes": size}
 
 
-def whole(value: Any) -> Fitted:
-    return Fitted(value, whole=True)
+def lossless(value: Any) -> Fitted:
+    return Fitted(value, lossless=True)
 
 
 def partly(value: Any) -> Fitted:
-    return Fitted(value, whole=False)
+    return Fitted(value, lossless=False)
 
 
 PHOTO = file("files/s_a.png", "s_a.png", size=1024)
@@ -132,9 +132,9 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize(("instruction", "given_", "value"), GIVEN.values(), ids=GIVEN)
 def test_one_value_is_typed_alike_in_every_shape(
-    instruction: Instruction, given_: Any, value: Any, shape: Callable[[Any], Any]
+    instruction: Instruction, given_: Any, value: Any, column_type: Callable[[Any], Any]
 ) -> None:
-    assert same(fitted(instruction, shape(given_)), whole(value))
+    assert same(fitted(instruction, column_type(given_)), lossless(value))
 
 
 def both(value: str, **more: str) -> list[dict[str, str]]:
@@ -147,42 +147,42 @@ STORED = {"file_key": "files/s_b.mp4", "file_name": "me.mp4", "content_type": "v
 
 CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     # Several values.
-    "list": (MANY, ["tea", "milk"], whole(["tea", "milk"])),
-    "list-in-value": (MANY, {"value": ["tea", "milk"]}, whole(["tea", "milk"])),
-    "list-of-objects": (MANY, [{"value": "tea"}, {"value": "milk"}], whole(["tea", "milk"])),
-    "list-of-numbers": (MANY_NUMBERS, [1, "2.5"], whole([1, 2.5])),
-    "list-of-mixed": (MANY_MIXED, ["tea", 2, True], whole(["tea", "2", "true"])),
-    "answer-list": (MANY, {"answer": [{"value": "tea"}, {"value": "b"}]}, whole(["tea", "b"])),
-    "same-twice": (MANY, ["tea", "tea"], whole(["tea", "tea"])),
-    "none-chosen": (MANY, [], whole([])),
-    "none-chosen-in-value": (MANY, {"value": []}, whole([])),
-    "none-chosen-in-answer": (EXPLAINED, {"answer": []}, whole([])),
-    "no-upload": (UPLOAD, [], whole([])),
+    "list": (MANY, ["tea", "milk"], lossless(["tea", "milk"])),
+    "list-in-value": (MANY, {"value": ["tea", "milk"]}, lossless(["tea", "milk"])),
+    "list-of-objects": (MANY, [{"value": "tea"}, {"value": "milk"}], lossless(["tea", "milk"])),
+    "list-of-numbers": (MANY_NUMBERS, [1, "2.5"], lossless([1, 2.5])),
+    "list-of-mixed": (MANY_MIXED, ["tea", 2, True], lossless(["tea", "2", "true"])),
+    "answer-list": (MANY, {"answer": [{"value": "tea"}, {"value": "b"}]}, lossless(["tea", "b"])),
+    "same-twice": (MANY, ["tea", "tea"], lossless(["tea", "tea"])),
+    "none-chosen": (MANY, [], lossless([])),
+    "none-chosen-in-value": (MANY, {"value": []}, lossless([])),
+    "none-chosen-in-answer": (EXPLAINED, {"answer": []}, lossless([])),
+    "no-upload": (UPLOAD, [], lossless([])),
     # What stands beside a value.
-    "explanation": (EXPLAINED, both("a", explanation="salty"), whole(A_BUT_SALTY)),
-    "free_text": (EXPLAINED, {"value": both("a", free_text="salty")}, whole(A_BUT_SALTY)),
-    "text": (EXPLAINED, {"answer": both("a", text="salty")}, whole(A_BUT_SALTY)),
+    "explanation": (EXPLAINED, both("a", explanation="salty"), lossless(A_BUT_SALTY)),
+    "free_text": (EXPLAINED, {"value": both("a", free_text="salty")}, lossless(A_BUT_SALTY)),
+    "text": (EXPLAINED, {"answer": both("a", text="salty")}, lossless(A_BUT_SALTY)),
     "explanation-of-one": (
         EXPLAINED,
         {"value": ["a"], "explanation": "salty"},
-        whole([{"value": "a", "explanation": "salty"}]),
+        lossless([{"value": "a", "explanation": "salty"}]),
     ),
-    "unit": (WEIGHT, {"value": "80", "unit": "g"}, whole(EIGHTY_GRAMS)),
-    "unit-in-list": (WEIGHT, [{"value": 80, "unit": "g"}], whole(EIGHTY_GRAMS)),
-    "unit-in-answer": (WEIGHT, {"answer": [{"value": 80, "unit": "g"}]}, whole(EIGHTY_GRAMS)),
-    "unit-in-value": (WEIGHT, {"value": {"value": 80, "unit": "g"}}, whole(EIGHTY_GRAMS)),
-    "unit-of-text": (AMOUNT, {"value": "8", "unit": "g"}, whole({"value": "8", "unit": "g"})),
-    "unit-alone": (WEIGHT, {"value": None, "unit": "g"}, whole({"value": None, "unit": "g"})),
-    "what-is-known": (ONE, {"value": "tea", **known(ONE)}, whole("tea")),
-    "what-is-known-of-many": (MANY, {"value": ["a", "b"], **known(MANY)}, whole(["a", "b"])),
+    "unit": (WEIGHT, {"value": "80", "unit": "g"}, lossless(EIGHTY_GRAMS)),
+    "unit-in-list": (WEIGHT, [{"value": 80, "unit": "g"}], lossless(EIGHTY_GRAMS)),
+    "unit-in-answer": (WEIGHT, {"answer": [{"value": 80, "unit": "g"}]}, lossless(EIGHTY_GRAMS)),
+    "unit-in-value": (WEIGHT, {"value": {"value": 80, "unit": "g"}}, lossless(EIGHTY_GRAMS)),
+    "unit-of-text": (AMOUNT, {"value": "8", "unit": "g"}, lossless({"value": "8", "unit": "g"})),
+    "unit-alone": (WEIGHT, {"value": None, "unit": "g"}, lossless({"value": None, "unit": "g"})),
+    "what-is-known": (ONE, {"value": "tea", **known(ONE)}, lossless("tea")),
+    "what-is-known-of-many": (MANY, {"value": ["a", "b"], **known(MANY)}, lossless(["a", "b"])),
     # Uploads.
-    "paths": (VIDEO, ["files/s_a.png", {"path": "x"}], whole([PHOTO, file("x", "x")])),
-    "path-from-root": (UPLOAD, "/files/s_a.png", whole([PHOTO])),
-    "path-from-here": (UPLOAD, {"path": "./files/s_a.png"}, whole([PHOTO])),
+    "paths": (VIDEO, ["files/s_a.png", {"path": "x"}], lossless([PHOTO, file("x", "x")])),
+    "path-from-root": (UPLOAD, "/files/s_a.png", lossless([PHOTO])),
+    "path-from-here": (UPLOAD, {"path": "./files/s_a.png"}, lossless([PHOTO])),
     "file-key": (
         VIDEO,
         {"answer": [STORED]},
-        whole([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+        lossless([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
     ),
     "file-key-with-size": (
         VIDEO,
@@ -243,10 +243,10 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "null-answer": (UPLOAD, {"answer": None, "type": "file_upload"}, NO_ANSWER),
     "null-for-unknown": (UNKNOWN, None, NO_ANSWER),
     # A type that nobody has heard of: JSON, whatever it is.
-    "unknown-text": (UNKNOWN, "line", whole('"line"')),
-    "unknown-number": (UNKNOWN, 1.5, whole("1.5")),
-    "unknown-object": (UNKNOWN, {"value": [1, None]}, whole('{"value":[1,null]}')),
-    "untyped-list": (UNTYPED, [True, "\u671d"], whole('[true,"\u671d"]')),
+    "unknown-text": (UNKNOWN, "line", lossless('"line"')),
+    "unknown-number": (UNKNOWN, 1.5, lossless("1.5")),
+    "unknown-object": (UNKNOWN, {"value": [1, None]}, lossless('{"value":[1,null]}')),
+    "untyped-list": (UNTYPED, [True, "\u671d"], lossless('[true,"\u671d"]')),
 }
 
 
@@ -271,12 +271,12 @@ def test_stars_that_no_column_of_integers_can_hold_are_kept_as_they_came(entry: 
 NAMES = ["value", "answer", "unit", "explanation", "free_text", "text", "type", "instruction_id"]
 NAMES += ["path", "file_key", "file_name", "content_type", "file_size_mb"]
 WORDS = ["", "tea", "5", " 5.50 ", "1e3", "true", "g", "q", "free_text", "files/s_a.png", "./x"]
-scalars: st.SearchStrategy[Any] = (
+scalar: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.sampled_from(WORDS) | st.text()
 )
-scalars |= st.floats(allow_nan=False, allow_infinity=False)
+scalar |= st.floats(allow_nan=False, allow_infinity=False)
 entries = st.recursive(
-    scalars,
+    scalar,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=4)
@@ -316,7 +316,7 @@ def test_whatever_comes_is_said_again_or_said_to_be_kept(
     instruction: Instruction, entry: Any
 ) -> None:
     found = fitted(instruction, entry)
-    if not found.whole:
+    if not found.lossless:
         return
     value = found.value
     if instruction in (UNKNOWN, UNTYPED) and entry is not None:

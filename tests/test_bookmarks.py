@@ -33,8 +33,8 @@ def test_an_archive_is_known_by_its_job_or_its_content(
     other: Identity,
     same: bool,  # noqa: FBT001
 ) -> None:
-    assert one.is_that_of(other) is same
-    assert other.is_that_of(one) is same
+    assert one.same_archive(other) is same
+    assert other.same_archive(one) is same
 
 
 @pytest.mark.parametrize(

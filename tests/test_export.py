@@ -13,7 +13,7 @@ import pytest
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import Requester, Slots, Wanted
+from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 from tap_prolific_export.prolific.exports import Export, Exporter
 from tap_prolific_export.snapshots.source import NoHistory
 from tests.stand_in import Fault, samples
@@ -54,12 +54,12 @@ class Making:
         self._stand_in = stand_in
         self._time = time
 
-    def requester(self, delete: DeleteExports = "created") -> Requester:
+    def job_starter(self, delete: DeleteExports = "created") -> JobStarter:
         sleep = self._time.sleep
         api = ProlificAPI(
             self._stand_in.api_url, self._stand_in.world.token, timeout=5, sleep=sleep
         )
-        return Requester(api, delete=delete, sleep=sleep)
+        return JobStarter(api, delete=delete, sleep=sleep)
 
     def exporter(
         self, *, retries: int = 2, max_pending: int = 16, delete: DeleteExports = "created"
@@ -70,7 +70,7 @@ class Making:
         )
         return Exporter(
             api,
-            Requester(api, delete=delete, sleep=sleep),
+            JobStarter(api, delete=delete, sleep=sleep),
             poll_interval=POLL,
             timeout=600,
             retries=retries,
@@ -94,11 +94,11 @@ def export_of(
     exporter: Exporter,
     ref: DataCollectionRef,
     asked: ExportFilter,
-    slots: Slots | None = None,
+    owned_jobs: OwnedJobs | None = None,
     latest: datetime | None = None,
 ) -> Export:
     """Export one data collection."""
-    [outcome] = exporter.exports([Wanted(ref, asked, latest)], slots or NoHistory())
+    [outcome] = exporter.exports([Wanted(ref, asked, latest)], owned_jobs or NoHistory())
     if outcome.error:
         raise outcome.error
     assert outcome.export
@@ -422,7 +422,7 @@ class TestTenPlaces:
         history = making.history
         export = export_of(exporter, ref, ExportFilter(), history)
         assert history.ours(ref) == [export.export_id]
-        making.requester().discard(ref, history)
+        making.job_starter().discard(ref, history)
         assert sorted(self.there(world, batch)) == sorted(others)
         assert history.ours(ref) == []
 
@@ -433,7 +433,7 @@ class TestTenPlaces:
         export = export_of(making.exporter(delete="never"), ref, ExportFilter(), history)
         assert history.ours(ref) == []
         history.take(ref, str(export.export_id))
-        making.requester(delete="never").discard(ref, history)
+        making.job_starter(delete="never").discard(ref, history)
         assert self.there(world, batch) == [export.export_id]
 
     def test_a_job_that_somebody_else_has_started_is_not_ours(
@@ -565,10 +565,10 @@ class TestTenPlaces:
     ) -> None:
         export = export_of(exporter, ref, ExportFilter(), making.history)
         world.faults = [Fault("api", "DELETE", status=409)]
-        making.requester().discard(ref, making.history)
+        making.job_starter().discard(ref, making.history)
         assert making.history.ours(ref) == [export.export_id]
         assert "delete export job" in caplog.text
-        making.requester().discard(ref, making.history)
+        making.job_starter().discard(ref, making.history)
         assert making.history.ours(ref) == []
 
 

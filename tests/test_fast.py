@@ -304,9 +304,9 @@ HALVES = b'{"submission_id": "9", "responses":', b"{}}"
     ],
 )
 def test_a_line_is_one_object(lines: tuple[bytes, ...]) -> None:
-    whole = SAMPLE["responses.jsonl"]
+    lossless = SAMPLE["responses.jsonl"]
     for end in (b"", b"\n"):
-        for before in (b"", whole):
+        for before in (b"", lossless):
             text = before + b"\n".join(lines) + end
             assert fuzz.read(packed_with(text)).error
             assert TypedLines(COLUMNS, NoTasks())(text) is None

@@ -17,10 +17,10 @@ from tap_prolific_export.archive.http_source import Downloader
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
 from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import Requester
+from tap_prolific_export.prolific.export_jobs import JobStarter
 from tap_prolific_export.prolific.exports import Exporter
 from tap_prolific_export.settings import Settings
-from tap_prolific_export.snapshots.source import Deliveries, NoHistory
+from tap_prolific_export.snapshots.source import NoHistory, SnapshotSource
 from tests.stand_in import Fault
 from tests.test_export import Time
 
@@ -130,16 +130,16 @@ def time() -> Time:
 
 def deliveries(
     stand_in: StandIn, hosted: list[Hosted], time: Time, *, timeout: float = 5
-) -> Deliveries:
+) -> SnapshotSource:
     """Return deliveries that wait on the tests' clock; but for a server that says nothing."""
     config = {"api_token": stand_in.world.token, "api_url": stand_in.api_url}
     settings = Settings.from_config({**config, "collection_ids": [h.id for h in hosted]}, {})
     token = stand_in.world.token
     api = ProlificAPI(stand_in.api_url, token, timeout=timeout, sleep=time.sleep)
-    requester = Requester(api, delete="created", sleep=time.sleep)
+    job_starter = JobStarter(api, delete="created", sleep=time.sleep)
     exporter = Exporter(
         api,
-        requester,
+        job_starter,
         poll_interval=POLL,
         timeout=600,
         retries=2,
@@ -148,12 +148,12 @@ def deliveries(
         monotonic=time,
     )
     downloader = Downloader(timeout=timeout, sleep=time.sleep)
-    return Deliveries(
-        settings, api=api, requester=requester, exporter=exporter, downloader=downloader
+    return SnapshotSource(
+        settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader
     )
 
 
-def deliver(made: Deliveries) -> list[str]:
+def deliver(made: SnapshotSource) -> list[str]:
     """Return the submissions of all that can be delivered."""
     found = []
     history = NoHistory()

@@ -17,7 +17,7 @@ from tests.test_export import Time
 from tests.test_faults import CALLS, FAULTS, deliveries
 
 if TYPE_CHECKING:
-    from tap_prolific_export.snapshots.source import Deliveries
+    from tap_prolific_export.snapshots.source import SnapshotSource
     from tests.stand_in.world import Job
 
 faults = st.builds(
@@ -91,7 +91,7 @@ def test_every_response_is_delivered_or_it_is_said_that_it_is_not(  # noqa: PLR0
     assert {job.export_id for job in theirs} <= there
 
 
-def one_run(made: Deliveries, history: NoHistory) -> tuple[dict[str, set[str]], str]:
+def one_run(made: SnapshotSource, history: NoHistory) -> tuple[dict[str, set[str]], str]:
     """Return which submissions were delivered, by data collection, and all that was said."""
     found: dict[str, set[str]] = {}
     said = ""

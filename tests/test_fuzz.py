@@ -62,7 +62,7 @@ def without_fields(*args: Any, **more: Any) -> Any:
 
 
 def as_if_whole(*args: Any, **more: Any) -> Any:
-    return replace(_fit(*args, **more), whole=True)
+    return replace(_fit(*args, **more), lossless=True)
 
 
 def unchecked(self: Any, member: Any, _: str, *, keep: bool = False) -> Any:

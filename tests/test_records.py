@@ -305,11 +305,11 @@ def test_metadata_that_nobody_foresaw_is_kept(raw: Row) -> None:
 TIME = st.datetimes(timezones=st.just(timezone.utc)).map(datetime.isoformat)
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="./"))
 NUMBER = st.integers() | st.integers(-999, 999).map(lambda number: number / 2 + 0.25)
-scalars: st.SearchStrategy[Any] = st.none() | st.booleans() | NUMBER | TEXT | TIME
+scalar: st.SearchStrategy[Any] = st.none() | st.booleans() | NUMBER | TEXT | TIME
 COLUMNS = [column.name for stream in STREAMS for column in stream.columns]
 names = st.sampled_from([name for name in COLUMNS if name != "answers"] + ["id", "order"]) | TEXT
 anything = st.recursive(
-    scalars,
+    scalar,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=6,
 )

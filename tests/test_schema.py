@@ -43,7 +43,7 @@ INTEGER = {"type": ["integer", "null"]}
 AS_NUMBER = {"validation": {"type": "number", "min": 0}}
 
 
-def scalars(type_: str) -> JsonSchema:
+def scalar(type_: str) -> JsonSchema:
     return {"type": ["array", "null"], "items": {"type": type_}}
 
 
@@ -74,12 +74,12 @@ GOLDENS: dict[str, tuple[dict[str, Any], JsonSchema]] = {
     "one-of-nulls": ({**ONE, "options": options([None])}, TEXT),
     "one-of-unknown": (ONE, TEXT),
     "one-of-wrong-type": ({**ONE, "options": {"value": 1}}, TEXT),
-    "many-texts": ({**MANY, "options": options(["1", "2"])}, scalars("string")),
-    "many-numbers": ({**MANY, "options": options([1, 2])}, scalars("number")),
-    "many-booleans": ({**MANY, "options": options([True])}, scalars("boolean")),
-    "many-mixed": ({**MANY, "options": options([True, "x"])}, scalars("string")),
-    "up-to-two": ({**MANY, "answer_limit": 2, "options": options([1])}, scalars("number")),
-    "limit-not-told": ({"type": "multiple_choice", "options": options([1])}, scalars("number")),
+    "many-texts": ({**MANY, "options": options(["1", "2"])}, scalar("string")),
+    "many-numbers": ({**MANY, "options": options([1, 2])}, scalar("number")),
+    "many-booleans": ({**MANY, "options": options([True])}, scalar("boolean")),
+    "many-mixed": ({**MANY, "options": options([True, "x"])}, scalar("string")),
+    "up-to-two": ({**MANY, "answer_limit": 2, "options": options([1])}, scalar("number")),
+    "limit-not-told": ({"type": "multiple_choice", "options": options([1])}, scalar("number")),
     "explained": (EXPLAINED, objects(value=TEXT, explanation=TEXT)),
     "explained-numbers": (
         {**EXPLAINED, "options": options([1, -1])},
@@ -203,7 +203,7 @@ def test_a_label_depends_on_nothing_but_the_instruction(
             {"a": objects(path=TEXT, uri=NUMBER)},
             {"a": objects(path=TEXT, sha256=TEXT, uri=NUMBER)},
         ),
-        ({"a": scalars("string")}, {"a": scalars("number")}, {"a": scalars("number")}),
+        ({"a": scalar("string")}, {"a": scalar("number")}, {"a": scalar("number")}),
     ],
     ids=[
         *("all-new", "none-new", "beside", "newer-type", "older-title", "more-said", "nested"),

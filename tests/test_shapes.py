@@ -29,7 +29,7 @@ class Case:
     """One question, its answer in every shape, and what the tables must say of it."""
 
     type: str
-    shapes: list[Any]
+    column_types: list[Any]
     typed: Any
     long: list[dict[str, Any]]
     more: dict[str, Any] = field(default_factory=dict)
@@ -111,9 +111,9 @@ CASES = {
     "choice-with-text": Case(
         "multiple_choice_with_free_text",
         [
-            shape
+            column_type
             for name in ("explanation", "free_text", "text")
-            for shape in several({"value": "a", name: "Because."}, {"value": "b"})
+            for column_type in several({"value": "a", name: "Because."}, {"value": "b"})
         ],
         [{"value": "a", "explanation": "Because."}, {"value": "b", "explanation": None}],
         [
@@ -178,9 +178,9 @@ def hosted(case: Case, lines: Lines | None) -> Hosted:
         instructions=[question],
         lines=lines or "nested",
     )
-    for number, shape in enumerate(case.shapes):
+    for number, column_type in enumerate(case.column_types):
         submission_id = f"s-{number:02}"
-        line: dict[str, Any] = {"submission_id": submission_id, "responses": {"q": shape}}
+        line: dict[str, Any] = {"submission_id": submission_id, "responses": {"q": column_type}}
         if lines:
             about = {"task_id": "t", "datapoint": {"n": 1}, "responses": line.pop("responses")}
             line["tasks"] = [about]
@@ -200,19 +200,19 @@ def test_an_answer_is_the_same_in_every_shape(
     long: dict[str, list[dict[str, Any]]] = {id_: [] for id_ in rows}
     for row in out.rows("answers"):
         long[row["submission_id"]].append(row)
-    assert len(rows) == len(case.shapes)
+    assert len(rows) == len(case.column_types)
     for submission_id, row in rows.items():
-        shape = case.shapes[int(submission_id[2:])]
-        assert row["answers"] == {"q": case.typed}, shape
-        assert type(row["answers"]["q"]) is type(case.typed), shape
-        assert row["additional_fields"] is None, shape
+        column_type = case.column_types[int(submission_id[2:])]
+        assert row["answers"] == {"q": case.typed}, column_type
+        assert type(row["answers"]["q"]) is type(case.typed), column_type
+        assert row["additional_fields"] is None, column_type
         found = [{name: given[name] for name in LONG} for given in long[submission_id]]
         expected = [LONG | one for one in case.long]
         if case.type == "free_text_with_unit" or case.more is NUMBER:
             for each, given in zip(expected, found, strict=True):
-                assert float(given["value"]) == each["value_number"], shape
+                assert float(given["value"]) == each["value_number"], column_type
                 each["value"] = given["value"]
-        assert found == expected, shape
+        assert found == expected, column_type
         assert [given["answer_index"] for given in long[submission_id]] == [
             *range(1, len(expected) + 1)
         ]

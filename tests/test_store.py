@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from tap_prolific_export.archive.export_archive import UPLOADS, Upload
 from tap_prolific_export.errors import ConfigError, MemberError, StoreError, TapError, TryAgainError
-from tap_prolific_export.uploads.names import alike, keys_of
+from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import DirectoryStore, Stored, keep, open_store
 
 try:
@@ -173,8 +173,8 @@ def takes(key: str) -> bool:
 
 def check_keys(id_: str, name: str, *, is_alike: bool) -> None:
     root = Path.cwd().resolve()
-    keys = keys_of(id_, UPLOADS + name, UPLOAD, alike=is_alike)
-    assert keys == keys_of(id_, UPLOADS + name, UPLOAD, alike=is_alike)
+    keys = store_keys(id_, UPLOADS + name, UPLOAD, collides=is_alike)
+    assert keys == store_keys(id_, UPLOADS + name, UPLOAD, collides=is_alike)
     for key in keys:
         assert takes(key)
         assert (root / key).resolve().is_relative_to(root)
@@ -204,8 +204,10 @@ def test_so_it_is_of_the_oddest_names(is_alike: bool) -> None:  # noqa: FBT001
 def first_keys(names: list[str]) -> list[str]:
     """Return the keys of all uploads of an archive, as a transfer has them."""
     paths = [UPLOADS + name for name in names]
-    times = Counter(map(alike, paths))
-    return [keys_of(ID, path, UPLOAD, alike=times[alike(path)] > 1)[0] for path in paths]
+    times = Counter(map(collision_key, paths))
+    return [
+        store_keys(ID, path, UPLOAD, collides=times[collision_key(path)] > 1)[0] for path in paths
+    ]
 
 
 def variants(name: str) -> st.SearchStrategy[str]:
@@ -236,7 +238,7 @@ def test_no_two_uploads_of_an_archive_have_one_key(names: list[str]) -> None:
 def test_not_even_if_one_is_called_what_another_is_stored_as(
     name: str, alter: Callable[[str], str]
 ) -> None:
-    for key in keys_of(ID, UPLOADS + name, UPLOAD, alike=False):
+    for key in store_keys(ID, UPLOADS + name, UPLOAD, collides=False):
         keys = first_keys([name, alter(key.removeprefix(f"{ID}/"))])
         assert keys[0].lower() != keys[1].lower()
         assert key.lower() != keys[1].lower()
@@ -248,7 +250,7 @@ def test_not_even_if_one_is_called_what_another_is_stored_as(
     ["65f0_IMG 1234 (1).JPG", "é.png", "朝.png", "a", "_x", "x,y+z=1@2", "x" * 180],
 )
 def test_an_ordinary_name_stays_as_it_is(id_: str, name: str) -> None:
-    assert keys_of(id_, UPLOADS + name, UPLOAD, alike=False)[0] == f"{id_}/{name}"
+    assert store_keys(id_, UPLOADS + name, UPLOAD, collides=False)[0] == f"{id_}/{name}"
 
 
 @settings(deadline=None)
@@ -256,7 +258,7 @@ def test_an_ordinary_name_stays_as_it_is(id_: str, name: str) -> None:
     st.from_regex(r"[0-9a-f]{4}_[A-Za-z0-9éß][A-Za-z0-9 ._()é-]{0,40}[A-Za-z0-9)é]", fullmatch=True)
 )
 def test_so_does_any_that_is_made_of_a_submission_and_what_cameras_write(name: str) -> None:
-    assert keys_of(ID, UPLOADS + name, UPLOAD, alike=False)[0] == f"{ID}/{name}"
+    assert store_keys(ID, UPLOADS + name, UPLOAD, collides=False)[0] == f"{ID}/{name}"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_a_name_that_does_not_gets_a_digest_of_its_path_and_one_that_is_taken_a_
     digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     tags = {"sha": f"-sha256-{digest}", "crc": "-crc32-1234abcd"}
     expected = tuple(f"{ID}/{key.format(**tags)}" for key in (first, second))
-    assert keys_of(ID, path, UPLOAD, alike=is_alike) == expected
+    assert store_keys(ID, path, UPLOAD, collides=is_alike) == expected
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,7 @@ def test_a_name_that_does_not_gets_a_digest_of_its_path_and_one_that_is_taken_a_
 )
 def test_an_id_that_does_not_stay_gets_a_digest_of_itself(id_: str, folder: str) -> None:
     digest = hashlib.sha256(id_.encode()).hexdigest()[:16]
-    for key in keys_of(id_, f"{UPLOADS}x", UPLOAD, alike=False):
+    for key in store_keys(id_, f"{UPLOADS}x", UPLOAD, collides=False):
         assert key.partition("/")[0] == f"{folder}-sha256-{digest}"
 
 
@@ -301,8 +303,8 @@ def test_an_id_that_does_not_stay_gets_a_digest_of_itself(id_: str, folder: str)
     ["CON", "con.txt", "Aux.tar.gz", "nul", "PRN.png", "COM1", "lpt9.jpg", "COM¹.txt", "con  .txt"],
 )
 def test_a_device_of_windows_is_no_name(name: str) -> None:
-    assert keys_of(ID, UPLOADS + name, UPLOAD, alike=False)[0] != f"{ID}/{name}"
-    assert keys_of(name, f"{UPLOADS}x", UPLOAD, alike=False)[0] != f"{name}/x"
+    assert store_keys(ID, UPLOADS + name, UPLOAD, collides=False)[0] != f"{ID}/{name}"
+    assert store_keys(name, f"{UPLOADS}x", UPLOAD, collides=False)[0] != f"{name}/x"
 
 
 # Stores

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, CalmStateWriter
+from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledStateWriter
 from tests.stand_in import Fault, samples
 from tests.test_tap import ids, select, zipped
 
@@ -256,7 +256,7 @@ class Written:
     def __init__(self) -> None:
         self.states: list[Any] = []
         self.now = 100.0
-        self.writer = CalmStateWriter(self, lambda: self.now)  # type: ignore[arg-type]
+        self.writer = ThrottledStateWriter(self, lambda: self.now)  # type: ignore[arg-type]
 
     def write_message(self, message: Any) -> None:
         self.states.append(json.loads(json.dumps(message.value)))

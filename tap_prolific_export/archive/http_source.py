@@ -28,7 +28,7 @@ from tap_prolific_export.errors import DataCollectionError, ReplacedError, TryAg
 from tap_prolific_export.http import (
     RETRIED_STATUSES,
     NoAuth,
-    Patience,
+    RetryPolicy,
     http_date,
     new_session,
     retry_after,
@@ -101,7 +101,7 @@ class _Version:
         """Whether the ETag is one that If-Match takes."""
         return self.etag is not None and not self.etag.startswith("W/")
 
-    def is_that_of(self, other: _Version) -> bool:
+    def same_archive(self, other: _Version) -> bool:
         """Whether both are the same archive, as far as the host tells."""
         if self.etag:  # decides alone: not all machines of a host may have one time
             return (self.size, self.etag) == (other.size, other.etag)
@@ -173,16 +173,16 @@ class Downloader:
         Raises:
             DataCollectionError: It cannot be had.
         """
-        patience = self._patience(where, what)
+        policy = self._policy(where, what)
         with ExitStack() as stack:
             while True:
                 try:
                     opened = self._tail(where, what, stack)
                 except TryAgainError as error:
-                    if isinstance(error, _NoRangeError) and patience.tries:
+                    if isinstance(error, _NoRangeError) and policy.tries:
                         opened = self._whole(where, what, stack, None)
                         break
-                    patience.wait(error)
+                    policy.wait(error)
                 else:
                     break
             yield opened
@@ -227,7 +227,7 @@ class Downloader:
             DataCollectionError: It cannot be had.
             ReplacedError: There is another archive there.
         """
-        patience = self._patience(where, what)
+        policy = self._policy(where, what)
         headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
         while begin < end:
             pace = _Pace()
@@ -240,8 +240,8 @@ class Downloader:
                         yield chunk
             except TryAgainError as error:
                 if pace.is_good:
-                    patience.begin_anew()
-                patience.wait(error)
+                    policy.reset()
+                policy.wait(error)
 
     def _whole(
         self, where: Presigned, what: str, stack: ExitStack, response: requests.Response | None
@@ -261,7 +261,7 @@ class Downloader:
         )
         with writing(what):
             file = stack.enter_context(temporary_file())
-        patience = self._patience(where, what)
+        policy = self._policy(where, what)
         while True:
             try:
                 if response is None:
@@ -270,7 +270,7 @@ class Downloader:
                 return self._copied(response, what, file)
             except TryAgainError as error:
                 response = None
-                patience.wait(error)
+                policy.wait(error)
 
     def _copied(self, response: requests.Response, what: str, file: FileIO) -> Bytes:
         """Write an answer's body to a file."""
@@ -288,8 +288,8 @@ class Downloader:
         modified = http_date(response.headers.get("Last-Modified"))
         return LocalBytes(file, size, modified, response.headers.get("ETag"))
 
-    def _patience(self, where: Presigned, what: str) -> Patience:
-        return Patience(self._sleep, what, f"fetch the archive from {host_of(where.url)}")
+    def _policy(self, where: Presigned, what: str) -> RetryPolicy:
+        return RetryPolicy(self._sleep, what, f"fetch the archive from {host_of(where.url)}")
 
     @contextmanager
     def _opened(
@@ -402,7 +402,7 @@ def _check_piece(
         raise _NoRangeError(_OTHER_PIECE)
     else:
         size = int(found[3])
-    if not version.is_that_of(_Version.of(size, response)):
+    if not version.same_archive(_Version.of(size, response)):
         raise ReplacedError(
             what, "The archive was replaced by another one while it was read.", "Run again."
         )

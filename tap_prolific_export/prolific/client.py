@@ -16,11 +16,11 @@ import requests
 from tap_prolific_export.errors import DataCollectionError, FatalError, RefusedError, TryAgainError
 from tap_prolific_export.http import (
     RETRIED_STATUSES,
-    Patience,
+    RetryPolicy,
     TokenAuth,
     http_date,
     new_session,
-    persist,
+    retry,
     retry_after,
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
@@ -43,7 +43,7 @@ CLOCK_DOUBT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class ExportAnswer:
+class ExportStatus:
     """What the API said of an export.
 
     Attributes:
@@ -73,7 +73,7 @@ class ExportJob:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiReply:
     """A JSON answer and when the API gave it."""
 
     body: Any
@@ -111,7 +111,7 @@ class ProlificAPI:
         self._session = new_session(TokenAuth(token))
         self._session.headers["Accept"] = "application/json"
 
-    def request_export(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportAnswer:
+    def request_export(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportStatus:
         """Ask for an export, once. Both generations of the API are understood.
 
         Raises:
@@ -124,7 +124,7 @@ class ProlificAPI:
         response = self._send("POST", _path(ref, "export"), narrowed.as_query())
         return _export_answer(self._read(response, ref, doing), ref, doing)
 
-    def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportAnswer:
+    def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
         """Look at an export job."""
         doing = f"look at export job {export_id}"
         return _export_answer(
@@ -164,7 +164,7 @@ class ProlificAPI:
         path, doing = _path(ref, "export", export_id), f"delete export job {export_id}"
         self._call("DELETE", path, ref, doing, absent=(404, 405), empty=True)
 
-    def data_collection(self, ref: DataCollectionRef) -> Answer:
+    def data_collection(self, ref: DataCollectionRef) -> ApiReply:
         """Look up a data collection: its metadata and layout, as the API has it."""
         doing = f"look up the {ref.kind.noun}"
         answer = self._call("GET", _path(ref), ref, doing)
@@ -230,7 +230,7 @@ class ProlificAPI:
         query: Mapping[str, str] | None = None,
         absent: tuple[int, ...] = (),
         empty: bool = False,
-    ) -> Answer:
+    ) -> ApiReply:
         """Make a call until it succeeds, fails for good or has been tried often enough.
 
         Returns:
@@ -238,13 +238,13 @@ class ProlificAPI:
             that is answered by nothing (`empty`).
         """
 
-        def call() -> Answer:
+        def call() -> ApiReply:
             response = self._send(method, path, query)
             if response.status_code in absent:
-                return Answer(None, self._date(response))
+                return ApiReply(None, self._date(response))
             return self._read(response, what, doing, empty=empty)
 
-        return persist(call, Patience(self._sleep, what, doing))
+        return retry(call, RetryPolicy(self._sleep, what, doing))
 
     def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
         self._count(_endpoint(method, path))
@@ -276,7 +276,7 @@ class ProlificAPI:
         doing: str,
         *,
         empty: bool = False,
-    ) -> Answer:
+    ) -> ApiReply:
         status = response.status_code
         if status in RETRIED_STATUSES or status >= requests.codes.server_error:
             raise TryAgainError(
@@ -287,12 +287,12 @@ class ProlificAPI:
         if not requests.codes.ok <= status < requests.codes.multiple_choices:
             raise self._refusal(response, what, doing)
         if empty:
-            return Answer(None, self._date(response))
+            return ApiReply(None, self._date(response))
         try:
             body = msgspec.json.decode(response.content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise _unreadable(what, doing, f"{status} and a body that is no JSON") from None
-        return Answer(body, self._date(response))
+        return ApiReply(body, self._date(response))
 
     def _date(self, response: requests.Response) -> datetime:
         return http_date(response.headers.get("Date")) or self._clock() - CLOCK_DOUBT
@@ -384,12 +384,12 @@ def _unreadable(what: object, doing: str, came: str) -> DataCollectionError:
     )
 
 
-def _export_answer(answer: Answer, ref: DataCollectionRef, doing: str) -> ExportAnswer:
+def _export_answer(answer: ApiReply, ref: DataCollectionRef, doing: str) -> ExportStatus:
     body = answer.body
     status = _text(body.get("status")) if isinstance(body, dict) else None
     if status is None:
         raise _unreadable(ref, doing, "JSON without a status")
-    return ExportAnswer(
+    return ExportStatus(
         status=status,
         date=answer.date,
         export_id=_text(body.get("export_id")),

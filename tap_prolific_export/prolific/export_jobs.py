@@ -1,7 +1,7 @@
 """Getting an export job: in the newer generation of the API there are ten places for them.
 
-They are shared with everybody else who exports the data collection. `Slots` knows which jobs are
-certainly ours; no other is ever deleted.
+They are shared with everybody else who exports the data collection. `OwnedJobs` knows which jobs
+are certainly ours; no other is ever deleted.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
-from tap_prolific_export.http import Patience
+from tap_prolific_export.http import RetryPolicy
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.client import ExportAnswer
+from tap_prolific_export.prolific.client import ExportStatus
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Wanted:
     latest: datetime | None = None
 
 
-class Slots(Protocol):
+class OwnedJobs(Protocol):
     """Which export jobs are certainly ours, in earlier runs and in this one."""
 
     def ours(self, ref: DataCollectionRef) -> Sequence[str]:
@@ -61,7 +61,7 @@ class Slots(Protocol):
         """Note that a job of ours is no more."""
 
 
-class Requester:
+class JobStarter:
     """Gets export jobs started, and deletes those that were.
 
     Args:
@@ -79,7 +79,7 @@ class Requester:
         # Whether it has turned out to have none: it is not asked for again.
         self._is_older = False
 
-    def start(self, wanted: Wanted, slots: Slots) -> tuple[ExportAnswer, bool]:
+    def start(self, wanted: Wanted, owned_jobs: OwnedJobs) -> tuple[ExportStatus, bool]:
         """Start a job, or find the one that will do.
 
         Returns:
@@ -91,7 +91,7 @@ class Requester:
         """
         ref, asked = wanted.ref, wanted.asked
         before = self.jobs(ref)
-        patience = Patience(self._sleep, ref, "request an export")
+        policy = RetryPolicy(self._sleep, ref, "request an export")
         lost = False
         while True:
             if lost and (found := self._adopted(ref, before, asked)):
@@ -100,11 +100,11 @@ class Requester:
                 answer = self._api.request_export(ref, asked)
             except (RefusedError, TryAgainError) as error:
                 if before is not None and _is_for_want_of_room(error, before):
-                    if not self._make_room(ref, before, slots):
+                    if not self._make_room(ref, before, owned_jobs):
                         return self._of_somebody_else(wanted, before, error), True
                     before = self.jobs(ref) or []
                 elif isinstance(error, TryAgainError):
-                    patience.wait(error)
+                    policy.wait(error)
                     lost = True  # the API may have started a job all the same
                 elif error.status == codes.bad_request and asked.start:
                     # Whether every API knows the filter is not known. Without it more comes, which
@@ -113,7 +113,7 @@ class Requester:
                 else:
                     raise
             else:
-                self._note(ref, before, answer, slots)
+                self._note(ref, before, answer, owned_jobs)
                 return answer, before is not None
 
     def jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
@@ -128,25 +128,25 @@ class Requester:
         self._has_list = found is not None
         return found
 
-    def discard(self, ref: DataCollectionRef, slots: Slots) -> None:
+    def discard(self, ref: DataCollectionRef, owned_jobs: OwnedJobs) -> None:
         """Delete our jobs of a data collection: what they hold has been delivered, or is nothing.
 
         One that cannot be deleted stays known as ours; the next run tries again.
         """
-        for export_id in slots.ours(ref) if self._deletes else ():
+        for export_id in owned_jobs.ours(ref) if self._deletes else ():
             try:
                 self._api.delete_export(ref, export_id)
             except DataCollectionError as error:
                 logger.warning("%s", error)
             else:
-                slots.release(ref, export_id)
+                owned_jobs.release(ref, export_id)
 
     def _note(
         self,
         ref: DataCollectionRef,
         before: Sequence[ExportJob] | None,
-        answer: ExportAnswer,
-        slots: Slots,
+        answer: ExportStatus,
+        owned_jobs: OwnedJobs,
     ) -> None:
         """Note whose the job is: ours only if our request was answered by one that is new."""
         if before is None and self._has_list is False:
@@ -155,11 +155,11 @@ class Requester:
         # Where none is deleted, nobody needs to know.
         is_new = before is not None and answer.export_id not in known
         if answer.export_id and is_new and self._deletes:
-            slots.take(ref, answer.export_id)
+            owned_jobs.take(ref, answer.export_id)
 
     def _adopted(
         self, ref: DataCollectionRef, before: Sequence[ExportJob] | None, asked: ExportFilter
-    ) -> ExportAnswer | None:
+    ) -> ExportStatus | None:
         """Return the newest job that a request of which the answer was lost may have started.
 
         Somebody else may have asked for the same just then: it is not ours to delete.
@@ -171,23 +171,25 @@ class Requester:
             alike = job.export_id not in known and filter_of(job) == asked
             if alike and job.created_at and job.status in {"generating", "complete"}:
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
-                return ExportAnswer("generating", job.created_at, job.export_id)
+                return ExportStatus("generating", job.created_at, job.export_id)
         return None
 
-    def _make_room(self, ref: DataCollectionRef, jobs: Sequence[ExportJob], slots: Slots) -> bool:
+    def _make_room(
+        self, ref: DataCollectionRef, jobs: Sequence[ExportJob], owned_jobs: OwnedJobs
+    ) -> bool:
         """Delete what is ours of the jobs that take all places; return whether any was."""
         if not self._deletes:
             return False
-        ours = {*slots.ours(ref)}
+        ours = {*owned_jobs.ours(ref)}
         done = [job for job in jobs if job.export_id in ours and job.status != "generating"]
         for job in done:
             self._api.delete_export(ref, job.export_id)
-            slots.release(ref, job.export_id)
+            owned_jobs.release(ref, job.export_id)
         return bool(done)
 
     def _of_somebody_else(
         self, wanted: Wanted, jobs: Sequence[ExportJob], refusal: Exception
-    ) -> ExportAnswer:
+    ) -> ExportStatus:
         """Return the newest job of somebody else's that will do instead of one of ours.
 
         Raises:
@@ -219,7 +221,7 @@ class Requester:
             job.export_id,
             f"{made:%Y-%m-%d %H:%M:%S} UTC",
         )
-        return ExportAnswer("generating", made, job.export_id)
+        return ExportStatus("generating", made, job.export_id)
 
 
 def _is_for_want_of_room(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError
-from tap_prolific_export.http import Patience, persist
+from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.prolific.export_jobs import filter_of
 from tap_prolific_export.redaction import host_of
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.http import Sleep
     from tap_prolific_export.model import DataCollectionRef
-    from tap_prolific_export.prolific.client import ExportAnswer, ExportJob, ProlificAPI
-    from tap_prolific_export.prolific.export_jobs import Requester, Slots, Wanted
+    from tap_prolific_export.prolific.client import ExportJob, ExportStatus, ProlificAPI
+    from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 
     Monotonic = Callable[[], float]
 
@@ -91,8 +91,8 @@ class _Pending:
 
     wanted: Wanted
     began: float
-    first: ExportAnswer
-    answer: ExportAnswer
+    first: ExportStatus
+    answer: ExportStatus
     listed: bool
     next_look: float
     restarts: int = 0
@@ -103,7 +103,7 @@ class Exporter:
 
     Args:
         api: The Prolific API.
-        requester: Gets jobs started, and deletes them.
+        job_starter: Gets jobs started, and deletes them.
         poll_interval: Seconds between two looks at a job.
         timeout: Seconds after which a job that is still generating is given up.
         retries: How often a job that failed or vanished is requested again.
@@ -115,7 +115,7 @@ class Exporter:
     def __init__(
         self,
         api: ProlificAPI,
-        requester: Requester,
+        job_starter: JobStarter,
         *,
         poll_interval: float,
         timeout: float,
@@ -125,7 +125,7 @@ class Exporter:
         monotonic: Monotonic,
     ) -> None:
         self._api = api
-        self._requester = requester
+        self._job_starter = job_starter
         self._poll_interval = poll_interval
         self._timeout = timeout
         self._retries = retries
@@ -133,7 +133,7 @@ class Exporter:
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def exports(self, due: Iterable[Wanted], slots: Slots) -> Iterator[Outcome]:
+    def exports(self, due: Iterable[Wanted], owned_jobs: OwnedJobs) -> Iterator[Outcome]:
         """Request exports and yield them as they are completed.
 
         They are requested before the first is waited for, but for what exceeds `max_pending`, and
@@ -149,7 +149,7 @@ class Exporter:
             if queue and len(pending) < self._max_pending:
                 wanted = queue.popleft()
                 try:
-                    pending.append(self._request(wanted, slots))
+                    pending.append(self._request(wanted, owned_jobs))
                 except DataCollectionError as error:
                     yield Outcome(wanted, error=error)
                 continue
@@ -161,7 +161,7 @@ class Exporter:
                     _say_waiting(pending, len(queue), now)
                 self._sleep(job.next_look - now)
             try:
-                export = self._look(job, slots)
+                export = self._look(job, owned_jobs)
             except DataCollectionError as error:
                 pending.remove(job)
                 yield Outcome(job.wanted, error=error)
@@ -181,8 +181,8 @@ class Exporter:
             answer = self._api.export_status(ref, export.export_id)
         else:
             # Asked again, the older generation hands out its recent archive under a new URL.
-            patience = Patience(self._sleep, ref, "get a fresh URL for the archive")
-            answer = persist(lambda: self._api.request_export(ref, EVERYTHING), patience)
+            policy = RetryPolicy(self._sleep, ref, "get a fresh URL for the archive")
+            answer = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
         if answer.status != "complete":
             raise DataCollectionError(
                 str(ref),
@@ -192,9 +192,9 @@ class Exporter:
             )
         return self._checked_url(ref, answer)
 
-    def _request(self, wanted: Wanted, slots: Slots) -> _Pending:
+    def _request(self, wanted: Wanted, owned_jobs: OwnedJobs) -> _Pending:
         began = self._monotonic()
-        answer, listed = self._requester.start(wanted, slots)
+        answer, listed = self._job_starter.start(wanted, owned_jobs)
         logger.info(
             "%s: export requested%s%s.",
             wanted.ref,
@@ -203,7 +203,7 @@ class Exporter:
         )
         return _Pending(wanted, began, answer, answer, listed, began)
 
-    def _look(self, job: _Pending, slots: Slots) -> Export | None:
+    def _look(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
         """Look at a job; return its export if it is complete."""
         ref = job.wanted.ref
         if job.answer.status == "generating":
@@ -218,12 +218,12 @@ class Exporter:
             except RefusedError as error:
                 if error.status != codes.not_found:
                     raise
-                self._restart(job, "is gone", slots)
+                self._restart(job, "is gone", owned_jobs)
                 return None
         if job.answer.status == "complete":
             return self._completed(job)
         if job.answer.status == "failed":
-            self._restart(job, "failed", slots)
+            self._restart(job, "failed", owned_jobs)
             return None
         if job.answer.status != "generating":
             raise DataCollectionError(
@@ -242,7 +242,7 @@ class Exporter:
         job.next_look = now + self._poll_interval
         return None
 
-    def _restart(self, job: _Pending, why: str, slots: Slots) -> None:
+    def _restart(self, job: _Pending, why: str, owned_jobs: OwnedJobs) -> None:
         """Request an export again whose job has come to nothing."""
         ref, export_id = job.wanted.ref, job.first.export_id
         if job.restarts >= self._retries:
@@ -253,7 +253,7 @@ class Exporter:
             )
         logger.info("%s: export job %s %s; requesting another.", ref, export_id, why)
         job.restarts += 1
-        job.first, job.listed = self._requester.start(job.wanted, slots)
+        job.first, job.listed = self._job_starter.start(job.wanted, owned_jobs)
         job.answer = job.first
         # Not before the interval is over: there may be no end to failing at once.
         job.next_look = self._monotonic() + self._poll_interval
@@ -261,7 +261,7 @@ class Exporter:
     def _completed(self, job: _Pending) -> Export:
         ref, export_id = job.wanted.ref, job.first.export_id
         url = self._checked_url(ref, job.answer)
-        jobs = self._requester.jobs(ref) if job.listed else None
+        jobs = self._job_starter.jobs(ref) if job.listed else None
         listed = next((each for each in jobs or () if each.export_id == export_id), None)
         waited = self._monotonic() - job.began
         logger.info("%s: export complete after %.0f s.", ref, waited)
@@ -274,7 +274,7 @@ class Exporter:
             applied=_applied(listed, job.wanted.asked, may_filter=jobs is not None),
         )
 
-    def _checked_url(self, ref: DataCollectionRef, answer: ExportAnswer) -> str:
+    def _checked_url(self, ref: DataCollectionRef, answer: ExportStatus) -> str:
         """Return the archive's URL if it may be fetched: https, unless all is on loopback."""
         if answer.url is None:
             raise DataCollectionError(

@@ -31,7 +31,7 @@ _PATHS = ("path", "file_key")
 _NOTHING_REPEATED: Mapping[str, Any] = {}
 
 
-class Scalars(str, Enum):
+class ScalarType(str, Enum):
     """The one type that a column's scalars have, by JSON Schema's name."""
 
     STRING = "string"
@@ -39,7 +39,7 @@ class Scalars(str, Enum):
     BOOLEAN = "boolean"
 
 
-class Form(Enum):
+class ColumnKind(Enum):
     """What a column holds."""
 
     SCALAR = "one scalar"
@@ -52,18 +52,18 @@ class Form(Enum):
 
 
 @dataclass(frozen=True)
-class Shape:
+class ColumnType:
     """The type of the column that an instruction's answers go into.
 
     Attributes:
-        form: What the column holds.
-        scalars: Of which type its values are.
+        kind: What the column holds.
+        scalar: Of which type its values are.
         mixed: Whether the instruction's options are of several types: then a value that is no
             string is kept as its JSON text.
     """
 
-    form: Form
-    scalars: Scalars = Scalars.STRING
+    kind: ColumnKind
+    scalar: ScalarType = ScalarType.STRING
     mixed: bool = False
 
 
@@ -76,14 +76,14 @@ class Value:
         unit: Its unit.
         explanation: What the participant wrote beside a choice.
         file: An upload: ``path``, ``file_name``, ``content_type``, as far as they came.
-        rest: Whether the answer held more than the fields above.
+        has_extra: Whether the answer held more than the fields above.
     """
 
     value: Scalar = None
     unit: str | None = None
     explanation: str | None = None
     file: Mapping[str, str] | None = None
-    rest: bool = False
+    has_extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,43 +94,43 @@ class Fitted:
     """
 
     value: Any
-    whole: bool
+    lossless: bool
 
 
-NO_ANSWER = Fitted(None, whole=True)
-MISFIT = Fitted(None, whole=False)
+NO_ANSWER = Fitted(None, lossless=True)
+MISFIT = Fitted(None, lossless=False)
 
 
 class _DoesNotFit(Exception):  # noqa: N818  # it never leaves this module
     """The column has no place for this value."""
 
 
-def shape_of(instruction: Instruction) -> Shape:
+def column_type_of(instruction: Instruction) -> ColumnType:
     """Return the type of the column for an instruction's answers."""
     type_ = instruction.type
     if type_ == "free_text":
-        return Shape(Form.SCALAR, _validated_as(instruction.fields.get("validation")))
+        return ColumnType(ColumnKind.SCALAR, _validated_as(instruction.fields.get("validation")))
     if type_ in {"multiple_choice", "multiple_choice_with_free_text"}:
-        scalars, mixed = _option_scalars(instruction.list_of("options"))
+        scalar, mixed = _option_scalars(instruction.list_of("options"))
         if type_ == "multiple_choice_with_free_text":
-            return Shape(Form.EXPLAINED, scalars, mixed)
+            return ColumnType(ColumnKind.EXPLAINED, scalar, mixed)
         single = instruction.fields.get("answer_limit") == 1
-        return Shape(Form.SCALAR if single else Form.SCALARS, scalars, mixed)
+        return ColumnType(ColumnKind.SCALAR if single else ColumnKind.SCALARS, scalar, mixed)
     if type_ == "free_text_with_unit":
         units = instruction.list_of("unit_options")
         kinds = {_validated_as(unit.get("validation")) for unit in units}
-        number = kinds == {Scalars.NUMBER}
-        return Shape(Form.WITH_UNIT, Scalars.NUMBER if number else Scalars.STRING)
+        number = kinds == {ScalarType.NUMBER}
+        return ColumnType(ColumnKind.WITH_UNIT, ScalarType.NUMBER if number else ScalarType.STRING)
     if type_ in {"file_upload", "video_narration"}:
-        return Shape(Form.FILES)
+        return ColumnType(ColumnKind.FILES)
     if type_ == "star_rating":
-        return Shape(Form.RATING, Scalars.NUMBER)
-    return Shape(Form.JSON)
+        return ColumnType(ColumnKind.RATING, ScalarType.NUMBER)
+    return ColumnType(ColumnKind.JSON)
 
 
 def fit(
     entry: Any,
-    shape: Shape,
+    column_type: ColumnType,
     uploads: Mapping[str, Upload],
     repeated: Mapping[str, Any] = _NOTHING_REPEATED,
 ) -> Fitted:
@@ -138,21 +138,21 @@ def fit(
 
     Args:
         entry: What stands under the instruction's id in a line, as it came.
-        shape: The column's type.
+        column_type: The column's type.
         uploads: The uploaded files in the archive, by path.
         repeated: Fields, with their values, that say again what is known of the instruction.
     """
     if entry is None:
         return NO_ANSWER
-    if shape.form is Form.JSON:
-        return Fitted(json_text(entry), whole=True)
+    if column_type.kind is ColumnKind.JSON:
+        return Fitted(json_text(entry), lossless=True)
     values = read(entry, repeated)
     if values is None:
         return MISFIT
     if not values and _says_nothing(entry, repeated):
         return NO_ANSWER
     try:
-        return _FITTERS[shape.form](values, shape, uploads)
+        return _FITTERS[column_type.kind](values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
 
@@ -191,7 +191,7 @@ def _read_object(
         for name in ("file_name", "content_type"):
             if isinstance(fields.get(name), str):
                 file[name] = fields.pop(name)
-        return (Value(file=file, rest=_some(fields)),)
+        return (Value(file=file, has_extra=_some(fields)),)
     inner = next((name for name in ("value", "answer") if name in fields), None)
     if inner is None:
         return None
@@ -204,7 +204,7 @@ def _read_object(
     if values is None or (alone and len(values) != 1):
         return values
     if len(values) > 1:  # what stands beside several values cannot be given to one of them
-        return tuple(replace(value, rest=True) for value in values)
+        return tuple(replace(value, has_extra=True) for value in values)
     value = values[0] if values else Value()
     # An empty text is one, too.
     clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
@@ -214,7 +214,7 @@ def _read_object(
             unit if value.unit is None else value.unit,
             explanation if value.explanation is None else value.explanation,
             value.file,
-            rest=value.rest or clash or _some(fields),
+            has_extra=value.has_extra or clash or _some(fields),
         ),
     )
 
@@ -254,9 +254,9 @@ def path_in(path: str, uploads: Collection[str]) -> str:
     return by_name if path not in uploads and by_name in uploads else path
 
 
-def number_of(value: Value, shape: Shape) -> float | int | None:
+def number_of(value: Value, column_type: ColumnType) -> float | int | None:
     """Return a value as a number: where it is one, or is text in a column of numbers."""
-    if isinstance(value.value, str) and shape.scalars is not Scalars.NUMBER:
+    if isinstance(value.value, str) and column_type.scalar is not ScalarType.NUMBER:
         return None
     return as_number(value.value)
 
@@ -268,29 +268,35 @@ def text_of(value: Value) -> str | None:
     return json_text(value.value)
 
 
-def _fit_one(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
     value = _only(values)
-    return Fitted(_scalar(value, shape), whole=_placed(values))
+    return Fitted(_scalar(value, column_type), lossless=_placed(values))
 
 
-def _fit_with_unit(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+def _fit_with_unit(
+    values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]
+) -> Fitted:
     value = _only(values)
-    typed = {"value": _scalar(value, shape), "unit": value.unit}
-    return Fitted(typed, whole=_placed(values, unit=True))
+    typed = {"value": _scalar(value, column_type), "unit": value.unit}
+    return Fitted(typed, lossless=_placed(values, unit=True))
 
 
-def _fit_many(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
+def _fit_many(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
     if any(value.value is None for value in values):
         raise _DoesNotFit
-    return Fitted([_scalar(value, shape) for value in values], whole=_placed(values))
+    return Fitted([_scalar(value, column_type) for value in values], lossless=_placed(values))
 
 
-def _fit_explained(values: Sequence[Value], shape: Shape, _: Mapping[str, Upload]) -> Fitted:
-    typed = [{"value": _scalar(value, shape), "explanation": value.explanation} for value in values]
-    return Fitted(typed, whole=_placed(values, explanation=True))
+def _fit_explained(
+    values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]
+) -> Fitted:
+    typed = [
+        {"value": _scalar(value, column_type), "explanation": value.explanation} for value in values
+    ]
+    return Fitted(typed, lossless=_placed(values, explanation=True))
 
 
-def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload]) -> Fitted:
+def _fit_files(values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upload]) -> Fitted:
     typed = []
     elsewhere = False
     for value in values:
@@ -307,16 +313,16 @@ def _fit_files(values: Sequence[Value], _: Shape, uploads: Mapping[str, Upload])
                 "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
-    return Fitted(typed, whole=_placed(values) and not elsewhere)
+    return Fitted(typed, lossless=_placed(values) and not elsewhere)
 
 
 _FITTERS = {
-    Form.SCALAR: _fit_one,
-    Form.SCALARS: _fit_many,
-    Form.EXPLAINED: _fit_explained,
-    Form.WITH_UNIT: _fit_with_unit,
-    Form.FILES: _fit_files,
-    Form.RATING: _fit_one,
+    ColumnKind.SCALAR: _fit_one,
+    ColumnKind.SCALARS: _fit_many,
+    ColumnKind.EXPLAINED: _fit_explained,
+    ColumnKind.WITH_UNIT: _fit_with_unit,
+    ColumnKind.FILES: _fit_files,
+    ColumnKind.RATING: _fit_one,
 }
 
 
@@ -329,27 +335,27 @@ def _only(values: Sequence[Value]) -> Value:
 def _placed(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
     """Whether a column with these places has taken all that the values hold."""
     return not any(
-        value.rest
+        value.has_extra
         or (value.unit is not None and not unit)
         or (value.explanation is not None and not explanation)
         for value in values
     )
 
 
-def _scalar(given: Value, shape: Shape) -> Scalar:
+def _scalar(given: Value, column_type: ColumnType) -> Scalar:
     """Return a value as its column has it."""
     value = given.value
     if given.file:
         raise _DoesNotFit
     if value is None:
         return None
-    if shape.mixed:
+    if column_type.mixed:
         return value if isinstance(value, str) else json_text(value)
-    if shape.form is Form.RATING:
+    if column_type.kind is ColumnKind.RATING:
         value = _integer(as_number(value))
-    elif shape.scalars is Scalars.NUMBER:
+    elif column_type.scalar is ScalarType.NUMBER:
         value = as_number(value)
-    elif not isinstance(value, bool if shape.scalars is Scalars.BOOLEAN else str):
+    elif not isinstance(value, bool if column_type.scalar is ScalarType.BOOLEAN else str):
         value = None
     if value is None:
         raise _DoesNotFit
@@ -385,23 +391,23 @@ def _int(text: str) -> int | None:
     return int(text) if len(text) <= 400 else None  # noqa: PLR2004
 
 
-def _validated_as(validation: Any) -> Scalars:
+def _validated_as(validation: Any) -> ScalarType:
     number = isinstance(validation, dict) and validation.get("type") == "number"
-    return Scalars.NUMBER if number else Scalars.STRING
+    return ScalarType.NUMBER if number else ScalarType.STRING
 
 
-def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[Scalars, bool]:
+def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[ScalarType, bool]:
     """Return the one type of all options' values, and whether they have several."""
     kinds = {_kind(option.get("value")) for option in options}
     if len(kinds) == 1:
         kind = kinds.pop()
-        return (kind, False) if kind else (Scalars.STRING, True)
-    return Scalars.STRING, bool(kinds)
+        return (kind, False) if kind else (ScalarType.STRING, True)
+    return ScalarType.STRING, bool(kinds)
 
 
-def _kind(value: Any) -> Scalars | None:
+def _kind(value: Any) -> ScalarType | None:
     if isinstance(value, str):
-        return Scalars.STRING
+        return ScalarType.STRING
     if isinstance(value, bool):
-        return Scalars.BOOLEAN
-    return Scalars.NUMBER if isinstance(value, (int, float)) else None
+        return ScalarType.BOOLEAN
+    return ScalarType.NUMBER if isinstance(value, (int, float)) else None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from tap_prolific_export.rows.answers import Form, Scalars
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType
 from tap_prolific_export.rows.files import Found, names_in
 from tap_prolific_export.rows.tables import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.typed import (
@@ -143,24 +143,24 @@ def _source(column: AnswerColumn, *, is_object: bool) -> str:
         column: The question's.
         is_object: Whether the entry is certainly an object.
     """
-    form, is_number = column.shape.form, column.shape.scalars is Scalars.NUMBER
+    kind, is_number = column.column_type.kind, column.column_type.scalar is ScalarType.NUMBER
     value = "{}.value" if is_object else "value({})"
-    if form is Form.JSON:
+    if kind is ColumnKind.JSON:
         return "json({})"
-    if form is Form.WITH_UNIT:
+    if kind is ColumnKind.WITH_UNIT:
         kinds, measure = ("NUMBERS", "number_measure") if is_number else ("TEXTS", "measure")
         usual = f"(e if (e := {{}}).value.__class__ in {kinds} else {measure}(e))"
         return usual if is_object else f"{measure}({{}})"
-    if form is Form.EXPLAINED:
+    if kind is ColumnKind.EXPLAINED:
         usual = "(v if (v := (e := {}).value).__class__ is list and e.explanation is None"
         return f"{usual} else choices(e))" if is_object else "choices({})"
-    if form is Form.FILES:
+    if kind is ColumnKind.FILES:
         return f"(v if (v := {value}) is UNSET else files(v))"
-    if form is Form.SCALARS:
+    if kind is ColumnKind.SCALARS:
         is_there = "str not in map(type, v)" if is_number else "True"
         several = "numbers" if is_number else "several"
         return f"(v if (v := {value}).__class__ is list and {is_there} else {several}(v))"
-    if is_number and form is not Form.RATING:
+    if is_number and kind is not ColumnKind.RATING:
         return f"(v if (v := {value}).__class__ in NUMBERS else number(v))"
     return value
 
@@ -235,16 +235,16 @@ def _answer_row(facts: ExportFacts, id_: str, column: AnswerColumn) -> Any:
 
 def _teller(column: AnswerColumn, uploads: Uploads) -> Teller:
     """Return what tells an entry's values."""
-    form = column.shape.form
-    if form is Form.JSON:
+    kind = column.column_type.kind
+    if kind is ColumnKind.JSON:
         return lambda entry: _told_of_any(entry, column, uploads)
-    if form is Form.FILES:
+    if kind is ColumnKind.FILES:
         is_odd = bool(column.labels)  # options of what is uploaded
         return lambda entry: _told_files(files(value_of(entry), uploads), is_odd=is_odd)
     scalar = _scalar_teller(column)
-    if form is Form.WITH_UNIT:
+    if kind is ColumnKind.WITH_UNIT:
         return lambda entry: _told_measure(measure(entry), scalar)
-    if form is Form.EXPLAINED:
+    if kind is ColumnKind.EXPLAINED:
         return lambda entry: _told_choices(choices(entry), scalar)
     return lambda entry: [scalar(each) for each in _there(several(value_of(entry)))]
 
@@ -255,11 +255,11 @@ def _there(values: Any) -> Any:
 
 def _scalar_teller(column: AnswerColumn) -> Callable[[Any], Told]:
     """Return what tells one value: itself as text, as a number, as a boolean, and its label."""
-    labels, scalars = column.labels, column.shape.scalars
-    if scalars is Scalars.STRING:
+    labels, scalar = column.labels, column.column_type.scalar
+    if scalar is ScalarType.STRING:
         # The labels are by JSON text.
         return lambda value: (value, None, None, labels.get(_text(value)) if labels else None)
-    if scalars is Scalars.BOOLEAN:
+    if scalar is ScalarType.BOOLEAN:
         return lambda value: (text := _text(value), None, value, labels.get(text))
 
     def told(value: Any) -> Told:
@@ -319,7 +319,7 @@ class NamedFiles(_Making):
         self._questions = [
             (f"a{place}", id_, self._finder(column))
             for place, (id_, column) in enumerate(columns.items())
-            if column.shape.scalars is not Scalars.BOOLEAN
+            if column.column_type.scalar is not ScalarType.BOOLEAN
         ]
 
     def rows(self, lines: Sequence[Any]) -> list[Any]:
@@ -342,11 +342,11 @@ class NamedFiles(_Making):
         self, column: AnswerColumn
     ) -> Callable[[Any], Iterable[tuple[str, Mapping[str, str]]]]:
         """Return what finds files in an entry."""
-        if column.shape.form is Form.JSON:
+        if column.column_type.kind is ColumnKind.JSON:
             return lambda entry: names_in(entry, column, self._uploads)
-        if column.shape.form is Form.FILES:
+        if column.column_type.kind is ColumnKind.FILES:
             return self._files
-        if column.shape.form is Form.EXPLAINED:
+        if column.column_type.kind is ColumnKind.EXPLAINED:
             return lambda entry: self._none(each.value for each in _there(choices(entry)))
         return lambda entry: self._none(_there(several(value_of(entry))))
 

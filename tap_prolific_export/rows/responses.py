@@ -168,7 +168,7 @@ def _nest(line: Mapping[str, Any]) -> str | None:
     return None
 
 
-def beside(fields: dict[str, Any], name: str, value: Any) -> None:
+def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
     """Put a value under a name, or one like it where a field of that name is there already."""
     while name in fields:
         name += "_"
@@ -185,7 +185,7 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     }
     fields = {name: value for name, value in shared.items() if name not in hidden} | dict(own)
     if hidden:
-        beside(fields, "submission", hidden)
+        add_renamed(fields, "submission", hidden)
     submission_id = _take(fields, "submission_id")
     participant_id = _take(fields, "participant_id")
     study_id = _take(fields, "study_id")

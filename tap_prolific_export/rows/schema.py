@@ -13,7 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tap_prolific_export.rows.answers import Form, Scalars, Shape, shape_of
+from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.settings import AnswerKeys
 
 JsonSchema = dict[str, Any]
-ColumnType = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
+ValueKind = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
 # Goes up when records come out differently from the same archive: then they are delivered anew.
 RECORD_FORMAT = 1
@@ -55,7 +55,7 @@ class Column:
     """
 
     name: str
-    type: ColumnType
+    type: ValueKind
     description: str
     example: str = ""
 
@@ -336,26 +336,26 @@ def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> J
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
     """Return the JSON Schema of one instruction's property; its title is the question."""
-    schema = deepcopy(_shape_schema(shape_of(instruction)))
+    schema = deepcopy(_shape_schema(column_type_of(instruction)))
     return schema | ({"title": instruction.question} if instruction.question else {})
 
 
-def _shape_schema(shape: Shape) -> JsonSchema:
-    scalar = _TYPES[{Scalars.STRING: "text"}.get(shape.scalars, shape.scalars.value)]
+def _shape_schema(column_type: ColumnType) -> JsonSchema:
+    scalar = _TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
     text = _TYPES["text"]
-    if shape.form is Form.SCALAR:
+    if column_type.kind is ColumnKind.SCALAR:
         return dict(scalar)
-    if shape.form is Form.SCALARS:
-        return {"type": ["array", "null"], "items": {"type": shape.scalars.value}}
-    if shape.form is Form.EXPLAINED:
+    if column_type.kind is ColumnKind.SCALARS:
+        return {"type": ["array", "null"], "items": {"type": column_type.scalar.value}}
+    if column_type.kind is ColumnKind.EXPLAINED:
         return _array({"value": scalar, "explanation": text})
-    if shape.form is Form.WITH_UNIT:
+    if column_type.kind is ColumnKind.WITH_UNIT:
         return {"type": ["object", "null"], "properties": {"value": dict(scalar), "unit": text}}
-    if shape.form is Form.FILES:
+    if column_type.kind is ColumnKind.FILES:
         size = _TYPES["integer"]
         fields = ("path", "file_name", "content_type")
         return _array({**dict.fromkeys(fields, text), "size_bytes": size})
-    return dict(_TYPES["integer" if shape.form is Form.RATING else "json"])
+    return dict(_TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
 
 
 def _array(properties: JsonSchema) -> JsonSchema:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.rows.answers import (
-    Form,
-    Shape,
+    ColumnKind,
+    ColumnType,
     Value,
+    column_type_of,
     fit,
     is_elsewhere,
     number_of,
     read,
-    shape_of,
     text_of,
     upload_path,
 )
-from tap_prolific_export.rows.responses import NESTS, beside
+from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
@@ -68,14 +68,14 @@ class AnswerColumn:
 
     Attributes:
         key: Its name.
-        shape: Its type.
+        column_type: Its type.
         instruction: The question.
         repeated: Fields of an entry that say again what is known of the question.
         labels: The options' labels, by the JSON text of their values.
     """
 
     key: str
-    shape: Shape
+    column_type: ColumnType
     instruction: Instruction
     repeated: Mapping[str, Any]
     labels: Mapping[str, str]
@@ -86,7 +86,7 @@ def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, An
     return {
         instruction.id: AnswerColumn(
             answer_key(instruction, keys),
-            shape_of(instruction),
+            column_type_of(instruction),
             instruction,
             {"type": instruction.type, "instruction_id": instruction.id},
             {
@@ -178,9 +178,9 @@ def response_row(
         if column is None:
             kept[instruction_id] = entry
             continue
-        fitted = fit(entry, column.shape, uploads, column.repeated)
+        fitted = fit(entry, column.column_type, uploads, column.repeated)
         answers[column.key] = fitted.value
-        if not fitted.whole:
+        if not fitted.lossless:
             kept[instruction_id] = entry
     for id_, original, entry in _replaced(response):
         if id_ not in hidden and not (hide_unknown and id_ not in columns):
@@ -193,7 +193,7 @@ def response_row(
         own = rest.pop("answers", None)
         rest["answers"] = kept
         if own is not None:  # a field of the line itself: neither may hide the other
-            beside(rest, "answers", own)
+            add_renamed(rest, "answers", own)
     row = {
         **facts.as_row(),
         "response_id": response.id,
@@ -236,9 +236,9 @@ def _other_fields(response: Response) -> Row:
     for name in ("submission_id", "participant_id", "study_id", "task_id"):
         came = getattr(original, name)
         if came != getattr(response, name):
-            beside(rest, name, came)
+            add_renamed(rest, name, came)
     if cleaned_text(original.id) != original.id != original.submission_id:
-        beside(rest, "response_id", original.id)
+        add_renamed(rest, "response_id", original.id)
     return rest
 
 
@@ -285,24 +285,24 @@ def value_rows(
         as_it_came: The same with what was replaced in it, if anything was.
     """
     values = read(entry, column.repeated if column else {})
-    whole = values is not None and not any(
-        value.rest or (value.file and is_elsewhere(value, uploads)) for value in values
+    lossless = values is not None and not any(
+        value.has_extra or (value.file and is_elsewhere(value, uploads)) for value in values
     )
-    if column and not fit(entry, column.shape, uploads, column.repeated).whole:
-        whole = False
+    if column and not fit(entry, column.column_type, uploads, column.repeated).lossless:
+        lossless = False
     raw = None
-    if not whole or as_it_came is not _NOT_REPLACED:
+    if not lossless or as_it_came is not _NOT_REPLACED:
         raw = json_text(entry if as_it_came is _NOT_REPLACED else as_it_came)
-    for value in values or ([] if whole else [Value()]):
+    for value in values or ([] if lossless else [Value()]):
         yield {**_value_columns(value, column, uploads), "raw": raw}
         raw = None
 
 
 def _value_columns(value: Value, column: AnswerColumn | None, uploads: Mapping[str, Upload]) -> Row:
-    shape = column.shape if column else Shape(Form.JSON)
+    column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
     labels = column.labels if column else {}
-    number = number_of(value, shape)
-    is_file = value.file or shape.form is Form.FILES
+    number = number_of(value, column_type)
+    is_file = value.file or column_type.kind is ColumnKind.FILES
     path = upload_path(value, uploads) if is_file else None
     label = labels.get(json_text(value.value))
     if label is None and number is not None:

@@ -19,7 +19,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tap_prolific_export.archive.export_archive import Block
 from tap_prolific_export.archive.safe_json import INT64, MAX_DEPTH, depth_of
-from tap_prolific_export.rows.answers import Form, Scalars, as_number, path_in
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType, as_number, path_in
 from tap_prolific_export.rows.responses import TIMES
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ encode = msgspec.json.Encoder().encode
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Integer = Annotated[int, Meta(ge=INT64.start, le=INT64.stop - 1)]
-_SCALARS: dict[Scalars, Any] = {
-    Scalars.STRING: str,
-    Scalars.NUMBER: _Integer | float,
-    Scalars.BOOLEAN: bool,
+_SCALARS: dict[ScalarType, Any] = {
+    ScalarType.STRING: str,
+    ScalarType.NUMBER: _Integer | float,
+    ScalarType.BOOLEAN: bool,
 }
 
 
@@ -161,7 +161,7 @@ class TypedLines:
         self._of_any_depth = [(1, attrgetter(f"o{place}")) for place in range(len(others))] + [
             (2, attrgetter(f"responses.a{place}"))
             for place, column in enumerate(self._columns.values())
-            if column.shape.form is Form.JSON
+            if column.column_type.kind is ColumnKind.JSON
         ]
         line = _struct("Line", [*fields, *other_fields(others)])
         self._decode = msgspec.json.Decoder(line).decode_lines
@@ -219,9 +219,9 @@ def _lines_of_one_object(block: bytes) -> int:
 
 def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any]:
     """Return the type of the entries of a question, and what stands for one that is missing."""
-    shape = column.shape
-    scalar = _Integer if shape.form is Form.RATING else _SCALARS[shape.scalars]
-    if scalar == _SCALARS[Scalars.NUMBER] and shape.form is not Form.EXPLAINED:
+    column_type = column.column_type
+    scalar = _Integer if column_type.kind is ColumnKind.RATING else _SCALARS[column_type.scalar]
+    if scalar == _SCALARS[ScalarType.NUMBER] and column_type.kind is not ColumnKind.EXPLAINED:
         scalar |= str  # numbers may come as text
     several = GenericAlias(list, (scalar,))
     more: list[Any] = [
@@ -230,20 +230,20 @@ def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any]:
         if isinstance(value, str)
     ]
     bare: Any = None
-    if shape.form is Form.JSON:
+    if column_type.kind is ColumnKind.JSON:
         return Any, UNSET
-    if shape.form is Form.WITH_UNIT:
+    if column_type.kind is ColumnKind.WITH_UNIT:
         # The entry is its own value, if it repeats nothing.
         value, more = scalar, [("unit", str | None, None)]
-    elif shape.form is Form.EXPLAINED:
+    elif column_type.kind is ColumnKind.EXPLAINED:
         choice = _struct(f"{name}_choice", [("value", scalar), ("explanation", str | None, None)])
         bare = GenericAlias(list, (choice,))
         value = scalar | bare
         more.append(("explanation", str | None, None))
-    elif shape.form is Form.SCALARS:
+    elif column_type.kind is ColumnKind.SCALARS:
         bare = scalar | several
         value = bare
-    elif shape.form is Form.FILES:
+    elif column_type.kind is ColumnKind.FILES:
         bare = GenericAlias(list, (_File | str,)) | str
         value = bare | _File
     else:

@@ -18,7 +18,7 @@ INTERVAL_SECONDS = 10.0
 SMALL = 240
 
 
-class CalmStateWriter(StateWriter):
+class ThrottledStateWriter(StateWriter):
     """Writes STATE at most every `INTERVAL_SECONDS`, and when it is told to.
 
     Each STATE holds every partition, and the SDK writes one for every stream of every partition:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.schema import JsonSchema
     from tap_prolific_export.singer.sync import Run
     from tap_prolific_export.singer.together import LineRows
-    from tap_prolific_export.snapshots.snapshot import Delivery
+    from tap_prolific_export.snapshots.snapshot import Snapshot
 
 logger = logging.getLogger("tap-prolific-export")
 _Row = TypeVar("_Row")
@@ -190,24 +190,24 @@ class ChildStream(ProlificStream):
         super().__init__(tap, run, answers)
         self.replication_key = REPLICATION_KEY
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the rows of a delivery."""
         raise NotImplementedError
 
-    def content(self, delivery: Delivery) -> str | None:  # noqa: ARG002
+    def content(self, snapshot: Snapshot) -> str | None:  # noqa: ARG002
         """Return a digest of all rows, where that is cheap and every archive has all of them."""
         return None
 
     @property
     def is_pending(self) -> bool:
         """Whether the stream has yet to deliver what is open."""
-        return not self.run.delivery_failed and self.run.progress.is_pending(self)
+        return not self.run.snapshot_failed and self.run.progress.is_pending(self)
 
-    def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
+    def fast_rows(self, snapshot: Snapshot) -> Iterator[Any]:
         """Yield the rows of a delivery as msgspec encodes them."""
-        return self.rows(delivery)
+        return self.rows(snapshot)
 
-    def line_rows(self, delivery: Delivery) -> LineRows | None:  # noqa: ARG002  # theirs who can
+    def line_rows(self, snapshot: Snapshot) -> LineRows | None:  # noqa: ARG002  # theirs who can
         """Return how the rows are made of the lines of the responses, if all of them are."""
         return None
 
@@ -237,10 +237,10 @@ class ChildStream(ProlificStream):
             ]
             with self._noted(*streams):
                 if made:
-                    delivery = self.run.delivery
-                    columns = answer_columns(delivery.collection, self.run.settings.answer_keys)
+                    snapshot = self.run.snapshot
+                    columns = answer_columns(snapshot.collection, self.run.settings.answer_keys)
                     both = zip(made.values(), every, strict=True)
-                    write_together(delivery, columns, [*both])
+                    write_together(snapshot, columns, [*both])
                 else:
                     for row in self._new(self.fast_rows):
                         every[0].write([row])
@@ -259,7 +259,7 @@ class ChildStream(ProlificStream):
                     continue
                 if context:  # the SDK will do so when their turn comes, which is too late
                     stream.preprocess_context(context)
-            if rows := stream.line_rows(self.run.delivery):
+            if rows := stream.line_rows(self.run.snapshot):
                 stream._write_schema_message()  # noqa: SLF001  # one of us
                 found[stream] = rows
         return found
@@ -273,19 +273,19 @@ class ChildStream(ProlificStream):
             with RecordBlocks(self.name, self._stream_version, counter.increment) as blocks:
                 yield blocks
 
-    def _new(self, rows: Callable[[Delivery], Iterator[_Row]]) -> Iterator[_Row]:
+    def _new(self, rows: Callable[[Snapshot], Iterator[_Row]]) -> Iterator[_Row]:
         """Yield the rows of what is open, unless all of them have been said before."""
-        content = self.content(self.run.delivery)
+        content = self.content(self.run.snapshot)
         if content is None or not self.run.progress.said_before(self, content):
-            yield from rows(self.run.delivery)
+            yield from rows(self.run.snapshot)
 
     @contextmanager
     def _noted(self, *streams: ChildStream) -> Iterator[None]:
         """Note what becomes of the streams' rows of what is open."""
-        delivery, progress = self.run.delivery, self.run.progress
+        snapshot, progress = self.run.snapshot, self.run.progress
         try:
             yield
-            contents = [stream.content(delivery) for stream in streams]
+            contents = [stream.content(snapshot) for stream in streams]
         except ReplacedError as error:
             self.run.begin_anew(error)
         except DataCollectionError as error:

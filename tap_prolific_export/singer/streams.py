@@ -30,7 +30,7 @@ from tap_prolific_export.rows.typed import TypedLines
 from tap_prolific_export.singer.stream import OF_LINES, ChildStream, ProlificStream
 from tap_prolific_export.singer.together import LineRows
 from tap_prolific_export.snapshots.bookmarks import digest
-from tap_prolific_export.snapshots.snapshot import Delivery, Tasks
+from tap_prolific_export.snapshots.snapshot import Snapshot, Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,13 +60,13 @@ class CollectionsStream(ProlificStream):
 
     def get_records(self, context: Context | None) -> Iterator[Record]:  # noqa: ARG002
         """Yield the row of the open delivery."""
-        delivery = self.run.delivery
+        snapshot = self.run.snapshot
         yield records.collection_row(
-            delivery.facts,
-            delivery.collection,
-            file_count=len(delivery.archive.uploads) if delivery.archive else None,
-            archive_bytes=delivery.archive_bytes,
-            export_filter=delivery.asked,
+            snapshot.facts,
+            snapshot.collection,
+            file_count=len(snapshot.archive.uploads) if snapshot.archive else None,
+            archive_bytes=snapshot.archive_bytes,
+            export_filter=snapshot.asked,
         )
         # The children have run by now, and the row has been written.
         self.run.progress.close(self)
@@ -91,14 +91,14 @@ class InstructionsStream(ChildStream):
     parent_stream_type = CollectionsStream
     shaped_by = ("answer_keys",)
 
-    def content(self, delivery: Delivery) -> str:
+    def content(self, snapshot: Snapshot) -> str:
         """Return a digest of the questions: every archive has them all, and they seldom change."""
-        return digest(json_text([*delivery.collection.instructions]))
+        return digest(json_text([*snapshot.collection.instructions]))
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the questions of a delivery."""
         keys = self.run.settings.answer_keys
-        yield from records.instruction_rows(delivery.facts, delivery.collection, keys)
+        yield from records.instruction_rows(snapshot.facts, snapshot.collection, keys)
 
 
 class TasksStream(ChildStream):
@@ -109,22 +109,22 @@ class TasksStream(ChildStream):
     reads = frozenset({Part.LINES, Part.LINES_BY_TASK})
     shaped_by = (*OF_LINES, "study_id", "start_date")
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the tasks of a delivery; a collection has none."""
-        for task in delivery.tasks():
-            yield task_row(delivery.facts, task)
+        for task in snapshot.tasks():
+            yield task_row(snapshot.facts, task)
 
-    def line_rows(self, delivery: Delivery) -> LineRows | None:
+    def line_rows(self, snapshot: Snapshot) -> LineRows | None:
         """Return how the tasks are found in lines; what is chosen from goes by itself."""
-        return _TaskRows(delivery) if delivery.is_chosen else None
+        return _TaskRows(snapshot) if snapshot.is_unfiltered else None
 
 
 class _TaskRows(LineRows):
     maker = NoTasks()
 
-    def __init__(self, delivery: Delivery) -> None:
-        self._facts = delivery.facts
-        self._tasks = Tasks(delivery)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._facts = snapshot.facts
+        self._tasks = Tasks(snapshot)
 
     def begin(self) -> Iterator[Record]:
         """Yield the tasks of the file by task."""
@@ -162,11 +162,11 @@ class ResponsesStream(ChildStream):
 
     def preprocess_context(self, context: Context) -> Context:
         """Grow the schema by the questions of the archive; SCHEMA is written after this."""
-        if self._prepared_for is self.run.delivery.facts:
+        if self._prepared_for is self.run.snapshot.facts:
             return context
-        self._prepared_for = self.run.delivery.facts
+        self._prepared_for = self.run.snapshot.facts
         keys = self.run.settings.answer_keys
-        needed = answers_schema([self.run.delivery.collection], keys)
+        needed = answers_schema([self.run.snapshot.collection], keys)
         known = self._known()
         new = {name: schema for name, schema in needed.items() if known.get(name) != schema}
         if new and self.run.settings.freeze_schema:
@@ -174,7 +174,7 @@ class ResponsesStream(ChildStream):
                 self.logger.warning(
                     "%s: answers to %d questions that the catalog does not have are left out, as "
                     "freeze_schema is set.",
-                    self.run.delivery.collection.ref,
+                    self.run.snapshot.collection.ref,
                     left_out,
                 )
         elif new:
@@ -194,26 +194,26 @@ class ResponsesStream(ChildStream):
         """Whether a property of ``answers`` is in the schema and selected."""
         return key in self._known() and self.mask["properties", "answers", "properties", key]
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the responses of a delivery."""
-        rows = _ResponseRows(self, delivery)
-        for response in delivery.responses():
+        rows = _ResponseRows(self, snapshot)
+        for response in snapshot.responses():
             yield from rows.of(response)
         rows.end()
 
-    def line_rows(self, delivery: Delivery) -> LineRows | None:
+    def line_rows(self, snapshot: Snapshot) -> LineRows | None:
         """Return how the responses are made of lines; what is hidden or chosen goes by itself."""
-        rows = _ResponseRows(self, delivery)
-        return rows if delivery.is_chosen and not rows.hides else None
+        rows = _ResponseRows(self, snapshot)
+        return rows if snapshot.is_unfiltered and not rows.hides else None
 
 
 class _ResponseRows(LineRows):
     """Makes the rows of a delivery's responses, and counts them."""
 
-    def __init__(self, stream: ResponsesStream, delivery: Delivery) -> None:
+    def __init__(self, stream: ResponsesStream, snapshot: Snapshot) -> None:
         settings = stream.run.settings
-        self._columns = records.answer_columns(delivery.collection, settings.answer_keys)
-        self.maker = ResponseRows(delivery.facts, self._columns, delivery.uploads)
+        self._columns = records.answer_columns(snapshot.collection, settings.answer_keys)
+        self.maker = ResponseRows(snapshot.facts, self._columns, snapshot.uploads)
         self._hidden = {
             id_
             for id_, column in self._columns.items()
@@ -223,7 +223,7 @@ class _ResponseRows(LineRows):
         self._count = 0
         self._misfits = 0
         self._stream = stream
-        self._delivery = delivery
+        self._snapshot = snapshot
 
     @property
     def hides(self) -> bool:
@@ -233,10 +233,10 @@ class _ResponseRows(LineRows):
     def of(self, response: Response) -> Iterator[Record]:
         """Yield the row of a response."""
         row, kept = records.response_row(
-            self._delivery.facts,
+            self._snapshot.facts,
             response,
             self._columns,
-            self._delivery.uploads,
+            self._snapshot.uploads,
             hidden=self._hidden,
             hide_unknown=self._hides_unknown,
         )
@@ -256,7 +256,7 @@ class _ResponseRows(LineRows):
             self._stream.logger.warning(
                 "%s: %d answers did not fit their columns; as they came they stand in "
                 "additional_fields, under answers.",
-                self._delivery.collection.ref,
+                self._snapshot.collection.ref,
                 self._misfits,
             )
 
@@ -269,28 +269,28 @@ class AnswersStream(ChildStream):
     reads = frozenset({Part.LINES})
     shaped_by = (*OF_LINES, "study_id", "start_date")
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the answers of a delivery."""
-        rows = _AnswerRows(self, delivery)
-        for response in delivery.responses():
+        rows = _AnswerRows(self, snapshot)
+        for response in snapshot.responses():
             yield from rows.of(response)
 
-    def line_rows(self, delivery: Delivery) -> LineRows | None:
+    def line_rows(self, snapshot: Snapshot) -> LineRows | None:
         """Return how the answers are made of lines; what is chosen from goes by itself."""
-        return _AnswerRows(self, delivery) if delivery.is_chosen else None
+        return _AnswerRows(self, snapshot) if snapshot.is_unfiltered else None
 
 
 class _AnswerRows(LineRows):
-    def __init__(self, stream: AnswersStream, delivery: Delivery) -> None:
-        columns = answer_columns(delivery.collection, stream.run.settings.answer_keys)
-        self.maker = AnswerRows(delivery.facts, columns, delivery.uploads)
+    def __init__(self, stream: AnswersStream, snapshot: Snapshot) -> None:
+        columns = answer_columns(snapshot.collection, stream.run.settings.answer_keys)
+        self.maker = AnswerRows(snapshot.facts, columns, snapshot.uploads)
         self._columns = columns
-        self._delivery = delivery
+        self._snapshot = snapshot
 
     def of(self, response: Response) -> Iterator[Record]:
         """Yield the answers of a response."""
-        delivery = self._delivery
-        return answer_rows(delivery.facts, response, self._columns, delivery.uploads)
+        snapshot = self._snapshot
+        return answer_rows(snapshot.facts, response, self._columns, snapshot.uploads)
 
     def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
         """Return the answers of several lines."""
@@ -314,48 +314,48 @@ class FilesStream(ChildStream):
     # What cannot be stored keeps nobody from the answers.
     fails_alone = True
 
-    def rows(self, delivery: Delivery) -> Iterator[Record]:
+    def rows(self, snapshot: Snapshot) -> Iterator[Record]:
         """Yield the files of a delivery."""
-        responses, columns = delivery.every_response, self._columns(delivery)
+        responses, columns = snapshot.every_response, self._columns(snapshot)
         return self._rows(
-            delivery, lambda _: named_in(responses(), delivery.wants, columns, delivery.uploads)
+            snapshot, lambda _: named_in(responses(), snapshot.wants, columns, snapshot.uploads)
         )
 
-    def fast_rows(self, delivery: Delivery) -> Iterator[Any]:
+    def fast_rows(self, snapshot: Snapshot) -> Iterator[Any]:
         """Yield the files of a delivery, most of them found straight in their lines."""
-        if not delivery.is_chosen:
-            return self.rows(delivery)
-        return self._rows(delivery, lambda _: self._named_in_blocks(delivery))
+        if not snapshot.is_unfiltered:
+            return self.rows(snapshot)
+        return self._rows(snapshot, lambda _: self._named_in_blocks(snapshot))
 
-    def _named_in_blocks(self, delivery: Delivery) -> Iterator[Found]:
-        columns, uploads = self._columns(delivery), delivery.uploads
+    def _named_in_blocks(self, snapshot: Snapshot) -> Iterator[Found]:
+        columns, uploads = self._columns(snapshot), snapshot.uploads
         typed = TypedLines(columns, NamedFiles(columns, uploads))
-        for found in delivery.every_response_in_blocks(typed):
+        for found in snapshot.every_response_in_blocks(typed):
             if isinstance(found, Block):
                 for files in found.made[0]:
                     yield from files
             else:
-                yield from named_in([found], delivery.wants, columns, uploads)
+                yield from named_in([found], snapshot.wants, columns, uploads)
 
-    def _rows(self, delivery: Delivery, named: Find) -> Iterator[Record]:
+    def _rows(self, snapshot: Snapshot, named: Find) -> Iterator[Record]:
         rows = file_rows(
-            delivery.facts,
-            [named, lambda left: begun_with(delivery.every_response(), delivery.wants, left)],
-            delivery.uploads,
+            snapshot.facts,
+            [named, lambda left: begun_with(snapshot.every_response(), snapshot.wants, left)],
+            snapshot.uploads,
             # A file that is no response's is no study's either, and does not say when it came.
-            strays=delivery.only.study_id is None,
+            strays=snapshot.only.study_id is None,
         )
-        if self.run.transfers and delivery.archive:
+        if self.run.transfers and snapshot.archive:
             rows = self.run.transfers.stored(
                 rows,
-                delivery.archive,
-                delivery.facts.data_collection_id,
-                str(delivery.collection.ref),
+                snapshot.archive,
+                snapshot.facts.data_collection_id,
+                str(snapshot.collection.ref),
             )
         yield from rows
 
-    def _columns(self, delivery: Delivery) -> dict[str, AnswerColumn]:
-        return answer_columns(delivery.collection, self.run.settings.answer_keys)
+    def _columns(self, snapshot: Snapshot) -> dict[str, AnswerColumn]:
+        return answer_columns(snapshot.collection, self.run.settings.answer_keys)
 
 
 STREAM_TYPES: tuple[type[ProlificStream], ...] = (

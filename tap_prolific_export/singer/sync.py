@@ -13,7 +13,7 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.singer.report import failure, skipped
-from tap_prolific_export.snapshots.bookmarks import Ledger
+from tap_prolific_export.snapshots.bookmarks import Bookmarks
 from tap_prolific_export.snapshots.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.stream import ProlificStream
-    from tap_prolific_export.snapshots.snapshot import Delivery
-    from tap_prolific_export.snapshots.source import Deliveries, Due
+    from tap_prolific_export.snapshots.snapshot import Snapshot
+    from tap_prolific_export.snapshots.source import DueSnapshot, SnapshotSource
     from tap_prolific_export.uploads.transfer import Transfers
 
 # What the API may say of a data collection that was never published, or is gone: with which status
@@ -51,7 +51,7 @@ class Run:
     def __init__(
         self,
         settings: Settings,
-        deliveries: Deliveries,
+        snapshots: SnapshotSource,
         *,
         checkpoint: Callable[[], None],
         urgent: Callable[[], None],
@@ -64,18 +64,18 @@ class Run:
         # Of the open delivery: its responses, once all of them have been read, and whether a
         # stream has failed on it, which then fails for all.
         self.response_count: int | None = None
-        self.delivery_failed = False
+        self.snapshot_failed = False
         # Stores uploaded files, where they are wanted.
         self.transfers: Transfers | None = None
-        self._deliveries = deliveries
+        self._snapshots = snapshots
         self._checkpoint = checkpoint
         self._urgent = urgent
-        self._open: Delivery | None = None
+        self._open: Snapshot | None = None
         self._replaced: ReplacedError | None = None
         self._progress: Progress | None = None
 
     @property
-    def delivery(self) -> Delivery:
+    def snapshot(self) -> Snapshot:
         """The delivery that is open; there is one while a context is being synced."""
         if self._open is None:
             msg = "No delivery is open."
@@ -100,21 +100,21 @@ class Run:
             state: The tap's.
         """
         self._progress = Progress(
-            Ledger(cast(dict[str, Any], state)),
+            Bookmarks(cast(dict[str, Any], state)),
             streams,
             self.settings.lookback_seconds,
             self._urgent,
         )
         progress = self._progress
         try:
-            due = self._deliveries.due(with_archive=progress.needs_archives, history=progress)
+            due = self._snapshots.due(with_archive=progress.needs_archives, history=progress)
             for each in due:
                 yield from self._walk(each, progress)
                 self._checkpoint()
         except TapError as error:  # no source can be delivered any more
             self.fail(error)
 
-    def _walk(self, due: Due, progress: Progress) -> Iterator[Context]:
+    def _walk(self, due: DueSnapshot, progress: Progress) -> Iterator[Context]:
         before = len(self.failures)
         try:
             yield from self._read(due, progress)
@@ -126,7 +126,7 @@ class Run:
                 yield from self._read(due, progress, anew=True)
                 readings += 1
             if len(self.failures) == before:
-                self._deliveries.discard(due, progress)
+                self._snapshots.discard(due, progress)
                 self.delivered += 1
         except RefusedError as error:
             if due.source.is_listed and error.status in NOT_EXPORTABLE:
@@ -137,20 +137,22 @@ class Run:
         except DataCollectionError as error:
             self.fail(error)
 
-    def _read(self, due: Due, progress: Progress, *, anew: bool = False) -> Iterator[Context]:
+    def _read(
+        self, due: DueSnapshot, progress: Progress, *, anew: bool = False
+    ) -> Iterator[Context]:
         """Open a delivery and have all streams read it, as far as its archive stays what it is."""
         self.response_count = None
-        self.delivery_failed = False
+        self.snapshot_failed = False
         self._replaced = None
         try:
-            with self._deliveries.open(due, progress) as delivery:
-                if delivery:
-                    self._open = delivery
-                    progress.begin(delivery, anew=anew)
-                    yield delivery.context
-                    if delivery.archive:
-                        of = str(delivery.collection.ref)
-                        self._skipped += [(of, each) for each in delivery.archive.skipped.values()]
+            with self._snapshots.open(due, progress) as snapshot:
+                if snapshot:
+                    self._open = snapshot
+                    progress.begin(snapshot, anew=anew)
+                    yield snapshot.context
+                    if snapshot.archive:
+                        of = str(snapshot.collection.ref)
+                        self._skipped += [(of, each) for each in snapshot.archive.skipped.values()]
         except ReplacedError as error:
             self.begin_anew(error)
         finally:
@@ -163,9 +165,9 @@ class Run:
         """
         found = []
         try:
-            for source in self._deliveries.sources():
+            for source in self._snapshots.sources():
                 try:
-                    found.append(self._deliveries.describe(source))
+                    found.append(self._snapshots.describe(source))
                 except DataCollectionError as error:
                     logger.debug("%s", error)
         except TapError as error:
@@ -180,12 +182,12 @@ class Run:
         """
         logger.error("%s", error)
         self.failures.append(error)
-        self.delivery_failed |= not isinstance(error, FilesError)
+        self.snapshot_failed |= not isinstance(error, FilesError)
 
     def begin_anew(self, replaced: ReplacedError) -> None:
         """Leave an archive that has become another one; it will be read from its begin."""
         self._replaced = replaced
-        self.delivery_failed = True
+        self.snapshot_failed = True
 
     def say_skipped(self) -> None:
         """Log which lines were left out, if any were."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.tables import AnswerColumn
     from tap_prolific_export.rows.typed import Maker
     from tap_prolific_export.singer.writer import RecordBlocks
-    from tap_prolific_export.snapshots.snapshot import Delivery
+    from tap_prolific_export.snapshots.snapshot import Snapshot
 
 
 class LineRows(ABC):
@@ -52,14 +52,14 @@ class LineRows(ABC):
 
 
 def write_together(
-    delivery: Delivery,
+    snapshot: Snapshot,
     columns: Mapping[str, AnswerColumn],
     streams: Sequence[tuple[LineRows, RecordBlocks]],
 ) -> None:
     """Read all responses of a delivery, and write the rows of several streams.
 
     Args:
-        delivery: All of it is wanted.
+        snapshot: All of it is wanted.
         columns: The properties of ``answers``, by instruction id.
         streams: How the rows of each are made, and where they are written to.
 
@@ -70,7 +70,7 @@ def write_together(
         for row in rows.begin():
             blocks.write([row])
     typed = TypedLines(columns, *(rows.maker for rows, _ in streams))
-    for found in delivery.responses_in_blocks(typed):
+    for found in snapshot.responses_in_blocks(typed):
         if isinstance(found, list):
             for (rows, blocks), made in zip(streams, found, strict=True):
                 blocks.write(rows.of_typed(made))

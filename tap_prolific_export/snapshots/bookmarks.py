@@ -43,7 +43,7 @@ class Identity:
             etag = digest(etag, 32)
         return cls(export_id, etag or None)
 
-    def is_that_of(self, other: Identity) -> bool:
+    def same_archive(self, other: Identity) -> bool:
         """Whether both are certainly the same archive."""
         return (self.export_id is not None and self.export_id == other.export_id) or (
             self.etag is not None and self.etag == other.etag
@@ -147,7 +147,7 @@ EXPORTS = "exports"
 Entry = dict[str, Any]
 
 
-class Ledger:
+class Bookmarks:
     """The bookmarks in a tap's state, one for each stream and context, found at once.
 
     The SDK looks for a partition by walking all of them.

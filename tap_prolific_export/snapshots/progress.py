@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.export_archive import Part
     from tap_prolific_export.model import DataCollectionRef
-    from tap_prolific_export.snapshots.bookmarks import Context, Identity, Ledger
-    from tap_prolific_export.snapshots.snapshot import Delivery
+    from tap_prolific_export.snapshots.bookmarks import Bookmarks, Context, Identity
+    from tap_prolific_export.snapshots.snapshot import Snapshot
 
 logger = logging.getLogger("tap-prolific-export")
 
 
-class Follower(Protocol):
+class StreamInfo(Protocol):
     """A stream, as far as its progress goes.
 
     Attributes:
@@ -68,8 +68,8 @@ class Progress:
 
     def __init__(
         self,
-        ledger: Ledger,
-        streams: Sequence[Follower],
+        ledger: Bookmarks,
+        streams: Sequence[StreamInfo],
         lookback_seconds: int,
         urgent: Callable[[], None],
     ) -> None:
@@ -79,7 +79,7 @@ class Progress:
         self._of_responses = [stream for stream in self._selected if stream.reads]
         self._left_out = [s for s in streams if s.reads and not s.selected]
         self._lookback_seconds = lookback_seconds
-        self._delivery: Delivery | None = None
+        self._snapshot: Snapshot | None = None
         self._pending: set[str] = set()
         self._completed: set[str] = set()
         self._came_from_disk: set[str] = set()
@@ -137,66 +137,66 @@ class Progress:
 
     # What the streams ask for, and say, while a delivery is open:
 
-    def begin(self, delivery: Delivery, *, anew: bool = False) -> None:
+    def begin(self, snapshot: Snapshot, *, anew: bool = False) -> None:
         """Open a delivery.
 
         Args:
-            delivery: It.
+            snapshot: It.
             anew: Whether it takes the place of one that was not finished, and of all its rows.
         """
-        self._delivery = delivery
+        self._snapshot = snapshot
         self._completed = set()
         self._pending = {
             stream.name
             for stream in self._selected
-            if anew or self._wants(stream, delivery.context, delivery.identity)
+            if anew or self._wants(stream, snapshot.context, snapshot.identity)
         }
         changed = [
             stream.name
             for stream in self._selected
-            if (bookmark := self._bookmark(stream, delivery.context))
+            if (bookmark := self._bookmark(stream, snapshot.context))
             and bookmark.fingerprint != stream.fingerprint
         ]
         if changed:
             logger.info(
                 "%s: delivering %s anew: settings or selection have changed what they hold.",
-                delivery.collection.ref,
+                snapshot.collection.ref,
                 ", ".join(changed),
             )
-        if delivery.on_disk:
+        if snapshot.on_disk:
             # Its rows take the place of newer ones, of a later archive or of the API.
-            self._came_from_disk.add(delivery.facts.data_collection_id)
-            of_api = context_of(delivery.facts.data_collection_id)
+            self._came_from_disk.add(snapshot.facts.data_collection_id)
+            of_api = context_of(snapshot.facts.data_collection_id)
             if self._ledger.full_exported_at(of_api):
                 self._ledger.set_full_exported_at(of_api, None)
 
-    def is_pending(self, stream: Follower) -> bool:
+    def is_pending(self, stream: StreamInfo) -> bool:
         """Return whether the stream has yet to deliver what is open."""
         return stream.name in self._pending
 
-    def said_before(self, stream: Follower, content: str) -> bool:
+    def said_before(self, stream: StreamInfo, content: str) -> bool:
         """Return whether the stream's content is, to the letter, what it delivered last."""
-        bookmark = self._usable(stream, self._need().context)
+        bookmark = self._usable(stream, self._require().context)
         return bookmark is not None and bookmark.content == content
 
-    def complete(self, stream: Follower, content: str | None = None) -> None:
+    def complete(self, stream: StreamInfo, content: str | None = None) -> None:
         """Move the stream's bookmark: all of its rows have been emitted."""
-        delivery = self._need()
+        snapshot = self._require()
         self._pending.discard(stream.name)
         self._completed.add(stream.name)
-        exported_at = delivery.facts.exported_at if stream.replication_key else None
-        bookmark = Bookmark(exported_at, delivery.identity, stream.fingerprint, content)
-        self._ledger.put(stream.name, delivery.context, bookmark)
+        exported_at = snapshot.facts.exported_at if stream.replication_key else None
+        bookmark = Bookmark(exported_at, snapshot.identity, stream.fingerprint, content)
+        self._ledger.put(stream.name, snapshot.context, bookmark)
 
     def full_exported_at(self) -> datetime | None:
         """Return `full_exported_at` as it is now, with the open delivery's rows emitted."""
-        delivery = self._need()
+        snapshot = self._require()
         if self._is_full():
-            return delivery.facts.exported_at
-        return None if delivery.on_disk else self._ledger.full_exported_at(delivery.context)
+            return snapshot.facts.exported_at
+        return None if snapshot.on_disk else self._ledger.full_exported_at(snapshot.context)
 
     @TERMINATION.held()  # a state with some of it would be wrong
-    def close(self, parent: Follower) -> bool:
+    def close(self, parent: StreamInfo) -> bool:
         """Move the parent's bookmark, if every stream has delivered all of what is open.
 
         Returns:
@@ -206,7 +206,7 @@ class Progress:
             return False
         if parent.selected:
             self.complete(parent)
-        context = self._need().context
+        context = self._require().context
         if self._is_full():
             self._ledger.set_full_exported_at(context, self.full_exported_at())
             # Their rows are older than this, and would look withdrawn: they have to begin anew.
@@ -217,28 +217,28 @@ class Progress:
     def _is_full(self) -> bool:
         """Whether all rows of an unfiltered export have been emitted, each by this run."""
         return (
-            self._need().is_of_everything
+            self._require().is_of_everything
             and RESPONSES.name in self._completed
             and all(stream.name in self._completed for stream in self._of_responses)
         )
 
-    def _wants(self, stream: Follower, context: Context, archive: Identity) -> bool:
+    def _wants(self, stream: StreamInfo, context: Context, archive: Identity) -> bool:
         bookmark = self._usable(stream, context)
-        if bookmark is None or not bookmark.archive.is_that_of(archive):
+        if bookmark is None or not bookmark.archive.same_archive(archive):
             return True
         # Archives on disk come oldest first: what follows one that is new is newer than it.
         return "archive" in context and context["data_collection_id"] in self._came_from_disk
 
-    def _usable(self, stream: Follower, context: Context) -> Bookmark | None:
+    def _usable(self, stream: StreamInfo, context: Context) -> Bookmark | None:
         """Return a bookmark if what was delivered up to it is as it would be now."""
         bookmark = self._bookmark(stream, context)
         return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
 
-    def _bookmark(self, stream: Follower, context: Context) -> Bookmark | None:
+    def _bookmark(self, stream: StreamInfo, context: Context) -> Bookmark | None:
         return None if stream.is_full_run else self._ledger.bookmark(stream.name, context)
 
-    def _need(self) -> Delivery:
-        if self._delivery is None:
+    def _require(self) -> Snapshot:
+        if self._snapshot is None:
             msg = "No delivery is open."
             raise TapError(msg)
-        return self._delivery
+        return self._snapshot

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Delivery:
+class Snapshot:
     """One data collection, ready to be read.
 
     Attributes:
@@ -59,7 +59,7 @@ class Delivery:
         return self.asked == EVERYTHING
 
     @property
-    def is_chosen(self) -> bool:
+    def is_unfiltered(self) -> bool:
         """Whether all that the archive holds is wanted."""
         return self.only == EVERYTHING
 
@@ -156,11 +156,11 @@ class Tasks:
     """The tasks of a delivery, each once, and once more where it comes with other data.
 
     Args:
-        delivery: Its archive is read.
+        snapshot: Its archive is read.
     """
 
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         # Of each no more is held than a digest of what was told of it.
         self._yielded: dict[str, bytes] = {}
 
@@ -168,7 +168,7 @@ class Tasks:
         """Yield the tasks of the file by task: it may say more of them than the lines; first.
 
         Raises:
-            DataCollectionError: As `Delivery.responses`.
+            DataCollectionError: As `Snapshot.responses`.
         """
         for told in self._told():
             if told.id not in self._yielded:
@@ -179,9 +179,9 @@ class Tasks:
         """Yield the task that a response is to, if that is wanted and new.
 
         Raises:
-            DataCollectionError: As `Delivery.wants`.
+            DataCollectionError: As `Snapshot.wants`.
         """
-        if response.task_id is None or not self._delivery.wants(response):
+        if response.task_id is None or not self._snapshot.wants(response):
             return
         datapoint = (response.as_it_came or response).datapoint
         digest = _digest(datapoint)
@@ -192,17 +192,17 @@ class Tasks:
 
     def _told(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
-        delivery = self._delivery
-        lines = delivery.archive.lines_by_task() if delivery.archive else ()
+        snapshot = self._snapshot
+        lines = snapshot.archive.lines_by_task() if snapshot.archive else ()
         found = filter(None, (task(line.object, line.as_it_came) for line in lines))
-        if delivery.is_chosen:
+        if snapshot.is_unfiltered:
             yield from found
             return
-        wanted = filter(delivery.wants, delivery.every_response())
+        wanted = filter(snapshot.wants, snapshot.every_response())
         answered = {response.task_id for response in wanted}
         for told in found:
             # One that nobody has answered belongs to no study, and does not say when it came.
-            if told.id in answered or not (told.answered or delivery.only.study_id):
+            if told.id in answered or not (told.answered or snapshot.only.study_id):
                 yield told
 
 

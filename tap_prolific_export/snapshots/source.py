@@ -20,14 +20,14 @@ from tap_prolific_export.archive.http_source import Downloader, Presigned
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import Requester, Slots, Wanted
+from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 from tap_prolific_export.prolific.exports import Exporter, Outcome
 from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
-from tap_prolific_export.snapshots.snapshot import Delivery
+from tap_prolific_export.snapshots.snapshot import Snapshot
 from tap_prolific_export.uploads.transfer import Selection
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ NO_DOUBT = timedelta()
 OLD = timedelta(hours=24)
 
 
-class History(Slots, Protocol):
+class History(OwnedJobs, Protocol):
     """What earlier runs have delivered, and left at Prolific, as far as it matters now."""
 
     @property
@@ -126,7 +126,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Due:
+class DueSnapshot:
     """A source of which the delivery can be opened without waiting.
 
     Attributes:
@@ -138,13 +138,13 @@ class Due:
     outcome: Outcome | None = None
 
 
-class Deliveries:
+class SnapshotSource:
     """Makes deliveries.
 
     Args:
         settings: What is wanted.
         api: The Prolific API; None where no source needs it.
-        requester: Gets export jobs started and deleted; None likewise.
+        job_starter: Gets export jobs started and deleted; None likewise.
         exporter: Gets exports made; None likewise.
         downloader: Fetches archives.
     """
@@ -154,13 +154,13 @@ class Deliveries:
         settings: Settings,
         *,
         api: ProlificAPI | None,
-        requester: Requester | None,
+        job_starter: JobStarter | None,
         exporter: Exporter | None,
         downloader: Downloader,
     ) -> None:
         self._settings = settings
         self._api = api
-        self._requester = requester
+        self._job_starter = job_starter
         self._exporter = exporter
         self._downloader = downloader
         self._limits = Limits(
@@ -174,14 +174,14 @@ class Deliveries:
     @classmethod
     def from_settings(
         cls, settings: Settings, count: Callable[[str], None] = lambda _: None
-    ) -> Deliveries:
+    ) -> SnapshotSource:
         """Return deliveries that use the real network, clock and sleep.
 
         Args:
             settings: What is wanted.
             count: Told of every request, by its endpoint.
         """
-        api = requester = exporter = None
+        api = job_starter = exporter = None
         if settings.uses_api and settings.api_token:
             api = ProlificAPI(
                 settings.api_url,
@@ -190,10 +190,10 @@ class Deliveries:
                 sleep=time.sleep,
                 count=count,
             )
-            requester = Requester(api, delete=settings.delete_exports, sleep=time.sleep)
+            job_starter = JobStarter(api, delete=settings.delete_exports, sleep=time.sleep)
             exporter = Exporter(
                 api,
-                requester,
+                job_starter,
                 poll_interval=settings.poll_interval_seconds,
                 timeout=settings.export_timeout_seconds,
                 retries=settings.export_retries,
@@ -207,7 +207,9 @@ class Deliveries:
             count=count,
             concurrency=settings.files_concurrency,
         )
-        return cls(settings, api=api, requester=requester, exporter=exporter, downloader=downloader)
+        return cls(
+            settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader
+        )
 
     def sources(self) -> Iterator[Source]:
         """Yield every source once: archives on disk, oldest first, then the API's.
@@ -227,7 +229,7 @@ class Deliveries:
         for workspace_id in self._settings.workspace_ids if self._api else ():
             for kind in Kind:
                 try:
-                    listed = self._need(self._api).data_collections(kind, workspace_id)
+                    listed = self._require(self._api).data_collections(kind, workspace_id)
                 except DataCollectionError as error:
                     yield Source(error=error)
                 else:
@@ -246,9 +248,9 @@ class Deliveries:
         if source.ref:
             return self._look_up(source.ref).collection
         with ExitStack() as stack:
-            return self._from_path(self._need(source.path), stack).collection
+            return self._from_path(self._require(source.path), stack).collection
 
-    def due(self, *, with_archive: bool, history: History) -> Iterator[Due]:
+    def due(self, *, with_archive: bool, history: History) -> Iterator[DueSnapshot]:
         """Yield each source once, as soon as its delivery can be opened.
 
         First what is on disk, then the API's: exports in the order in which they are completed.
@@ -267,13 +269,13 @@ class Deliveries:
             if source.ref and with_archive:
                 exported[source.ref] = source
             else:
-                yield Due(source)
+                yield DueSnapshot(source)
         wanted = [self._wanted(ref, history) for ref in exported]
-        for outcome in self._need(self._exporter).exports(wanted, history) if wanted else ():
-            yield Due(exported[outcome.wanted.ref], outcome)
+        for outcome in self._require(self._exporter).exports(wanted, history) if wanted else ():
+            yield DueSnapshot(exported[outcome.wanted.ref], outcome)
 
     @contextmanager
-    def open(self, due: Due, history: History) -> Iterator[Delivery | None]:
+    def open(self, due: DueSnapshot, history: History) -> Iterator[Snapshot | None]:
         """Make a delivery; its files are gone when the context is left.
 
         Yields:
@@ -287,12 +289,12 @@ class Deliveries:
             raise due.source.error
         with ExitStack() as stack:
             if due.source.path:
-                delivery = self._from_path(due.source.path, stack)
-                yield None if history.has(delivery.context, delivery.identity) else delivery
+                snapshot = self._from_path(due.source.path, stack)
+                yield None if history.has(snapshot.context, snapshot.identity) else snapshot
             elif due.outcome:
                 yield self._from_export(due.outcome, history, stack)
             else:
-                ref = self._need(due.source.ref)
+                ref = self._require(due.source.ref)
                 described = self._look_up(ref)
                 if ref.kind is Kind.BATCH and not described.collection.instructions:
                     outcome = self._export(ref, history)
@@ -300,18 +302,18 @@ class Deliveries:
                 else:
                     yield described
 
-    def discard(self, due: Due, history: History) -> None:
+    def discard(self, due: DueSnapshot, history: History) -> None:
         """Delete the export jobs that are ours, of a delivery that is done with."""
-        if due.source.ref and self._requester:
-            self._requester.discard(due.source.ref, history)
+        if due.source.ref and self._job_starter:
+            self._job_starter.discard(due.source.ref, history)
 
-    def _look_up(self, ref: DataCollectionRef) -> Delivery:
-        api = self._need(self._api)
+    def _look_up(self, ref: DataCollectionRef) -> Snapshot:
+        api = self._require(self._api)
         answer = api.data_collection(ref)
         collection = collections.parse(ref, answer.body)
         if ref.kind is Kind.BATCH and not collection.instructions:
             collection = collections.with_instructions(collection, api.batch_instructions(ref))
-        return Delivery(ExportFacts(ref.id, None, answer.date), collection)
+        return Snapshot(ExportFacts(ref.id, None, answer.date), collection)
 
     def _wanted(self, ref: DataCollectionRef, history: History) -> Wanted:
         context = context_of(ref.id)
@@ -319,17 +321,17 @@ class Deliveries:
 
     def _export(self, ref: DataCollectionRef, history: History) -> Outcome:
         """Request one export and wait for it."""
-        exporter = self._need(self._exporter)
+        exporter = self._require(self._exporter)
         return next(exporter.exports([self._wanted(ref, history)], history))
 
     def _from_export(
         self, outcome: Outcome, history: History, stack: ExitStack, *, again: bool = False
-    ) -> Delivery | None:
+    ) -> Snapshot | None:
         if outcome.error:
             raise outcome.error
-        export, asked = self._need(outcome.export), outcome.wanted.asked
+        export, asked = self._require(outcome.export), outcome.wanted.asked
         ref, context, latest = export.ref, context_of(export.ref.id), outcome.wanted.latest
-        exporter = self._need(self._exporter)
+        exporter = self._require(self._exporter)
         if history.has(context, Identity(export.export_id)):
             self._say_nothing_new(ref, export.asked_at, latest)
             return None
@@ -360,7 +362,7 @@ class Deliveries:
         # By whatever time the API has chosen, its choice stands.
         rest = EVERYTHING if export.applied.start else self._from(since, SNAPSHOT_DOUBT)
         study_id = None if export.applied.study_id == asked.study_id else asked.study_id
-        return Delivery(
+        return Snapshot(
             ExportFacts(ref.id, export.export_id, exported_at),
             collection,
             archive,
@@ -390,7 +392,7 @@ class Deliveries:
         else:
             logger.info("%s: nothing new: what its archive holds has been delivered.", ref)
 
-    def _from_path(self, path: Path, stack: ExitStack) -> Delivery:
+    def _from_path(self, path: Path, stack: ExitStack) -> Snapshot:
         name = f"archive {path}"
         opened = stack.enter_context(open_local(path))
         archive = Archive(opened, name, self._limits)
@@ -403,8 +405,8 @@ class Deliveries:
                 "Name it <id>-export-<time>.zip, as Prolific's own client does.",
             )
         exported_at = archive.newest_member() or opened.last_modified
-        return Delivery(
-            ExportFacts(ref.id, None, self._need(exported_at)),
+        return Snapshot(
+            ExportFacts(ref.id, None, self._require(exported_at)),
             _collection(ref, metadata, archive),
             archive,
             opened.size,
@@ -427,7 +429,7 @@ class Deliveries:
         return sorted(found, key=_age)
 
     @staticmethod
-    def _need(thing: _T | None) -> _T:
+    def _require(thing: _T | None) -> _T:
         if thing is None:  # a caller's mistake: no setting leads here
             msg = "This needs a source that the settings do not name."
             raise TapError(msg)

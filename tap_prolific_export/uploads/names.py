@@ -22,7 +22,9 @@ _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(
 _TAGGED = re.compile(r"(?is).*-(sha256-[0-9a-f]{16}|crc32-[0-9a-f]{8})(\.[A-Za-z0-9]{1,10})?")
 
 
-def keys_of(data_collection_id: str, path: str, upload: Upload, *, alike: bool) -> tuple[str, str]:
+def store_keys(
+    data_collection_id: str, path: str, upload: Upload, *, collides: bool
+) -> tuple[str, str]:
     """Return the keys under which an uploaded file may be stored.
 
     A name that any file system takes stays as it is; of another one, and of a path, what is not
@@ -32,16 +34,16 @@ def keys_of(data_collection_id: str, path: str, upload: Upload, *, alike: bool) 
         data_collection_id: Of which data collection it is.
         path: Its path in the archive.
         upload: What the archive says of it.
-        alike: Whether some file system takes the name of another file in the archive for it.
+        collides: Whether some file system takes the name of another file in the archive for it.
     """
     name = path.removeprefix(UPLOADS)
     folder = _segment(data_collection_id)
-    if alike or _segment(name) != name:
+    if collides or _segment(name) != name:
         name = _tagged(_cleaned(name), f"sha256-{_digest(path)}")
     return f"{folder}/{name}", f"{folder}/{_tagged(name, f'crc32-{upload.crc32:08x}')}"
 
 
-def alike(path: str) -> str:
+def collision_key(path: str) -> str:
     """Return what paths have in common that some file system takes for the same."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 

@@ -21,8 +21,8 @@ from tap_prolific_export.errors import (
     StoreError,
     TapError,
 )
-from tap_prolific_export.http import Patience, persist
-from tap_prolific_export.uploads.names import alike, keys_of
+from tap_prolific_export.http import RetryPolicy, retry
+from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import keep, open_store
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class _Transfer:
         self._archive = archive
         self._id = data_collection_id
         self._what = what
-        self._names = Counter(alike(path) for path in archive.uploads)
+        self._names = Counter(collision_key(path) for path in archive.uploads)
         takes = by.selection.takes
         wanted = [u.size for path, u in archive.uploads.items() if takes(u.size, [path])]
         self._files, self._size = len(wanted), sum(wanted)
@@ -219,12 +219,12 @@ class _Transfer:
         """Return what stores a row's file."""
         path = row["path"]
         upload = self._archive.uploads[path]
-        keys = keys_of(self._id, path, upload, alike=self._names[alike(path)] > 1)
+        keys = store_keys(self._id, path, upload, collides=self._names[collision_key(path)] > 1)
 
         def store(stop: threading.Event) -> Stored:
             # Who waits is woken when nobody waits for him any more.
             sleep = self._by.sleep or partial(_wait, stop)
-            patience = Patience(sleep, self._what, "store an uploaded file", _ADVICE)
+            policy = RetryPolicy(sleep, self._what, "store an uploaded file", _ADVICE)
             content = partial(self._content, path, stop)
 
             def attempt() -> Stored:
@@ -232,7 +232,7 @@ class _Transfer:
                     raise _StoppedError
                 return keep(self._by.store, keys, upload, content)
 
-            return persist(attempt, patience)
+            return retry(attempt, policy)
 
         return _Job(row, store)
 
