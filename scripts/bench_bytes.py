@@ -1,9 +1,9 @@
-"""What a run takes of archives of several sizes, against one that downloads all of them.
+"""What a run fetches from archives of several sizes, against a run that downloads all of them.
 
-The archives lie on a host on loopback that heeds ranges in the one run, and ignores them in the
-other: the tap then takes all of an archive into a temporary file. Their uploaded files are holes,
-so that they take little room on disk. Exits with 1 if something did not come, or if more was
-fetched than is needed.
+A host on loopback serves the archives. In one run it supports ranges, in the other it ignores them,
+and the tap downloads the whole archive into a temporary file. The uploaded files in the archives
+are sparse, so they need little disk space. Exits with 1 if something is missing, or if a run
+fetches more than it needs.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
     from tests.stand_in import Hosted
 
-# All of a larger archive is downloaded once: it takes long, and differs little.
+# A larger archive is downloaded completely only once: it takes long, and the times vary little.
 LARGE = 4 * UNITS["GB"]
-# What a run may fetch: so many times what it needs, and so much more.
+# A run may fetch at most TIMES the bytes that it needs, plus MORE bytes.
 TIMES, MORE = 1.05, 128 << 10
-WORDS = 120  # of a free text
+WORDS = 120  # in a free text
 PACKED_AT = (2026, 11, 20, 12, 0, 0)
 HEAD = (
     "Archive",
@@ -66,10 +66,10 @@ HEAD = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes = "25MB,50MB,100MB,250MB"
     parser.add_argument(
-        "--sizes", type=sizes_of, default="10MB,1GB,10GB", help="of the archives (10MB,1GB,10GB)"
+        "--sizes", type=sizes_of, default="10MB,1GB,10GB", help="archive sizes (10MB,1GB,10GB)"
     )
     parser.add_argument(
-        "--answers", type=size_of, default="5MB", help="how many there are, compressed (5MB)"
+        "--answers", type=size_of, default="5MB", help="compressed size of the answers (5MB)"
     )
     parser.add_argument(
         "--uploads",
@@ -77,9 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=sizes,
         help=f"sizes of uploaded files, in turn ({sizes})",
     )
-    parser.add_argument("--runs", type=count_of, default=3, help="of which medians are shown (3)")
     parser.add_argument(
-        "--store", action="store_true", help="runs that store uploaded files in a directory, too"
+        "--runs", type=count_of, default=3, help="runs; the table shows medians (3)"
+    )
+    parser.add_argument(
+        "--store", action="store_true", help="also run with uploaded files stored in a directory"
     )
 
 
@@ -106,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass
 class Report:
-    """What is printed: the table's rows, what is said of it, and whether it is bad news."""
+    """What is printed: the table's rows, notes on them, and whether a check failed."""
 
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -115,12 +117,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Made:
-    """An archive on disk, and what is in it.
+    """An archive on disk, and its content.
 
     Attributes:
-        size: Of all of it.
-        upload_bytes: How large its uploaded files are, as they lie there.
-        answer_bytes: How large its lines, its metadata and its directory are.
+        size: Size of the whole archive in bytes.
+        upload_bytes: Size of the uploaded files as stored in the archive.
+        answer_bytes: Size of the lines, the metadata and the directory.
     """
 
     path: Path
@@ -132,14 +134,14 @@ class Made:
 
 
 def make(path: Path, hosted: Hosted, size: int, answers: int, sizes: list[int]) -> Made:
-    """Write an archive that takes little room on disk: uploaded files are holes in it.
+    """Write an archive that needs little disk space: its uploaded files are sparse.
 
     Args:
-        path: Where to.
-        hosted: Of which data collection.
-        size: How large it is, but for its directory.
-        answers: How large its lines are, compressed.
-        sizes: How large its uploaded files are, in turn; the last one fills what is left.
+        path: The file to write.
+        hosted: The data collection.
+        size: Size of the archive without its directory.
+        answers: Compressed size of the lines.
+        sizes: Sizes of the uploaded files, in turn; the last file fills the remaining space.
     """
     owners = _owners(size - answers, sizes)
     metadata = {"id": hosted.id, **hosted.metadata, "instructions": hosted.instructions}
@@ -177,7 +179,7 @@ def _info(name: str, method: int = zipfile.ZIP_DEFLATED) -> zipfile.ZipInfo:
 
 
 def _owners(room: int, sizes: list[int]) -> int:
-    """Return how many uploaded files fill some room, one of each submission."""
+    """Return how many uploaded files, one per submission, fill the space."""
     number = 0
     while room > 0:
         room -= sizes[number % len(sizes)]
@@ -190,8 +192,8 @@ def _upload_name(number: int) -> str:
 
 
 def _lines(owners: int) -> Iterator[bytes]:
-    """Yield the lines of responses: the first ones have uploaded a file."""
-    chance = random.Random(0)  # noqa: S311  # made up, and no secret
+    """Yield the lines of responses; the first `owners` lines have an uploaded file."""
+    chance = random.Random(0)  # noqa: S311  # test data, not a secret
     words = [f"{chance.getrandbits(bits):x}" for bits in range(8, 40) for _ in range(100)]
     for number in range(sys.maxsize):
         line = samples.breakfast(number).line
@@ -213,21 +215,21 @@ def _checksum_of_zeros(size: int) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the tap, and what it had from the archive's host."""
+    """A run of the tap, and what it fetched from the archive's host."""
 
     usage: Usage
     fetched: int
     requests: int
 
     def numbers(self) -> tuple[float, ...]:
-        """Return what the table has of it."""
+        """Return the table's numbers."""
         used = self.usage
         times = (used.cpu_seconds, used.wall_seconds)
         return (self.fetched, self.requests, used.peak_memory, *times)
 
 
 def compare(made: Made, host: Host, report: Report, runs: int, *, stores: bool) -> None:
-    """Run the tap in pairs, with ranges and without, and add to the report."""
+    """Run the tap in pairs, with and without ranges, and add the results to the report."""
     name = "with files stored" if stores else "answers only"
     what = f"{say(made.size)}, {name}"
     stored = made.upload_bytes if stores else 0
@@ -258,7 +260,7 @@ def once(made: Made, host: Host, what: str, *, stores: bool, ranges: bool) -> Ru
     """Run the tap once.
 
     Raises:
-        BenchError: It did not deliver all there is, or not in the way it should.
+        BenchError: The run did not deliver everything, or used ranges where it should not.
     """
     store = made.path.parent / "store"
     host.begin(ranges=ranges)

@@ -1,4 +1,4 @@
-"""The benchmarks, one a subcommand. Started by scripts/bench."""
+"""The benchmarks, one per subcommand. Started by scripts/bench."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.bench_tools import BenchError
 
 
 class Bench(Protocol):
-    """A benchmark: a module, or what looks like one. Its docstring is its help."""
+    """A benchmark: a module or an object with the same functions. Its docstring is its help."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
 

@@ -1,10 +1,9 @@
-"""What a response costs the tap, beside the least that any tap does for it.
+"""What a response costs the tap, against the minimum for any tap (the floor).
 
-Both read an archive that is made from a seed: the tap with one stream selected, or all, and a
-floor that inflates the lines, decodes, wraps and encodes them with msgspec, and writes them; for
-`answers` it makes the same rows of them, too, and for all streams it writes these two. What
-starting up takes is measured with an archive of one line. Exits with 1 if a process fails, or if
-its rows are not all that there are.
+Both read an archive that is generated from a seed. The tap has one stream or all streams selected.
+The floor decompresses the lines, decodes, wraps and encodes them with msgspec, and writes them. For
+`answers` it also makes the same rows as the tap; for all streams it writes both. Start-up is
+measured with an archive of one line. Exits with 1 if a process fails or if rows are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-if __name__ != "__main__":  # else this is a floor, which imports no more than it needs
+if __name__ != "__main__":  # else this is the floor, which imports only what it needs
     import json
     import os
     import random
@@ -46,11 +45,11 @@ CHUNK, BUFFER = 1 << 18, 1 << 16
 NOW = "2026-11-23T09:00:00.000000+00:00"
 
 
-# Processes of their own: `python -m scripts.bench_speed --floor STREAM ARCHIVE`, or --sdk.
+# Separate processes: `python -m scripts.bench_speed --floor STREAM ARCHIVE`, or --sdk.
 
 
 def floor(stream: str, path: str) -> None:
-    """Write the records of a stream, or of both, with as little effort as plain Python can."""
+    """Write the records of one or both streams with the least work possible in plain Python."""
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     with zipfile.ZipFile(path) as archive, open(1, "wb", BUFFER, closefd=False) as out:
         write = out.write
@@ -68,10 +67,10 @@ def _message(stream: str, record: Json) -> Json:
 
 
 def sdk(stream: str, path: str) -> None:
-    """Write the records of a stream as a tap does that leaves to the SDK what the SDK does."""
-    from json import loads  # noqa: PLC0415  # nor is this imported by the floor
+    """Write the records of a stream as a tap with the SDK's defaults does."""
+    from json import loads  # noqa: PLC0415  # the floor does not import this
 
-    from singer_sdk import Stream, Tap  # noqa: PLC0415  # nor is this
+    from singer_sdk import Stream, Tap  # noqa: PLC0415  # the same
 
     sample = zip(range(1000), _records(stream, path, loads), strict=False)
     properties = _schema_of([record for _, record in sample])
@@ -93,7 +92,7 @@ def sdk(stream: str, path: str) -> None:
 
 
 def _records(stream: str, path: str, decode: Callable[[bytes], Any]) -> Iterator[Json]:
-    """Yield the lines as they are, or an answer for each value in them."""
+    """Yield the lines unchanged, or one answer for each value in them."""
     with zipfile.ZipFile(path) as archive:
         answers_of = _explodes(archive)
         for line in map(decode, _lines(archive)):
@@ -109,7 +108,7 @@ def _lines(archive: zipfile.ZipFile) -> Iterator[bytes]:
 
 
 def _explodes(archive: zipfile.ZipFile) -> Callable[[Json], Iterator[Json]]:
-    """Return what yields an answer for each value in a line."""
+    """Return a function that yields one answer for each value in a line."""
     encode = msgspec.json.Encoder().encode
     metadata = msgspec.json.decode(archive.read(METADATA))
     id_ = metadata["id"]
@@ -158,7 +157,7 @@ def _explodes(archive: zipfile.ZipFile) -> Callable[[Json], Iterator[Json]]:
 
 
 def _schema_of(values: Sequence[Any]) -> Json:
-    """Return the JSON Schema that some values have in common."""
+    """Return a JSON Schema that fits all the values."""
     there = [value for value in values if value is not None]
     kinds = {type(value) for value in there}
     if dict in kinds:
@@ -175,9 +174,9 @@ def _schema_of(values: Sequence[Any]) -> Json:
 
 # The archive.
 
-UPLOADED = 8  # of so many responses, one has an uploaded file,
-UPLOADS = 500  # and so many of these files are there: memory is to grow by the lines alone
-VARIANTS = 256  # of each question's answers
+UPLOADED = 8  # one of so many responses has an uploaded file,
+UPLOADS = 500  # and the archive has at most so many files: memory must depend on the lines alone
+VARIANTS = 256  # of answers per question
 PACKED_AT = (2026, 11, 20, 12, 0, 0)
 TEXT = """\
 Porridge with honey and a small cup of tea that had gone cold before anybody sat down; two slices
@@ -212,7 +211,7 @@ ASKED: tuple[tuple[str, Json], ...] = (
 
 
 class Made(NamedTuple):
-    """An archive on disk, and how many rows each stream makes of it."""
+    """An archive on disk, and how many rows each stream makes from it."""
 
     path: Path
     line_bytes: int
@@ -220,8 +219,8 @@ class Made(NamedTuple):
 
 
 def make(path: Path, lines: int, seed: int) -> Made:
-    """Write an archive of so many responses, all different, to questions of every type."""
-    chance = random.Random(seed)  # noqa: S311  # made up, and no secret
+    """Write an archive with different responses to questions of every type."""
+    chance = random.Random(seed)  # noqa: S311  # test data, not a secret
     questions = [
         {
             "id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
@@ -273,7 +272,7 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 
 def _variants(question: Json, chance: random.Random) -> list[tuple[str, int]]:
-    """Return answers to a question as a line has them, and how many values each one holds."""
+    """Return answers to a question as JSON text, each with its number of values."""
     entries = [_entry(question, chance) for _ in range(VARIANTS)]
     return [
         (f'"{question["id"]}": {json.dumps(entry, ensure_ascii=False)}', _count(entry["value"]))
@@ -286,7 +285,7 @@ def _count(value: Any) -> int:
 
 
 def _entry(question: Json, chance: random.Random) -> Json:
-    """Return an answer in the shape that its type of question has."""
+    """Return an answer in the shape of its question type."""
     type_, options = question["type"], question.get("options", [])
     text = " ".join(chance.choices(TEXT.split(), k=chance.randint(4, 18)))
     number = chance.choice([chance.randint(0, 600), round(chance.uniform(0, 600), 1)])
@@ -308,9 +307,9 @@ def _entry(question: Json, chance: random.Random) -> Json:
     return {"value": [{"value": value, "explanation": text[:40]} for value in chosen]}
 
 
-# Processes, measured.
+# Measured processes.
 
-# A child's peak memory is no less than its parent's was as it began: so its parent is a small one.
+# A child's peak memory is at least its parent's memory at the start, so the parent must be small.
 LAUNCHER = """
 import os, sys, time
 began = time.monotonic()
@@ -336,12 +335,12 @@ HEAD = (
 MEMORY_HEAD = ("Stream", "Responses:", "Peak memory:", "Growth per response:")
 # All streams that the tap has, from one reading of the lines.
 ALL = "all"
-# What a stream writes of a response, at most.
+# Maximum number of bytes that a stream writes per response.
 WRITTEN = {"responses": 5_000, "answers": 20_000, ALL: 25_000}
 
 
 class Used(NamedTuple):
-    """What a process used, of CPU and wall in seconds, of memory at its peak in bytes."""
+    """What a process used: CPU and wall time in seconds, peak memory in bytes."""
 
     cpu: float
     wall: float
@@ -349,7 +348,7 @@ class Used(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What the table has of a run: start-up is another run's, of one line."""
+    """The table's numbers of a run; start-up comes from a separate run with one line."""
 
     cpu: float
     start: float
@@ -360,18 +359,20 @@ class Numbers(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--lines", type=count_of, default=100_000, help="of the archive, of 1.9 KB (100000)"
-    )
-    parser.add_argument("--runs", type=count_of, default=3, help="of which medians are shown (3)")
-    parser.add_argument(
-        "--stream", choices=[*WRITTEN], help="to measure; all of them at once (each in turn)"
-    )
-    parser.add_argument("--seed", type=int, default=1, help="of the archive (1)")
-    parser.add_argument(
-        "--with-sdk", action="store_true", help="beside it a tap on the SDK's defaults, too"
+        "--lines", type=count_of, default=100_000, help="lines of 1.9 KB in the archive (100000)"
     )
     parser.add_argument(
-        "--memory", action="store_true", help="the tap's peak memory with ten times the lines, too"
+        "--runs", type=count_of, default=3, help="runs; the table shows medians (3)"
+    )
+    parser.add_argument(
+        "--stream", choices=[*WRITTEN], help="stream to measure, or all at once (each in turn)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the archive (1)")
+    parser.add_argument(
+        "--with-sdk", action="store_true", help="also measure a tap with the SDK's defaults"
+    )
+    parser.add_argument(
+        "--memory", action="store_true", help="also measure peak memory with ten times the lines"
     )
 
 
@@ -412,10 +413,10 @@ def run(arguments: argparse.Namespace) -> int:
 def compare(
     made: Made, one: Made, stream: str, runs: int, *, with_sdk: bool
 ) -> dict[str, list[Numbers]]:
-    """Run the processes in turn, in the other order every other time.
+    """Run the processes in turn, in reverse order every second round.
 
     Raises:
-        BenchError: One failed, or lacked rows; or they took no longer than to start.
+        BenchError: A process failed, rows are missing, or it took no longer than its start-up.
     """
     names = [TAP, FLOOR, *([SDK] if with_sdk and stream != ALL else [])]
     numbers: dict[str, list[Numbers]] = {name: [] for name in names}
@@ -426,7 +427,7 @@ def compare(
             if used.cpu <= start:
                 raise BenchError(f"{stream}, {name}: too few lines to measure anything.")
             numbers[name].append(Numbers(used.cpu, start, used.cpu - start, *used[1:]))
-        # Of the line that all of them have read by now, the floor must make what the tap makes.
+        # For the archive of one line, the floor must make the same rows as the tap.
         if stream == "answers" and _answers_of(one, TAP) != _answers_of(one, FLOOR):
             raise BenchError("answers: the floor's rows are not the tap's.")
     return numbers
@@ -436,7 +437,7 @@ def once(made: Made, stream: str, name: str) -> Used:
     """Run a process on an archive.
 
     Raises:
-        BenchError: It failed, or its rows are not all that there are.
+        BenchError: The process failed, or rows are missing.
     """
     out = _output(made, name)
     used = measure(f"{stream}, {name}", _command(made, stream, name), out)
@@ -484,15 +485,15 @@ def select(made: Made, stream: str) -> None:
 
 
 def measure(what: str, command: Sequence[str], out: Path) -> Used:
-    """Run a module as a process of its own.
+    """Run a module as a separate process.
 
     Args:
-        what: How errors name it.
-        command: The module, and its arguments.
-        out: What it writes to.
+        what: Name of the process in errors.
+        command: The module and its arguments.
+        out: The file for its output.
 
     Raises:
-        BenchError: It failed.
+        BenchError: The process failed.
     """
     usage = out.with_suffix(".usage")
     python = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(usage), sys.executable, "-m"]
@@ -509,7 +510,7 @@ def measure(what: str, command: Sequence[str], out: Path) -> Used:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment as a user has it: without what changes Python, or a proxy."""
+    """Return the environment without variables that change Python or set a proxy."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -518,7 +519,7 @@ def _environment() -> dict[str, str]:
 
 
 def _answers_of(made: Made, name: str) -> list[str]:
-    """Return the rows that a process has written, in a form in which 1 is neither 1.0 nor true."""
+    """Return the rows that a process wrote, as JSON text, which distinguishes 1, 1.0 and true."""
     messages = map(json.loads, _output(made, name).read_text().splitlines())
     records = [message["record"] for message in messages if message["type"] == "RECORD"]
     return [json.dumps({**record, "exported_at": None}, sort_keys=True) for record in records]
@@ -539,9 +540,9 @@ def _rows(stream: str, numbers: Mapping[str, Sequence[Numbers]]) -> Iterator[lis
 
 
 class Start:
-    """How long the tap takes to start: until its first request, beside importing the SDK alone.
+    """How long the tap takes until its first request, against importing the SDK alone.
 
-    The request goes to a server on loopback, which refuses the token.
+    The request goes to a server on loopback, which rejects the token.
     """
 
     @staticmethod
@@ -563,7 +564,7 @@ class Start:
             config = {"api_url": api_url, "api_token": "made-up", "collection_ids": [DIARY]}
             path = Path(name) / "config.json"
             path.write_text(json.dumps(config))
-            for number in range(-1, arguments.runs):  # the first is not counted: it fills caches
+            for number in range(-1, arguments.runs):  # the first round only fills caches
                 times = {}
                 for which in ("tap", "SDK") if number % 2 == 0 else ("SDK", "tap"):
                     times[which] = _first_request(path, came) if which == "tap" else _import_sdk()
@@ -582,10 +583,10 @@ class Start:
 
 
 def _first_request(config: Path, came: list[float]) -> float:
-    """Run the tap, and return after how many seconds its first request came.
+    """Run the tap, and return the seconds until its first request.
 
     Raises:
-        BenchError: None came, or it did not end as it should when its token is refused.
+        BenchError: No request came, or the tap did not exit with 1 for the rejected token.
     """
     came.clear()
     command = [sys.executable, "-m", "tap_prolific_export.tap", "--config", str(config)]
@@ -607,7 +608,7 @@ def _import_sdk() -> float:
 
 
 def _refuse(server: socket.socket, came: list[float]) -> None:
-    """Note when requests come, and answer 401."""
+    """Record when requests arrive, and reply 401."""
     while True:
         connection, _ = server.accept()
         with connection:

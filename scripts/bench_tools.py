@@ -1,4 +1,4 @@
-"""What the benchmarks share: the tap as a measured process, a host of a file, sizes, tables."""
+"""Shared by the benchmarks: the tap as a measured process, a file host, sizes, tables."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-# What is left free on a disk that is written to.
+# Disk space that stays free.
 SPARE = 500 * UNITS["MB"]
 CHUNK = 1 << 20
 
 _RECORD = re.compile(rb'\{"type": ?"RECORD", ?"stream": ?"(\w+)"')
-# ru_maxrss is in KiB, but on macOS.
+# ru_maxrss is in KiB, except on macOS (bytes).
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class BenchError(Exception):
-    """What was measured is no success."""
+    """The measured run failed."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run of the tap took, and how many records of each stream came."""
+    """What a run of the tap used, and how many records it wrote per stream."""
 
     records: Counter[str]
     peak_memory: int
@@ -60,19 +60,19 @@ class Usage:
 
 
 def run_tap(config: dict[str, Any], folder: Path) -> Usage:
-    """Run the tap as a process of its own.
+    """Run the tap as a separate process.
 
     Args:
-        config: Its configuration.
-        folder: Where that is written to.
+        config: The tap's configuration.
+        folder: Where the configuration is written.
 
     Raises:
-        BenchError: It failed, or its memory cannot be told.
+        BenchError: The tap failed, or its memory cannot be measured.
     """
     path = folder / "config.json"
     path.write_text(json.dumps(config))
     command = [sys.executable, "-m", "tap_prolific_export.tap", "--config", str(path)]
-    # As a user has it: nothing that changes Python, and no proxy before loopback.
+    # A plain environment: no variables that change Python, no proxy for loopback.
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -95,25 +95,25 @@ def run_tap(config: dict[str, Any], folder: Path) -> Usage:
             log.seek(0)
             end = log.read().decode(errors="replace")[-4000:]
             raise BenchError(f"the tap ended with exit code {process.returncode}:\n{end}")
-    # Until it executes something else, a child has its parent's memory.
+    # Before it calls exec, a child process has its parent's memory, which counts as its peak.
     if usage.ru_maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
-        raise BenchError("this process is larger than the tap, whose memory so cannot be told.")
+        raise BenchError("this process is larger than the tap: the tap's memory is unknown.")
     return Usage(
         records, usage.ru_maxrss * _RSS_UNIT, usage.ru_utime + usage.ru_stime, wall_seconds
     )
 
 
 class Host:
-    """The stand-in's API, and a host of one archive on disk, in a process of their own.
+    """The stand-in's API, and a host of one archive on disk, in a separate process.
 
     A context manager.
 
     Args:
-        hosted: The data collection; its submissions are not packed: the archive is there.
-        archive: Where it lies.
+        hosted: The data collection. Its submissions are not used: the archive exists already.
+        archive: Path of the archive.
 
     Attributes:
-        config: What the tap needs to know.
+        config: The tap's configuration for this host.
     """
 
     def __init__(self, hosted: Hosted, archive: Path) -> None:
@@ -135,17 +135,17 @@ class Host:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connection.close()  # it ends when there is nobody to ask for the counts
+        self._connection.close()  # the process ends when this connection closes
         self._process.join(10)
         self._process.terminate()
 
     def begin(self, *, ranges: bool) -> None:
-        """Begin to count anew, and heed ranges from now on, or ignore them."""
+        """Reset the counts, and from now on support ranges or ignore them."""
         self._connection.send(ranges)
         self._answer()
 
     def counts(self) -> tuple[int, int]:
-        """Return how many bytes the archive's host has sent, heads and all, in how many answers."""
+        """Return how many bytes (with headers) and how many replies the archive's host has sent."""
         self._connection.send(None)
         sent, answers = self._answer()
         return sent, answers
@@ -183,11 +183,11 @@ def _serve(hosted: Hosted, archive: Path, connection: Connection) -> None:
 
 
 class _State:
-    """What the host of an archive has, does and has done.
+    """The archive's host: the file, its headers, the mode and the counts.
 
     Args:
         file: The archive.
-        signed: The queries that were handed out.
+        signed: The presigned query strings that the API returned.
     """
 
     def __init__(self, file: BinaryIO, signed: Container[str]) -> None:
@@ -215,7 +215,7 @@ class _State:
 
 
 class _Counted(io.BufferedIOBase):
-    """A socket to write to."""
+    """A writable socket that counts the bytes."""
 
     def __init__(self, connection: socket.socket, state: _State) -> None:
         self._connection = connection
@@ -231,7 +231,7 @@ class _Counted(io.BufferedIOBase):
 class _Archive(BaseHTTPRequestHandler):
     state: ClassVar[_State]
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two pieces: the second would wait for an ACK
+    disable_nagle_algorithm = True  # else the body would wait for the ACK of the headers
 
     def setup(self) -> None:
         super().setup()
@@ -271,7 +271,7 @@ class _Archive(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send(self, begin: int, end: int) -> None:
-        """Send bytes of the file; a client that hangs up is no error."""
+        """Send bytes of the file; a client that disconnects is not an error."""
         to, file = self.connection.fileno(), self.state.file.fileno()
         while begin < end:
             try:
@@ -284,7 +284,7 @@ class _Archive(BaseHTTPRequestHandler):
 
 
 def lacks_room(folder: Path, size: int) -> str | None:
-    """Return why so many bytes cannot be written below a folder; None if they can."""
+    """Return why `size` bytes cannot be written below a folder, or None if they can."""
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if free >= size + SPARE:
@@ -293,40 +293,40 @@ def lacks_room(folder: Path, size: int) -> str | None:
 
 
 def size_of(text: str) -> int:
-    """Return a number of bytes, as an argument has it."""
+    """Parse a number of bytes from a command-line argument."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMG]?B)", text.strip(), re.IGNORECASE)
     if not found or not float(found[1]):
-        raise ArgumentTypeError(f"{text!r} is no size such as 5MB")
+        raise ArgumentTypeError(f"{text!r} is not a size such as 5MB")
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
 def sizes_of(text: str) -> list[int]:
-    """Return several numbers of bytes."""
+    """Parse several numbers of bytes."""
     return [size_of(part) for part in text.split(",")]
 
 
 def count_of(text: str) -> int:
-    """Return a number of times."""
+    """Parse a positive number."""
     if not text.isdecimal() or not int(text):
-        raise ArgumentTypeError(f"{text!r} is no number from 1 on")
+        raise ArgumentTypeError(f"{text!r} is not a number of at least 1")
     return int(text)
 
 
 def say(size: float) -> str:
-    """Return a number of bytes as people say it, by three digits."""
+    """Format a number of bytes with a unit and three digits."""
     unit = next((u for u in reversed(UNITS) if size >= UNITS[u]), "B")
     return f"{digits(size / UNITS[unit])} {unit}"
 
 
 def digits(value: float) -> str:
-    """Return a number by three digits, or as many as it has before the point."""
+    """Format a number with three digits, or with all digits before the decimal point."""
     if value and abs(value) < 1:
         return f"{value:#.3g}"
     return f"{value:.{max(0, 3 - len(str(int(value))))}f}"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a column of numbers has a name that ends in a colon."""
+    """Return a Markdown table; a name that ends in a colon marks a column of numbers."""
     rule = ["---:" if name.endswith(":") else "---" for name in head]
     lines = [[name.rstrip(":") for name in head], rule, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

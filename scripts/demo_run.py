@@ -23,7 +23,7 @@ WAREHOUSE = ROOT / "output" / "demo.duckdb"
 STORE = ROOT / "output" / "uploads"
 PARTICIPANTS = 24
 
-# What was asked, and what was answered, chosen or uploaded, with its unit.
+# Each question with its answer, choice or upload, and the unit.
 JOINED = """
 SELECT c.name AS collection, a.question,
        coalesce(a.value_label, a.value, f.file_name, a.raw) AS answer, a.unit
@@ -43,8 +43,8 @@ def main() -> int:
     collection = world.host(samples.breakfast_diary(PARTICIPANTS))
     batch = world.host(samples.caption_check(PARTICIPANTS))
     WAREHOUSE.parent.mkdir(exist_ok=True)
-    WAREHOUSE.unlink(missing_ok=True)  # the demo's own, of the run before
-    shutil.rmtree(STORE, ignore_errors=True)  # likewise
+    WAREHOUSE.unlink(missing_ok=True)  # left by the previous demo
+    shutil.rmtree(STORE, ignore_errors=True)  # also left by the previous demo
     with StandIn(world) as stand_in:
         print(f"A stand-in for Prolific serves a collection and a batch on {stand_in.api_url}.")
         settings = {
@@ -56,16 +56,16 @@ def main() -> int:
             "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS": "1",
             "TARGET_DUCKDB_PATH": str(WAREHOUSE),
         }
-        run_meltano("--full-refresh", **settings)  # whatever an earlier demo has left
+        run_meltano("--full-refresh", **settings)  # ignores the state of earlier demos
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             show(connection)
             wrong = differences(tables_of(connection), world, STORE)
         new = respond(world, collection)
-        print(f"\nMeanwhile {len(new)} more participants have kept the diary. The next run:")
+        print(f"\n{len(new)} more participants have kept the diary. The next run:")
         run_meltano(**settings)
         with duckdb.connect(str(WAREHOUSE), read_only=True) as connection:
             wrong += show_what_came(connection, new)
-            # The row of a data collection tells of its last export, which is of what was new.
+            # Rows of collections describe the last export, which holds only new responses.
             now = differences(tables_of(connection), world, STORE)
             wrong += [difference for difference in now if not difference.startswith("collections")]
     if wrong:
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def respond(world: World, collection: Hosted) -> set[str]:
-    """Have some more participants respond, just now; return their submissions' ids."""
+    """Let three more participants respond now; return the ids of their submissions."""
     new = set()
     for number in range(PARTICIPANTS, PARTICIPANTS + 3):
         submission = samples.breakfast(number)
@@ -92,8 +92,8 @@ def respond(world: World, collection: Hosted) -> set[str]:
 
 
 def run_meltano(*options: str, **settings: str) -> None:
-    """Run the job as a user would, and end the demo if it fails."""
-    # Whatever the user has in .env is not the demo's.
+    """Run the job as a user would; exit if it fails."""
+    # The demo must not use settings from the user's .env.
     command = ["meltano", f"--env-file={os.devnull}", "run", *options, "--state-id-suffix=demo"]
     command += ["tap-prolific-export", "target-duckdb"]
     print("$ " + " ".join(command), flush=True)
@@ -111,14 +111,14 @@ def show(connection: duckdb.DuckDBPyConnection) -> None:
     for table in KEYS:
         found = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
         print(f"{table:14}{found[0] if found else 0:6} rows")
-    print("\nThe first participant of each:")
+    print("\nThe first participant of each data collection:")
     for collection, question, answer, unit in connection.execute(JOINED).fetchall():
         value = f"{answer} {unit}" if unit else answer
         print(f"  {collection:16}{question:36}{value}")
 
 
 def show_what_came(connection: duckdb.DuckDBPyConnection, new: set[str]) -> list[str]:
-    """Print how many rows the last run brought; return what it should not have brought."""
+    """Print how many rows the last run loaded; return rows that it should not have loaded."""
     wrong = []
     for table in KEYS:
         last = "(SELECT max(exported_at) FROM collections GROUP BY data_collection_id)"

@@ -1,8 +1,7 @@
 """Write the generated parts of the documentation: ``python -m scripts.docs``.
 
-A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``, and the
-definition for Meltano Hub is a file of its own; the tests fail when one differs from what the code
-says.
+A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. The definition
+for Meltano Hub is a separate file. The tests fail if one of them differs from the code.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def settings_table() -> str:
             default = f"`${setting.environment}`"
         secret = " **Secret.**" if setting.secret else ""
         allowed = f" One of {', '.join(f'`{a}`' for a in setting.allowed)}." * bool(setting.allowed)
-        meaning = setting.description.replace("](docs/", "](")  # as seen from there
+        meaning = setting.description.replace("](docs/", "](")  # links relative to docs/
         rows.append(f"| `{setting.name}` | {type_} | {default} | {meaning}{allowed}{secret} |")
     return "\n".join(rows)
 
@@ -63,7 +62,7 @@ def columns_tables() -> str:
 
 
 def answers_table() -> str:
-    """Return the types of the properties of ``responses.answers``, each by an example."""
+    """Return the table of the types in ``responses.answers``, with one example for each."""
     rows = ["| Question | JSON Schema of its property |", "| --- | --- |"]
     for what, raw in QUESTIONS.items():
         [instruction] = instructions(None, [{"id": "q", **raw}])
@@ -112,7 +111,7 @@ PARTS = {
 
 
 def generated(page: str) -> str:
-    """Return a page with its generated parts made anew."""
+    """Return a page with its generated parts updated."""
     for name, make in PARTS.items():
         begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
         head, begun, rest = page.partition(begin)

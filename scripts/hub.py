@@ -1,7 +1,6 @@
-"""The tap's definition for Meltano Hub, made from the tap itself.
+"""The tap's definition for Meltano Hub, generated from the tap itself.
 
-``python -m scripts.docs`` writes it. Keys and settings stand in the order in which the Hub's own
-formatter puts them.
+``python -m scripts.docs`` writes it. Keys and settings have the order of the Hub's own formatter.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ NEEDS_TOKEN = ("batch_ids", "collection_ids", "workspace_ids")
 
 
 def definition() -> dict[str, Any]:
-    """Return the definition, as ``_data/meltano/extractors/<name>/<variant>.yml`` has it."""
+    """Return the definition in the form of ``_data/meltano/extractors/<name>/<variant>.yml``."""
     name = TapProlificExport.name
     repository = _urls()["Source"]
     return {
         "name": name,
         "namespace": name.replace("-", "_"),
-        # The Hub calls a variant by the owner of its repository.
+        # The Hub names a variant after the owner of its repository.
         "variant": repository.split("/")[-2],
         "label": "Prolific",
         "description": "Answers, annotations and uploaded files that people have given in "
@@ -72,7 +71,7 @@ def _settings(repository: str) -> list[dict[str, Any]]:
 
 def _setting(name: str, schema: dict[str, Any], repository: str) -> dict[str, Any]:
     [type_] = (each for each in schema["type"] if each != "null")
-    # The Hub stands elsewhere than the README, and shows labels as they are.
+    # The Hub needs absolute links and shows labels without Markdown.
     description = schema["description"].replace("](docs/", f"]({repository}/blob/main/docs/")
     label = schema["title"].replace("`", "")
     setting = {"name": name, "label": label, "description": description, "kind": type_}
@@ -85,14 +84,14 @@ def _setting(name: str, schema: dict[str, Any], repository: str) -> dict[str, An
     if "default" in schema:
         setting["value"] = schema["default"]
     for ours in SETTINGS:
-        # Not as Meltano's `env`, which Meltano writes and does not read.
+        # Not in Meltano's `env` field: Meltano writes that variable but does not read it.
         if ours.name == name and ours.environment:
             setting["description"] += f" Unless set, `${ours.environment}` is read."
     return setting
 
 
 def _options(name: str, values: list[str | None]) -> list[dict[str, str]]:
-    """Return a setting's options, with the labels that ``meltano.yml`` gives them."""
+    """Return a setting's options, with their labels from ``meltano.yml``."""
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
     [extractor] = project["plugins"]["extractors"]
     [setting] = (each for each in extractor["settings"] if each["name"] == name)

@@ -1,7 +1,7 @@
-"""What can go wrong, grouped by consequence.
+"""Exceptions, grouped by consequence.
 
-The text of every error here is fit for a log: it names the data collection, what was tried, what
-came back and what to do next, and holds neither a secret nor a participant's content.
+Every error text is safe to log. It names the data collection, what was tried, what came back and
+what to do next; it contains no secrets and no participant content.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class TapError(Exception):
 
 
 class ConfigError(TapError):
-    """Fix the configuration: nothing was requested and nothing was emitted.
+    """The configuration is wrong. Nothing was requested and nothing was emitted.
 
     Attributes:
-        problems: One sentence for each setting that is wrong.
+        problems: One sentence for each wrong setting.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -29,11 +29,11 @@ class ConfigError(TapError):
 
 
 class TryAgainError(TapError):
-    """Try again: the cause is expected to pass by itself (network, rate limit, server error).
+    """A temporary problem (network, rate limit, server error): try again.
 
     Attributes:
-        retry_after: Seconds the server asked to wait, if it did.
-        status: The HTTP status that it answered with, if it did.
+        retry_after: Seconds to wait, if the server asked for a wait.
+        status: The HTTP status, if the server answered.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class TryAgainError(TapError):
 
 
 class DataCollectionError(TapError):
-    """Give up on this data collection; the others go on.
+    """This data collection fails; the run continues with the others.
 
     Attributes:
-        what: The data collection or archive it is about, as a log names it.
+        what: The data collection or archive, as logs name it.
         problem: What was tried and what came back.
         advice: What the user can do.
     """
@@ -61,27 +61,27 @@ class DataCollectionError(TapError):
 
 
 class ReplacedError(DataCollectionError):
-    """The archive has become another one while it was read: read that one, from its begin."""
+    """The archive was replaced while it was being read: read the new one from the start."""
 
 
 class MemberError(DataCollectionError):
-    """One member of an archive cannot be read; others may be."""
+    """One member of an archive cannot be read; others may be readable."""
 
     @classmethod
     def of(cls, error: DataCollectionError) -> MemberError:
-        """Return an error as one that is of a member only."""
+        """Convert an error that turned out to affect one member only."""
         return cls(error.what, error.problem, error.advice)
 
 
 class FilesError(DataCollectionError):
-    """Some uploaded files cannot be stored; all else of the data collection can be delivered."""
+    """Some uploaded files cannot be stored; the rest of the data collection can be delivered."""
 
 
 class StoreError(TapError):
-    """An uploaded file cannot be stored, and trying again would not help.
+    """An uploaded file cannot be stored, and a retry would not help.
 
     Attributes:
-        is_of_file: Whether that is so for this file only.
+        is_of_file: Whether only this file is affected.
     """
 
     def __init__(self, message: str, *, is_of_file: bool = False) -> None:
@@ -90,10 +90,10 @@ class StoreError(TapError):
 
 
 class RefusedError(DataCollectionError):
-    """The API refused a request about this data collection for good.
+    """The API refused a request about this data collection; a retry would not help.
 
     Attributes:
-        status: The HTTP status that it answered with.
+        status: The HTTP status.
     """
 
     def __init__(self, what: str, problem: str, advice: str, *, status: int) -> None:
@@ -102,4 +102,4 @@ class RefusedError(DataCollectionError):
 
 
 class FatalError(TapError):
-    """Give up: no data collection can succeed, or some have failed and the run is over."""
+    """The run stops: no data collection can succeed, or some failed and the run is over."""

@@ -1,4 +1,4 @@
-"""Trying again: how often, after what wait, and how calmly that is said."""
+"""HTTP sessions, and retries with exponential backoff."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ _T = TypeVar("_T")
 
 logger = logging.getLogger("tap-prolific-export")
 
-# The vendor's advice on a busy API is to wait 1, 2, 4, 8 s; five tries are four such waits.
+# Prolific advises waiting 1, 2, 4, 8 s when the API is busy: four waits between five tries.
 MAX_TRIES = 5
 MAX_WAIT_SECONDS = 60.0
-ADVICE = "Run again later; status.prolific.com tells of outages."
+ADVICE = "Run again later; status.prolific.com reports outages."
 
 
 class RetryPolicy:
-    """How long one thing is tried: so often in a row without getting anywhere.
+    """Limits how often an action is retried in a row without progress.
 
     Args:
-        sleep: Waits so many seconds.
-        what: The data collection, for logs and errors.
-        doing: What is tried, as it follows "tried to".
-        advice: What to do when it was in vain.
+        sleep: Waits the given number of seconds.
+        subject: The data collection, for logs and errors.
+        action: What is tried, as an infinitive that follows "tried to".
+        advice: What the user can do when all tries have failed.
 
     Attributes:
-        tries: How often it has been tried in vain.
+        tries: Number of failed tries since the last progress.
     """
 
-    def __init__(self, sleep: Sleep, what: object, doing: str, advice: str = ADVICE) -> None:
+    def __init__(self, sleep: Sleep, subject: object, action: str, advice: str = ADVICE) -> None:
         self._sleep = sleep
-        self._what = what
-        self._doing = doing
+        self._subject = subject
+        self._action = action
         self._advice = advice
         self.reset()
 
     def reset(self) -> None:
-        """Count from one again: something has been got."""
+        """Reset the count after progress."""
         self.tries = 0
         self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
         self._waits.send(None)
 
     def wait(self, error: TryAgainError) -> None:
-        """Wait before the next try; as long as the server asked for, if it did, within reason.
+        """Wait before the next try: as long as the server asks, up to `MAX_WAIT_SECONDS`.
 
         Raises:
-            DataCollectionError: It has been tried often enough.
+            DataCollectionError: This was the last try.
         """
         self.tries += 1
         if self.tries >= MAX_TRIES:
             raise DataCollectionError(
-                str(self._what),
-                f"Tried to {self._doing}, {self.tries} times; {error}",
+                str(self._subject),
+                f"Tried to {self._action}, {self.tries} times; {error}",
                 self._advice,
             ) from None
         wait = error.retry_after
@@ -76,8 +76,8 @@ class RetryPolicy:
         wait = min(wait, MAX_WAIT_SECONDS)
         logger.info(
             "%s: tried to %s; %s Trying again in %.1f s (%d of %d).",
-            self._what,
-            self._doing,
+            self._subject,
+            self._action,
             error,
             wait,
             self.tries + 1,
@@ -87,10 +87,10 @@ class RetryPolicy:
 
 
 def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
-    """Call until it succeeds, fails for good, or has been tried often enough.
+    """Call a function, retrying it while it raises `TryAgainError`.
 
     Raises:
-        DataCollectionError: It has been tried often enough.
+        DataCollectionError: All tries failed.
     """
     while True:
         try:
@@ -103,7 +103,7 @@ RETRIED_STATUSES = frozenset({408, 425, 429})
 
 
 class TokenAuth(requests.auth.AuthBase):
-    """``Authorization: Token ...``; being explicit, it keeps requests from reading .netrc."""
+    """Sends ``Authorization: Token ...``. An explicit auth keeps requests from reading .netrc."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -115,10 +115,10 @@ class TokenAuth(requests.auth.AuthBase):
 
 
 class NoAuth(requests.auth.AuthBase):
-    """No authorization, explicitly: keeps requests from sending a .netrc entry's."""
+    """Sends no credentials. An explicit auth keeps requests from reading .netrc."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Leave the request as it is."""
+        """Return the request unchanged."""
         return request
 
 
@@ -131,7 +131,7 @@ def user_agent() -> str:
 
 
 def new_session(auth: AuthBase) -> requests.Session:
-    """Return an HTTP session whose authentication is `auth` and nothing else.
+    """Return an HTTP session that authenticates with `auth` only.
 
     Proxies and CA settings still come from the environment.
     """
@@ -142,7 +142,7 @@ def new_session(auth: AuthBase) -> requests.Session:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Return an HTTP date as an aware datetime, None for what is none."""
+    """Parse an HTTP date into an aware datetime; None if it is missing or invalid."""
     try:
         return aware(parsedate_to_datetime(text)) if text else None
     except (TypeError, ValueError, OverflowError):
@@ -150,7 +150,7 @@ def http_date(text: str | None) -> datetime | None:
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, in either of its forms."""
+    """Return the seconds to wait from a Retry-After header (a number or a date)."""
     if not text:
         return None
     digits = text.strip()

@@ -1,7 +1,9 @@
-"""What a data collection and an export filter are; pure data, shared by all packages."""
+"""Data collections, export filters and the few text helpers that all packages share; pure."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -9,9 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
+# An id, of whatever: Prolific's are hex digits or UUIDs.
+ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
 
 class Kind(str, Enum):
-    """The two kinds of data collection; the value is the API's path segment."""
+    """The two kinds of data collection. The value is the path segment in the API."""
 
     COLLECTION = "collections"
     BATCH = "batches"
@@ -32,7 +37,7 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class DataCollectionRef:
-    """Which data collection: its kind and Prolific's id."""
+    """Identifies a data collection: its kind and Prolific's id."""
 
     kind: Kind
     id: str
@@ -43,7 +48,7 @@ class DataCollectionRef:
 
 @dataclass(frozen=True)
 class ExportFilter:
-    """What narrows an export; all None: everything."""
+    """Limits an export to a study, or to responses from a start time on; None: no limit."""
 
     study_id: str | None = None
     start: datetime | None = None
@@ -55,3 +60,13 @@ class ExportFilter:
 
 
 EVERYTHING = ExportFilter()
+
+
+def text_or_none(value: object) -> str | None:
+    """Return the value if it is a non-empty string, else None."""
+    return value if isinstance(value, str) and value else None
+
+
+def sha256_hex(text: str, length: int) -> str:
+    """Return the first hex digits of a text's SHA-256; the text may contain lone surrogates."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

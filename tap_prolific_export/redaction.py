@@ -1,4 +1,4 @@
-"""Keep secrets out of logs and errors; pure, but for the log formatter at the end."""
+"""Keep secrets out of logs and errors. Pure, except for the log formatter at the end."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 REDACTED = "<redacted>"
 
-# A query string, of a whole URL or of the request line that urllib3 logs at DEBUG. The query of
-# a presigned URL is its signature, and which parameters make it one differs between hosts: all
-# of it goes.
+# A query string, in a whole URL or in the request line that urllib3 logs at DEBUG. The query of a
+# presigned URL contains its signature, under names that differ between hosts: remove all of it.
 _QUERY = re.compile(r"""(?<=[^\s"'])\?[^\s"'<>\\]*=[^\s"'<>\\]*""")
-# In a log of JSON the quotes around it have a backslash. The name of a shell variable is no secret.
+# JSON logs escape the quotes with a backslash. The name of a shell variable is not a secret.
 _AUTHORIZATION = re.compile(
     r"""(?i)(authorization(?:\\?["'])?\s*[:=]\s*(?:\\?["'])?\w+\s+)(?!\$\w+\b)[^\s"'<>\\]+"""
 )
@@ -30,19 +29,19 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` without the given secrets, query strings and authorization values.
 
     Args:
-        text: Anything on its way to a log or an error.
+        text: Text for a log or an error.
         secrets: Literal secrets, such as the API token.
     """
-    # The queries first: a secret that has been replaced would end them too early.
+    # Queries first: a secret replaced inside one would end the match too early.
     text = _QUERY.sub(f"?{REDACTED}", text)
     for secret in filter(None, secrets):
-        # In whatever case: a host's name is logged in small letters.
+        # Ignore case: urllib3 logs host names in lower case.
         text = re.sub(re.escape(secret), REDACTED, text, flags=re.IGNORECASE)
     return _AUTHORIZATION.sub(lambda match: f"{match[1]}{REDACTED}", text)
 
 
 def host_of(url: str) -> str:
-    """Return the host of a URL, which may be logged where the URL itself may not."""
+    """Return the host of a URL. The host may be logged; the URL may not."""
     try:
         return urlsplit(url).hostname or "an unknown host"
     except ValueError:
@@ -50,59 +49,59 @@ def host_of(url: str) -> str:
 
 
 def without_text(error: BaseException) -> BaseException:
-    """Return an exception that prints like this one, without texts that nobody has checked.
+    """Return a copy of an exception that prints the same names and traceback, but no messages.
 
-    What a library says of a value that it did not expect quotes it, and the value may be a
-    participant's. The texts of this tap's own errors are fit for a log.
+    Library messages may quote a value from a participant. The tap's own messages are safe to log
+    and are kept.
     """
-    return _namesake(error, {})
+    return _redacted_copy(error, {})
 
 
-def _namesake(error: BaseException, made: dict[int, BaseException]) -> BaseException:
-    if id(error) in made:  # contexts may form a circle
-        return made[id(error)]
+def _redacted_copy(error: BaseException, copies: dict[int, BaseException]) -> BaseException:
+    if id(error) in copies:  # contexts can form a cycle
+        return copies[id(error)]
     kind = type(error)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     text = str(error) if isinstance(error, TapError) else REDACTED
-    make = type(kind.__name__, (Exception,), names)
-    namesake: BaseException = make(text) if error.args else make()
-    made[id(error)] = namesake
+    same_name = type(kind.__name__, (Exception,), names)
+    redacted: BaseException = same_name(text) if error.args else same_name()
+    copies[id(error)] = redacted
     if error.__cause__:
-        namesake.__cause__ = _namesake(error.__cause__, made)
+        redacted.__cause__ = _redacted_copy(error.__cause__, copies)
     if error.__context__:
-        namesake.__context__ = _namesake(error.__context__, made)
-    namesake.__suppress_context__ = error.__suppress_context__
-    return namesake.with_traceback(error.__traceback__)
+        redacted.__context__ = _redacted_copy(error.__context__, copies)
+    redacted.__suppress_context__ = error.__suppress_context__
+    return redacted.with_traceback(error.__traceback__)
 
 
 def _safe(record: logging.LogRecord) -> logging.LogRecord:
-    """Return the record, or a copy of it in which the exception's text is not told."""
+    """Return the record, or a copy of it without the text of its exception."""
     error = record.exc_info[1] if record.exc_info else None
     if error is None:
         return record
     record = copy.copy(record)
-    namesake = without_text(error)
-    record.exc_info = (type(namesake), namesake, namesake.__traceback__)
-    record.exc_text = None  # what another formatter made of the exception before
+    redacted = without_text(error)
+    record.exc_info = (type(redacted), redacted, redacted.__traceback__)
+    record.exc_text = None  # cached by another formatter
     if not isinstance(error, TapError):
-        # Who logs an exception likes to say in the message what it says.
-        said = {id(error), *map(id, error.args)}
+        # Callers often put the exception, or its text, into the message as well.
+        unsafe = {id(error), *map(id, error.args)}
         name = type(error).__name__
-        if id(record.msg) in said:
+        if id(record.msg) in unsafe:
             record.msg = name
         if isinstance(record.args, tuple):
-            record.args = tuple(name if id(arg) in said else arg for arg in record.args)
+            record.args = tuple(name if id(arg) in unsafe else arg for arg in record.args)
     return record
 
 
 class RedactingFormatter(logging.Formatter):
-    """Scrubs what another formatter makes of a record: message, traceback, extras and all.
+    """Scrubs the complete output of another formatter: message, traceback and extras.
 
-    It sits on the handler, so that what other libraries log passes it, too. Of exceptions that
-    are not this tap's own it leaves the names and the traceback.
+    It is set on handlers, so it also covers the logs of other libraries. For exceptions that are
+    not the tap's own it keeps the names and the traceback only.
 
     Args:
-        inner: Makes the text.
+        inner: The formatter whose output is scrubbed.
         secrets: Literal secrets, such as the API token.
     """
 
@@ -120,18 +119,18 @@ class RedactingFormatter(logging.Formatter):
         try:
             text = self.inner.format(_safe(record))
         except Exception:  # noqa: BLE001
-            # A malformed call, of whatever library: logging would print its arguments, unscrubbed.
+            # A malformed logging call: logging itself would print the arguments unscrubbed.
             text = str(record.msg)
         return scrub(text, self.secrets)
 
 
 def redact_logs(secrets: Iterable[str]) -> None:
-    """Scrub everything that any handler writes from now on."""
+    """Scrub everything that any existing handler writes from now on."""
     secrets = tuple(secrets)
     loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
     for logger in loggers:
         for handler in logger.handlers if isinstance(logger, logging.Logger) else ():
             last: logging.Handler | None = handler
-            while last:  # a MemoryHandler hands the record itself to another
+            while last:  # a MemoryHandler passes records on to another handler
                 last.setFormatter(RedactingFormatter(last.formatter, secrets))
                 last = getattr(last, "target", None)

@@ -1,4 +1,4 @@
-"""How a run leaves by stdout: in whole lines, and where a signal ends it, between two of them."""
+"""End the run on SIGTERM and SIGINT, and when nobody reads stdout, without tearing a line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Once we are told to end, nobody who reads from us is waited for longer than this.
+# After a signal, a blocked write to stdout or stderr is abandoned after this time.
 PATIENCE_SECONDS = 2.0
-# Windows has no timer that sends signals: there, whoever reads from us is waited for.
+# Windows has no interval timer. There, a blocked write delays the exit until it is read.
 HAS_TIMER = hasattr(signal, "setitimer")
 
 
 class Terminated(SystemExit):
-    """A signal ends the process, with exit code 128 and its number, as shells have it.
+    """A signal ends the process. The exit code is 128 plus its number, as in shells.
 
-    Nothing that handles errors stops it on its way out, and every ``finally`` on it runs.
+    It derives from SystemExit so that error handlers let it pass and every ``finally`` runs.
     """
 
     def __init__(self, signum: int) -> None:
@@ -35,9 +35,9 @@ class Terminated(SystemExit):
 
 
 class OutputClosedError(SystemExit):
-    """Nobody reads stdout any more: the process ends, with exit code 1.
+    """The reader of stdout has gone away: the process ends with exit code 1.
 
-    As with `Terminated`, nothing that handles errors stops it: it is none of ours.
+    It derives from SystemExit because it is no failure of the tap: error handlers let it pass.
     """
 
     def __init__(self) -> None:
@@ -45,28 +45,28 @@ class OutputClosedError(SystemExit):
 
 
 class Termination:
-    """What SIGTERM and SIGINT do: they raise `Terminated` wherever the run is, but not in a line.
+    """Handles SIGTERM and SIGINT: raises `Terminated`, but not while a line is being written.
 
-    There is one in a process, as there is one stdout. Its methods are the main thread's, which is
-    where Python runs signal handlers.
+    There is one instance per process, as there is one stdout. Call its methods in the main thread
+    only: that is where Python runs signal handlers.
 
     Attributes:
-        output_lost: Whether nobody read stdout any more, so that a line may be incomplete.
+        output_lost: Whether output was discarded, so that the last line may be incomplete.
     """
 
     def __init__(self) -> None:
         self.output_lost = False
         self._is_handled = False
-        self._is_held = False
-        self._told: int | None = None
-        self._told_at = 0.0
+        self._is_deferred = False
+        self._signum: int | None = None
+        self._received_at = 0.0
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals until the context is left.
+        """Handle the signals inside the context.
 
         Raises:
-            Terminated: There was one, whatever has become of the error that it raised.
+            Terminated: A signal arrived. Raised on leaving even if code inside swallowed it.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -80,57 +80,55 @@ class Termination:
             yield
         finally:
             self._is_handled = False
-            if self._told is not None:  # the process is ending, and stays deaf until it has
-                raise Terminated(self._told)
+            if self._signum is not None:  # keep our handlers: the process is about to exit
+                raise Terminated(self._signum)
             for signum, handler in before.items():
                 signal.signal(signum, handler or signal.SIG_DFL)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Have a signal wait until the context is left: what is done in it is done whole."""
-        was_held, self._is_held = self._is_held, True
+    def deferred(self) -> Iterator[None]:
+        """Delay `Terminated` until the context is left, so that its body runs completely."""
+        was_deferred, self._is_deferred = self._is_deferred, True
         try:
             yield
         finally:
-            self._is_held = was_held
-            if self._told is not None and not was_held:
-                raise Terminated(self._told)
+            self._is_deferred = was_deferred
+            if self._signum is not None and not was_deferred:
+                raise Terminated(self._signum)
 
     def _on_signal(self, signum: int, _frame: FrameType | None) -> None:
-        if self._told is None:
-            self._told, self._told_at = signum, time.monotonic()
+        if self._signum is None:
+            self._signum, self._received_at = signum, time.monotonic()
             if HAS_TIMER:
                 signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
-            if not self._is_held:
+            if not self._is_deferred:
                 raise Terminated(signum)
-        elif time.monotonic() - self._told_at > PATIENCE_SECONDS:
-            # We should have been gone by now. One that comes sooner is not out of impatience: a
-            # terminal's Ctrl-C reaches us twice where our parent passes it on.
+        elif time.monotonic() - self._received_at > PATIENCE_SECONDS:
+            # The shutdown hangs, so exit at once. Ignore a second signal that comes sooner: one
+            # Ctrl-C can reach us twice, from the terminal and from the parent process.
             os._exit(128 + signum)
 
     def _on_alarm(self, _signum: int, _frame: FrameType | None) -> None:
-        """Let go of what keeps us: whoever reads our lines, or else whoever reads our log.
-
-        A write that waits for them is tried again when this returns, and gets through.
-        """
-        if self._is_held:
+        """Discard the output that blocks the exit: stdout inside a line, otherwise stderr."""
+        # Python retries the blocked write when this handler returns; the write then succeeds.
+        if self._is_deferred:
             self.output_lost = True
             discard(sys.stdout)
-        elif self._told is not None and self._is_handled and not _is_leaving():
-            # What was raised has come to nothing: a finalizer, say, was at work just then.
-            raise Terminated(self._told)
+        elif self._signum is not None and self._is_handled and not _is_leaving():
+            # The first `Terminated` was lost, for example because a finalizer was running.
+            raise Terminated(self._signum)
         else:
             discard(sys.stderr)
 
     @staticmethod
     def ignore_more() -> None:
-        """Be deaf to further signals: while Python ends, its own handlers would change the code."""
+        """Ignore further signals: Python's own handlers would change the exit code."""
         for signum in SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
 
 
 def _is_leaving() -> bool:
-    """Whether what a signal has raised is on its way out."""
+    """Whether a `Terminated` is already propagating."""
     error = sys.exc_info()[1]
     while error and not isinstance(error, Terminated):
         error = error.__context__
@@ -138,11 +136,12 @@ def _is_leaving() -> bool:
 
 
 def discard(stream: TextIO) -> None:
-    """Have whatever is still written to a stream go nowhere."""
-    with suppress(OSError, ValueError):  # closed, or no file at all
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    """Redirect a stream to the null device."""
+    with suppress(OSError, ValueError):  # the stream is closed or has no file descriptor
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 TERMINATION = Termination()
+deferred = TERMINATION.deferred

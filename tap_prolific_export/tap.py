@@ -1,16 +1,14 @@
-"""The tap: settings, discovery, failures, command line."""
+"""The tap: settings, discovery, and a run of `singer.sync`."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_sdk import Tap
-from singer_sdk.exceptions import (
-    ConfigValidationError,
-)
+from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
+from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
@@ -18,15 +16,18 @@ from tap_prolific_export.errors import ConfigError, DataCollectionError
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
-from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.signals import deferred
 from tap_prolific_export.singer.cli import Command
 from tap_prolific_export.singer.metrics import RequestMetrics
 from tap_prolific_export.singer.report import failure
+from tap_prolific_export.singer.sdk import SdkTap
 from tap_prolific_export.singer.state import ThrottledStateWriter
 from tap_prolific_export.singer.stream import ProlificStream
-from tap_prolific_export.singer.streams import STREAM_TYPES
-from tap_prolific_export.singer.sync import Run
-from tap_prolific_export.singer.writer import WholeLines
+from tap_prolific_export.singer.streams import DEFINITIONS
+from tap_prolific_export.singer.sync import Sync
+from tap_prolific_export.singer.writer import WholeLineWriter
+from tap_prolific_export.snapshots.bookmarks import Bookmarks
+from tap_prolific_export.snapshots.progress import Progress
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
 
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.schema import JsonSchema
 
 
-class TapProlificExport(Tap):
+class TapProlificExport(SdkTap):
     """Singer tap for Prolific data-collection exports."""
 
     name = "tap-prolific-export"
     config_jsonschema: ClassVar[dict[str, Any]] = config_jsonschema()
-    message_writer_class = WholeLines
+    message_writer_class = WholeLineWriter
     # The schema of the answers is made from the questions of the configured data collections.
     dynamic_catalog = True
     # Without BATCH, whose files bypass selection and stream maps.
@@ -68,7 +69,6 @@ class TapProlificExport(Tap):
             **kwargs: As the SDK's.
         """
         self._settings: Settings | None = None
-        self._run: Run | None = None
         self._requests = RequestMetrics("collections")
         try:
             super().__init__(parse_env_config=parse_env_config, **kwargs)
@@ -78,7 +78,10 @@ class TapProlificExport(Tap):
             if not problems:
                 raise
             raise ConfigValidationError("", errors=problems, schema={}) from None
-        self._state_writer = self._calm = ThrottledStateWriter(self.message_writer)
+        state = cast(dict[str, Any], self.state)
+        self._states = ThrottledStateWriter(
+            state, lambda value: self.write_message(StateMessage(value=dict(value)))
+        )
 
     @classmethod
     def _malformed_integers(cls) -> list[str]:
@@ -92,41 +95,21 @@ class TapProlificExport(Tap):
                     problems.append(f"{setting}: {name} is no whole number.")
         return problems
 
-    @property
-    def run(self) -> Run:
-        """The sync that this tap is for."""
-        if self._run is None:
-            settings = self._settings or Settings.from_config(self.config)
-            self._run = Run(
-                settings,
-                SnapshotSource.from_settings(settings, self._requests),
-                checkpoint=lambda: self.state_writer.write_state(self.state),
-                urgent=lambda: self._calm.write_soon(self.state),
-            )
-        return self._run
-
-    def _setup_signal_handlers(self) -> None:
-        """Set up none: `Command` has done so before there was a tap."""
-
-    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Check the configuration ourselves: the SDK's errors quote values, secrets included."""
-        self.append_builtin_config(self.config_jsonschema)
-        ours = {setting.name for setting in SETTINGS}
-        builtin = {k: v for k, v in self.config_jsonschema["properties"].items() if k not in ours}
+    def config_problems(self) -> list[str]:
+        """Check the configuration; see `SdkTap`."""
+        names = {setting.name for setting in SETTINGS}
+        builtin = {k: v for k, v in self.config_jsonschema["properties"].items() if k not in names}
         problems: list[str] = []
         try:
             self._settings = Settings.from_config(self.config, also_known=builtin)
         except ConfigError as error:
             problems += error.problems
+        else:
+            redact_logs([self._settings.api_token or ""])
         validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
-        for misfit in validator.iter_errors(self._config):
+        for misfit in validator.iter_errors(dict(self.config)):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
-        if problems and raise_errors:
-            summary = "Config validation failed"
-            raise ConfigValidationError(summary, errors=problems, schema=self.config_jsonschema)
-        if self._settings:
-            redact_logs([self._settings.api_token or ""])
         return problems
 
     def setup_mapper(self) -> None:
@@ -141,7 +124,8 @@ class TapProlificExport(Tap):
             TapError: No source could be looked up.
         """
         answers = {} if self.input_catalog else self._discovered_answers()
-        return [stream_type(self, self.run, answers) for stream_type in STREAM_TYPES]
+        settings = self._settings or Settings.from_config(self.config)
+        return [ProlificStream(self, each, settings, answers) for each in DEFINITIONS]
 
     def _discovered_answers(self) -> JsonSchema:
         if self._settings is None:  # not validated: only what needs no source
@@ -160,43 +144,73 @@ class TapProlificExport(Tap):
         return answers_schema(collections, self._settings.answer_keys)
 
     def sync_all(self) -> None:  # type: ignore[misc]
-        """Sync all streams, and fail at the end if any data collection did.
+        """Deliver everything that is due; see `sync.Sync`.
 
-        Final in the SDK; there is no other place after the last stream.
+        Final in the SDK, whose own loop walks stream by stream, not snapshot by snapshot.
+
+        Raises:
+            FatalError: Something failed.
         """
-        selected = [stream for stream in self._prolific_streams if stream.selected]
-        if self._replaces(selected):
-            for stream in selected:
-                stream.use_version(self.initialized_at // 1000)
-        if self.streams[FILES.name].selected:  # said before anything is requested
-            self.run.transfers = Transfers.from_settings(self.run.settings)
+        self._sync()
+
+    def run_sync_dry_run(  # type: ignore[misc]
+        self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
+    ) -> bool:
+        """Write a few records of each stream (``--test``). No file is stored, no job deleted.
+
+        Final in the SDK, as `sync_all` is.
+
+        Raises:
+            FatalError: Something failed.
+        """
+        for stream in self.streams.values() if streams is None else streams:
+            stream.selected = True
+        self._sync(limit=dry_run_record_limit)
+        return True
+
+    def _sync(self, *, limit: int | None = None) -> None:
+        state = cast(dict[str, Any], self.state)
         try:
-            with self._requests:
-                super().sync_all()
-            self.run.say_skipped()
-            self.run.raise_failures()
-            # Else there is nothing that could stand in the rows' place, or not all of it.
-            if self.run.delivered and not self.run.passed_over:
-                for stream in selected:
-                    stream.activate_version()
+            settings = self._settings or Settings.from_config(self.config)
+            streams = [
+                stream
+                for definition in DEFINITIONS
+                if isinstance(stream := self.streams[definition.columns.name], ProlificStream)
+            ]
+            emitted = [stream for stream in streams if stream.is_emitted]
+            if limit is None and self._replaces_tables(settings, emitted):
+                for stream in emitted:
+                    stream.version = self.initialized_at // 1000
+            transfers = None
+            if self.streams[FILES.name] in emitted:  # fails before anything is requested
+                transfers = Transfers.from_settings(settings)
+            progress = Progress(
+                Bookmarks(state), streams, settings.lookback_seconds, self._states.write_soon
+            )
+            sync = Sync(
+                settings,
+                SnapshotSource.from_settings(settings, self._requests),
+                streams,
+                progress,
+                self._states,
+                requests=self._requests,
+                transfers=transfers if limit is None else None,
+                limit=limit,
+            )
+            sync.run()
         finally:
-            with TERMINATION.held():
-                self._calm.flush(self.state)
+            with deferred():
+                self._states.write()
 
-    @property
-    def _prolific_streams(self) -> list[ProlificStream]:
-        return [stream for stream in self.streams.values() if isinstance(stream, ProlificStream)]
-
-    def _replaces(self, selected: Sequence[ProlificStream]) -> bool:
+    def _replaces_tables(self, settings: Settings, emitted: Sequence[ProlificStream]) -> bool:
         """Whether this run, if all of it succeeds, holds all rows that the tables should have."""
-        settings = self.run.settings
         if not settings.emit_activate_version_messages:
             return False
         narrowing = ("study_id", "start_date", "archive_paths")
         why_not = [f"{name} is set" for name in narrowing if getattr(settings, name)]
         why_not += [
             f"{stream.name} is not FULL_TABLE in the catalog"
-            for stream in selected
+            for stream in emitted
             if stream.replication_method != REPLICATION_FULL_TABLE
         ]
         if why_not:
@@ -205,22 +219,6 @@ class TapProlificExport(Tap):
                 "; ".join(why_not),
             )
         return not why_not
-
-    def run_sync_dry_run(  # type: ignore[misc]
-        self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
-    ) -> bool:
-        """Sync a few records (``--test``), and fail if any data collection did.
-
-        Final in the SDK, which reports no failure of a data collection. No file is stored.
-        """
-        if self.streams[FILES.name].selected:
-            Transfers.from_settings(self.run.settings)
-        with self._requests:
-            result = super().run_sync_dry_run(dry_run_record_limit, streams)
-        self._calm.flush(self.state)
-        self.run.say_skipped()
-        self.run.raise_failures()
-        return result
 
     @classmethod
     def cb_config(

@@ -1,4 +1,4 @@
-"""Reading times, in the forms in which they come; pure."""
+"""Parse and format times; pure."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ import msgspec
 
 
 def parse_timestamp(text: object) -> datetime | None:
-    """Return an ISO 8601 date or time in UTC, which is meant where it names no zone.
-
-    Returns:
-        None for what is no timestamp.
-    """
+    """Return an ISO 8601 date or time in UTC, or None for anything else. No zone means UTC."""
     if not isinstance(text, str):
         return None
     text = text.strip()
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         text += "T00:00:00Z"
-    # Seconds may be left out in ISO 8601, and people do.
+    # ISO 8601 allows times without seconds; msgspec does not.
     text = re.sub(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", r"\1:00", text, flags=re.ASCII)
     try:
         moment = msgspec.convert(text, datetime)
-        # An offset can carry a time out of the years that a datetime holds.
+        # The offset can push a time out of the range of datetime (OverflowError).
         return aware(moment).astimezone(timezone.utc)
     except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
         return None
 
 
 def utc_now() -> datetime:
-    """Return the present time."""
+    """Return the current time."""
     return datetime.now(timezone.utc)
 
 
 def aware(moment: datetime) -> datetime:
-    """Return a time with a zone; UTC is meant where it names none."""
+    """Return the time with a time zone: its own, else UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def utc_text(moment: datetime) -> str:
+    """Format a UTC time for logs and errors, as in ``2026-11-29 02:06:00 UTC``."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -52,13 +52,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from jsonschema import Draft7Validator
 
-from tap_prolific_export.archive.byte_source import LocalBytes
-from tap_prolific_export.archive.export_archive import Archive, Limits, Part, archive_ref
-from tap_prolific_export.archive.zip_reader import INFLATED
+from tap_prolific_export.archive.byte_source import LocalSource
+from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
+from tap_prolific_export.archive.zip_reader import MAX_INFLATED_CHUNK
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.rows import tables as records
 from tap_prolific_export.rows.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
-from tap_prolific_export.rows.files import Found, begun_with, file_rows, named_in
+from tap_prolific_export.rows.files import NamedFile, file_rows, find_by_answers, find_by_file_name
 from tap_prolific_export.rows.responses import Response
 from tap_prolific_export.rows.schema import STREAMS, answers_schema
 from tap_prolific_export.rows.tables import ExportFacts
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Literal
 
-    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.export_archive import Skipped, Upload
     from tap_prolific_export.rows.files import Find
     from tests.stand_in import Hosted
@@ -309,7 +309,7 @@ def corpus() -> tuple[Sample, ...]:
     nested, flat, by_task = _batch("nested"), _batch("flat"), _batch("by task")
     column_types = [_shapes(number) for number in range(4)]
     below = {"export c1/": b"", **{f"export c1/{name}": it for name, it in column_types[0].items()}}
-    large = {**column_types[2], f"files/{SAID}_large.bin": bytes(INFLATED * 2)}
+    large = {**column_types[2], f"files/{SAID}_large.bin": bytes(MAX_INFLATED_CHUNK * 2)}
     entries = [Entry(name.encode(), it, zip64=True) for name, it in column_types[3].items()]
     bare = [
         {name: it for name, it in made.items() if name not in METADATA}
@@ -342,7 +342,7 @@ READ_FAST = 4
 
 
 class Drops:
-    """The bytes of an archive, a few at a time; see `Bytes`."""
+    """The bytes of an archive, a few at a time; see `ByteSource`."""
 
     def __init__(self, data: bytes, step: int) -> None:
         self.size = len(data)
@@ -356,7 +356,7 @@ class Drops:
         for at in range(begin, end, self._step):
             yield self._data[at : min(at + self._step, end)]
 
-    def expect(self, pieces: Iterable[tuple[int, int]]) -> None:
+    def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
         assert all(0 <= begin <= end for begin, end in pieces)
 
 
@@ -390,12 +390,12 @@ def read(
 
     Args:
         data: The archive.
-        limits: As `Archive` has them.
+        limits: As `ExportArchive` has them.
         step: How many bytes come at a time; 0: as many as are asked for.
         uploads: What its uploads are taken for.
     """
     found = Reading(data)
-    source: Bytes = LocalBytes(io.BytesIO(data), len(data), samples.BEGIN)
+    source: ByteSource = LocalSource(io.BytesIO(data), len(data), samples.BEGIN)
     if step:
         source = Drops(data, step)
     with _listening(found.said):
@@ -408,12 +408,12 @@ def read(
 
 
 def _read(
-    found: Reading, source: Bytes, limits: Limits, uploads: Mapping[str, Upload] | None
+    found: Reading, source: ByteSource, limits: Limits, uploads: Mapping[str, Upload] | None
 ) -> None:
-    archive = Archive(source, f"archive {FILE_NAME}", limits)
+    archive = ExportArchive(source, f"archive {FILE_NAME}", limits)
     archive.digest()
     archive.newest_member()
-    archive.expect([*Part], lambda *_: True)
+    archive.prefetch([*Part], lambda *_: True)
     found.skipped = archive.skipped
     found.uploads = archive.uploads = dict(archive.uploads if uploads is None else uploads)
     metadata = archive.metadata()
@@ -441,10 +441,10 @@ def _read(
             answers.extend(records.answer_rows(facts, response, columns, archive.uploads))
         every, wants = delivery.every_response, delivery.wants
         finds: list[Find] = [
-            lambda _: named_in(every(), wants, columns, archive.uploads),
-            lambda left: begun_with(every(), wants, left),
+            lambda _: find_by_answers(every(), wants, columns, archive.uploads),
+            lambda left: find_by_file_name(every(), wants, left),
         ]
-        files.extend(file_rows(facts, finds, archive.uploads, strays=True))
+        files.extend(file_rows(facts, finds, archive.uploads, include_unmatched=True))
         if zlib.crc32(found.of) % READ_FAST == 0:
             _read_fast(found, delivery, columns)
     if uploads is None:
@@ -477,16 +477,16 @@ def _read_fast(
             found.made_fast += len(made[0])
             rows["responses"] += plain(made[0])
             rows["answers"] += plain([row for each in made[1] for row in each])
-    named: list[Found] = []
+    named: list[NamedFile] = []
     typed = TypedLines(columns, NamedFiles(columns, uploads))
     for each in delivery.every_response_in_blocks(typed):
         if isinstance(each, Response):
-            named += named_in([each], delivery.wants, columns, uploads)
+            named += find_by_answers([each], delivery.wants, columns, uploads)
         else:
             named += [file for files in each.made[0] for file in files]
     every, wants = delivery.every_response, delivery.wants
-    finds: list[Find] = [lambda _: named, lambda left: begun_with(every(), wants, left)]
-    rows["files"] += file_rows(facts, finds, uploads, strays=True)
+    finds: list[Find] = [lambda _: named, lambda left: find_by_file_name(every(), wants, left)]
+    rows["files"] += file_rows(facts, finds, uploads, include_unmatched=True)
     found.otherwise = [
         name for name, fast in rows.items() if in_any_order(fast) != in_any_order(found.rows[name])
     ]
@@ -848,7 +848,7 @@ def told_rows(
     if found.error:
         problem = found.error.problem.lower()
         right = any(f"{name}, line {numbers[0]}," in problem for name, numbers in bad.items())
-        is_limit = "max_member_bytes" in problem or "max_metadata_bytes" in problem
+        is_limit = "; the limit is" in problem
         if not (
             right or unsure or (is_limit and limits.max_member_bytes < LIMITS.max_member_bytes)
         ):
@@ -1167,7 +1167,7 @@ def _some_member(random: Random) -> tuple[dict[str, bytes], str]:
     sample = random.choice(corpus())
     lines = [name for name in sample.special if name in LINES]
     names = lines if lines and random.randrange(3) else [*sample.special]
-    members = {name: it for name, it in sample.members.items() if len(it) <= INFLATED}
+    members = {name: it for name, it in sample.members.items() if len(it) <= MAX_INFLATED_CHUNK}
     return members, random.choice(names)
 
 

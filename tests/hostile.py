@@ -315,15 +315,15 @@ def lookalikes() -> Cases:
 
 # 2. Bombs and lies.
 
-BAD_ZIP = "The archive is damaged or no ZIP"
+BAD_ZIP = "The archive is damaged or not a ZIP"
 LIES = {
     # What the directory says of a member, and what of that is said.
     "short": ({"size": 3}, "is damaged: it is longer or shorter"),
     "long": ({"size": 10**6}, "is damaged: it is longer or shorter"),
     "packed-short": ({"packed": 3}, "is damaged: "),
-    "packed-long": ({"packed": 10**5}, "is damaged: it overlaps with what follows"),
-    "packed-absurd": ({"packed": 2**64 - 1}, "is damaged: it overlaps with what follows"),
-    "checksum": ({"crc32": 1}, "is damaged: it has another checksum"),
+    "packed-long": ({"packed": 10**5}, "is damaged: it overlaps with the next member"),
+    "packed-absurd": ({"packed": 2**64 - 1}, "is damaged: it overlaps with the next member"),
+    "checksum": ({"crc32": 1}, "is damaged: its checksum differs"),
 }
 HEADERS = {
     "name": {"name": b"files/another"},
@@ -352,7 +352,7 @@ def lies() -> Iterator[tuple[str, Case]]:
                 case = wrong(member, f"{called} {why}", told=told, method=method)
                 yield f"{member}-{lie}-{method}", case
         for header, said in HEADERS.items():
-            why = f"{called} is damaged: its header is not what the directory says"
+            why = f"{called} is damaged: its header differs from the directory"
             yield f"{member}-header-{header}", wrong(member, why, header=said)
         for method in (1, 12, 14, 93, 99):
             why = f"{called} is damaged: it is compressed by method {method}"
@@ -363,7 +363,7 @@ def lies() -> Iterator[tuple[str, Case]]:
         whole = deflated((CONTENTS[name], 1))
         for cut, data in {"cut": whole.data[:-4], "garbage": b"\xff" * 40}.items():
             packed = Packed(data, whole.size, whole.crc32)
-            why = f"{called} is damaged: it {'is cut off' if cut == 'cut' else 'does not inflate'}"
+            why = f"{called} is damaged: it {'is cut off' if cut == 'cut' else 'cannot be '}"
             yield f"{member}-{cut}", wrong(member, why, content=packed)
         beyond = deflated((CONTENTS[name], 1), (b"\0" * 1000, 1))
         why = f"{called} is damaged: it is longer or shorter"
@@ -382,7 +382,7 @@ def overlaps() -> Iterator[tuple[str, Case]]:
         Case(
             zipped([same, another, *rest]),
             files={f"files/{SAID}-a": b"the same"},
-            error=one + "its header is not what the directory says",
+            error=one + "its header differs from the directory",
         ),
     )
     # As in a bomb without recursion, each member holds the next one, with its header.
@@ -400,7 +400,7 @@ def overlaps() -> Iterator[tuple[str, Case]]:
             zipped([nested[0], *inner, *rest]),
             files={str(nested[-1].name): b"\0" * 1000},
             error="30 of its uploaded files could not be stored. An uploaded file is damaged: "
-            "it overlaps with what follows",
+            "it overlaps with the next member",
         ),
     )
 
@@ -413,23 +413,23 @@ def ends() -> Iterator[tuple[str, Case]]:
     cuts = {"nothing": 0, "begin": 40, "half": directory // 2, "directory": directory}
     cuts |= {"in-directory": directory + 60, "end": len(data) - 22, "last": len(data) - 1}
     for name, length in cuts.items():
-        yield f"cut-{name}", Case(data[:length], error=f"{BAD_ZIP} (it has no end)")
+        yield f"cut-{name}", Case(data[:length], error=f"{BAD_ZIP} (it has no end record)")
     offsets = {"behind": len(data), "far": 2**32 - 2, "absurd": 2**64 - 1, "directory": directory}
     for name, offset in offsets.items():
         entry = Entry(UPLOAD, UPLOADS[UPLOAD], told={"offset": offset})
-        why = f"{BAD_ZIP} (its directory has an entry of nothing)"
+        why = f"{BAD_ZIP} (its directory has an invalid offset)"
         yield f"offset-{name}", Case(zipped(with_member(entry)), error=why)
-    before = f"{BAD_ZIP} (its directory lies before its begin)"
-    none = f"{BAD_ZIP} (its directory has an entry that is none)"
+    before = f"{BAD_ZIP} (its directory begins before the archive)"
+    none = f"{BAD_ZIP} (its directory has an invalid entry)"
     for name, end, why in [
         ("far-directory", {"offset": 2**32 - 2}, before),
         ("long-directory", {"size": 2**32 - 2}, before),
         ("late-directory", {"offset": directory + 1}, before),
         ("shifted", {"offset": directory - 3}, "collection.json is damaged: "),
-        ("shifted-far", {"offset": 7}, f"{BAD_ZIP} (its directory has an entry of nothing)"),
+        ("shifted-far", {"offset": 7}, f"{BAD_ZIP} (its directory has an invalid offset)"),
         ("short-directory", {"size": 100}, none),
-        ("several-disks", {"disk": 1}, f"{BAD_ZIP} (it is one of several parts)"),
-        ("last-disk", {"disk": 0xFFFE}, f"{BAD_ZIP} (it is one of several parts)"),
+        ("several-disks", {"disk": 1}, f"{BAD_ZIP} (it has several parts)"),
+        ("last-disk", {"disk": 0xFFFE}, f"{BAD_ZIP} (it has several parts)"),
         ("no-directory", {"size": 0}, "It has neither"),
     ]:
         yield name, Case(zipped(good, end=end), error=why)
@@ -447,7 +447,7 @@ def ends() -> Iterator[tuple[str, Case]]:
     yield "many", Case(zipped(good, end={"count": 60_000}))
     yield "junk-before", Case(zipped(good, before=b"#!/bin/sh\n" + b"PK\3\4PK\1\2" * 100))
     yield "junk-after", Case(zipped(good, after=b"\0" * 60_000))
-    yield "much-after", Case(zipped(good, after=b"\0" * 70_000), error=f"{BAD_ZIP} (it has no end)")
+    yield "much-after", Case(zipped(good, after=b"\0" * 70_000), error=f"{BAD_ZIP} (it has no end ")
     other = zipped(members(lines=json_lines(line(7)), uploads={}))
     yield "zip-before", Case(zipped(good, before=other))
     yield "comment", Case(zipped(good, comment=b"PK\1\2PK\3\4PK\6\6PK\6\7" * 50 + b"PK\5\6"))
@@ -455,7 +455,7 @@ def ends() -> Iterator[tuple[str, Case]]:
     yield "comment-end", Case(zipped(good, comment=fake + b"."), error="It has neither")
     yield "not-utf-8", Case(zipped([*good, Entry(b"files/\xff")]), error=f"{BAD_ZIP} (its dire")
     yield "no-members", Case(zipped([]), error="It has neither")
-    yield "no-zip", Case(f"<Error>{SAID}</Error>".encode(), error=f"{BAD_ZIP} (it has no end)")
+    yield "no-zip", Case(f"<Error>{SAID}</Error>".encode(), error=f"{BAD_ZIP} (it has no end ")
 
 
 def twice() -> Iterator[tuple[str, Case]]:
@@ -463,7 +463,7 @@ def twice() -> Iterator[tuple[str, Case]]:
     good = members()
     for name in ("responses.jsonl", "collection.json"):
         again = Entry(name, CONTENTS[name].replace(b"a", b"b"))
-        why = f"It has several members called {name}."
+        why = f"It has several members named {name}."
         yield f"twice-{name[:4]}", Case(zipped([*good, again]), error=why)
     yield "twice-alike", Case(zipped([*good, *good]))
     yield "twice-upload", Case(zipped([*good, Entry(UPLOAD, b"last")]), files={UPLOAD: b"last"})
@@ -490,13 +490,13 @@ def damages() -> Cases:
     }
 
 
-def too_large(called: str, size: int, setting: str, most: int) -> str:
-    return f"{called} holds {size:,} bytes; {setting} is {most:,}."
+def too_large(called: str, size: int, most: int) -> str:
+    return f"{called} holds {size:,} bytes; the limit is {most:,}."
 
 
 def large_upload(megabytes: int, **told: int) -> Cases:
     zeros = deflated((b"\0" * MB, megabytes), checked=False)
-    why = too_large("an uploaded file", zeros.size, "max_member_bytes", 100 * MB)
+    why = too_large("an uploaded file", zeros.size, 100 * MB)
     why = "an uploaded file is damaged: it is longer or shorter" if told else why
     case = wrong("upload", why, content=zeros, told=told)
     return {"large-upload": case}
@@ -514,13 +514,13 @@ def stored_bomb() -> Cases:
 
 def large_lines() -> Cases:
     zeros = deflated((b"\0" * MB, 1000), checked=False)
-    why = too_large("responses.jsonl", GB, "max_member_bytes", 100 * MB)
+    why = too_large("responses.jsonl", GB, 100 * MB)
     return {"large-lines": wrong("lines", why, content=zeros)}
 
 
 def large_metadata(**told: int) -> Cases:
     zeros = deflated((b"\0" * MB, 1000), checked=False)
-    why = too_large("collection.json", GB, "max_metadata_bytes", 64 << 20)
+    why = too_large("collection.json", GB, 64 << 20)
     why = "collection.json is damaged: it is longer or shorter" if told else why
     return {"large-metadata": wrong("metadata", why, content=zeros, told=told)}
 
@@ -534,7 +534,7 @@ def large_directory() -> Cases:
             file.seek(offset + 100 * MB)
             file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 9, 9, 100 * MB, offset, 0))
 
-    why = too_large("its directory", 100 * MB, "max_metadata_bytes", 64 << 20)
+    why = too_large("its directory", 100 * MB, 64 << 20)
     return {"large-directory": Case(write, error=why)}
 
 

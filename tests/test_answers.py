@@ -129,7 +129,7 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("column_type", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize(("instruction", "given_", "value"), GIVEN.values(), ids=GIVEN)
 def test_one_value_is_typed_alike_in_every_shape(
     instruction: Instruction, given_: Any, value: Any, column_type: Callable[[Any], Any]

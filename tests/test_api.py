@@ -126,19 +126,19 @@ def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: 
         pytest.param(
             Fault("api", "", status=200, body=b"<html>Sign in</html>"),
             DataCollectionError,
-            "a body that is no JSON.*proxy",
+            "a body that is not JSON.*proxy",
             id="HTML for JSON",
         ),
         pytest.param(
             Fault("api", "", status=200, body=b""),
             DataCollectionError,
-            "a body that is no JSON",
+            "a body that is not JSON",
             id="nothing for JSON",
         ),
         pytest.param(
             Fault("api", "", status=200, body=b"[1]"),
             DataCollectionError,
-            "JSON that is no object",
+            "JSON that is not an object",
             id="a list for an object",
         ),
     ],

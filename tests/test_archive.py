@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tap_prolific_export.archive import export_archive as archives
-from tap_prolific_export.archive.byte_source import LocalBytes
-from tap_prolific_export.archive.export_archive import Archive, Line, Metadata, archive_ref
+from tap_prolific_export.archive.byte_source import LocalSource
+from tap_prolific_export.archive.export_archive import ExportArchive, Line, Metadata, archive_ref
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
 
@@ -84,11 +84,11 @@ def patched(data: bytes, offset: int, field: bytes) -> bytes:
     return b"PK\x01\x02".join([head, *entries])
 
 
-def opened(data: bytes) -> Archive:
-    return Archive(LocalBytes(io.BytesIO(data), len(data), None), NAME)
+def opened(data: bytes) -> ExportArchive:
+    return ExportArchive(LocalSource(io.BytesIO(data), len(data), None), NAME)
 
 
-def sizes(archive: Archive) -> dict[str, int]:
+def sizes(archive: ExportArchive) -> dict[str, int]:
     return {path: upload.size for path, upload in archive.uploads.items()}
 
 
@@ -240,7 +240,7 @@ def survived(path: Path) -> bool:
     """Read what may be damaged; return whether all came that should, or nothing personal did."""
     with path.open("rb") as file:
         try:
-            archive = Archive(LocalBytes(file, path.stat().st_size, None), NAME)
+            archive = ExportArchive(LocalSource(file, path.stat().st_size, None), NAME)
             archive.newest_member()
             metadata = archive.metadata()
             found = Content(metadata.kind, metadata.fields, [*archive.lines()], sizes(archive))

@@ -136,7 +136,7 @@ BAD_INPUT = [
     ),
     pytest.param(
         {**NO_IDS, "archive_paths": ["config.json"]},
-        "archive config.json: The archive is damaged or no ZIP",
+        "archive config.json: The archive is damaged or not a ZIP",
         id="no ZIP",
     ),
     pytest.param({"api_token": "wrong-token"}, "401 (Authentication", id="401"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,3 +149,15 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 def test_no_file_names_an_address_of_a_package_registry() -> None:
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_the_path_of_a_response_names_functions_that_exist() -> None:
+    page = (ROOT / "docs/development.md").read_text()
+    part = page.partition("## A response, from the POST to the RECORD")[2].partition("\n## ")[0]
+    steps = re.findall(r"^\d+\. \[`([\w.]+)`\]\(\.\./(\S+)\.py\)", part, re.MULTILINE)
+    assert 8 <= len(steps) <= 12
+    for name, path in steps:
+        found: Any = importlib.import_module(path.replace("/", "."))
+        for each in name.split("."):
+            found = getattr(found, each)
+        assert callable(found)

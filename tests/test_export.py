@@ -15,7 +15,7 @@ from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 from tap_prolific_export.prolific.exports import Export, Exporter
-from tap_prolific_export.snapshots.source import NoHistory
+from tests.history import NoHistory
 from tests.stand_in import Fault, samples
 
 if TYPE_CHECKING:
@@ -370,7 +370,7 @@ class TestJobs:
         self, retries: int, making: Making, ref: DataCollectionRef, world: World
     ) -> None:
         world.faults = [Fault("api", "GET .*/export/", times=99, status=200, body=self.FAILED)]
-        with pytest.raises(DataCollectionError, match=f"failed, as did {retries} before"):
+        with pytest.raises(DataCollectionError, match=f"failed; earlier attempts: {retries}"):
             export_of(making.exporter(retries=retries), ref, ExportFilter())
         assert len(asked(world, "POST")) == 1 + retries
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
-from tap_prolific_export.archive.byte_source import LocalBytes
-from tap_prolific_export.archive.export_archive import Archive, Block, Limits, Line, Upload
+from tap_prolific_export.archive.byte_source import LocalSource
+from tap_prolific_export.archive.export_archive import Block, ExportArchive, Limits, Line, Upload
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.collection import parse
@@ -24,11 +24,13 @@ from tap_prolific_export.rows.compiled import AnswerRows, NamedFiles, NoTasks, R
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts, answer_columns, answer_rows, response_row
 from tap_prolific_export.rows.typed import LOOKED_AT, MAX_OTHERS, MAX_QUESTIONS, TypedLines
-from tap_prolific_export.singer import stream as base
+from tap_prolific_export.singer import sync
 from tap_prolific_export.singer import writer as fast
+from tap_prolific_export.singer.sdk import SdkStream
+from tap_prolific_export.singer.writer import MappedWriter
 from tests import fuzz
 from tests.stand_in import Hosted, Submission, World, samples
-from tests.test_archive import zipped
+from tests.test_archive import opened, zipped
 from tests.test_tap import ids
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def both(
         config["delete_exports"] = "never"
         ours = runner.sync(**config)
         with monkeypatch.context() as patch:
-            patch.setattr(base, "is_plain", lambda _: False)
+            patch.setattr(SdkStream, "is_plain", property(lambda _: False))
             sdks = runner.sync(**config)
         return ours, sdks
 
@@ -66,14 +68,16 @@ def both(
 def rows_of(out: Output) -> list[Row]:
     """Return the records, but for what tells of the export, which is another one each time.
 
-    A response's answers come in any order: they are sorted.
+    Streams, and a response's answers, come in any order: they are sorted.
     """
     own = {"export_id", "exported_at", "full_exported_at", "modified_at"}
     rows = [
         {"stream": m["stream"], **{n: v for n, v in m["record"].items() if n not in own}}
         for m in out.of_type("RECORD")
     ]
-    return sorted(rows, key=lambda row: (row["stream"] == "answers" and place_of(row)) or ())
+    return sorted(
+        rows, key=lambda row: (row["stream"], (row["stream"] == "answers" and place_of(row)) or ())
+    )
 
 
 def place_of(row: Row) -> tuple[Any, ...]:
@@ -129,7 +133,7 @@ class TestTheSdkWouldAddNothing:
         self, runner: Runner, collection: Hosted, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def broken(lines: bytes) -> None:
-            if b'"stream":"responses"' in lines:
+            if b'"RECORD","stream":"responses"' in lines:
                 raise BrokenPipeError
 
         monkeypatch.setattr(fast, "write_lines", broken)
@@ -179,12 +183,12 @@ class TestTheSdkWouldAddNothing:
         catalog["streams"] = [s for s in catalog["streams"] if s["tap_stream_id"] != "files"]
         readings = []
 
-        def watch(archive: Archive, *made: Any) -> Any:
+        def watch(archive: ExportArchive, *made: Any) -> Any:
             readings.append(archive.name)
             return lines(archive, *made)
 
-        lines = Archive.lines
-        monkeypatch.setattr(Archive, "lines", watch)
+        lines = ExportArchive.lines
+        monkeypatch.setattr(ExportArchive, "lines", watch)
         out = runner.sync(catalog, **ids(collection))
         assert len(out.rows("responses")) == 8
         assert len(readings) == 1
@@ -216,17 +220,18 @@ class TestTheSdkWouldAddNothing:
 def test_where_records_are_transformed_they_go_the_sdks_way(
     config: dict[str, Any], runner: Runner, collection: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    went: dict[str, bool] = {}
+    went: list[str] = []
 
-    def watch(stream: Stream) -> bool:
-        went[stream.name] = fast.is_plain(stream)
-        return went[stream.name]
+    class Watched(MappedWriter):
+        def __init__(self, stream: SdkStream, count: Callable[[int], None]) -> None:
+            went.append(stream.name)
+            super().__init__(stream, count)
 
-    monkeypatch.setattr(base, "is_plain", watch)
+    monkeypatch.setattr(sync, "MappedWriter", Watched)
     runner.sync(**ids(collection))
-    assert went["responses"]
+    assert went == []
     runner.sync(**config, **ids(collection))
-    assert not went["responses"]
+    assert "responses" in went
 
 
 def test_what_is_relied_on_in_the_sdk_is_there(runner: Runner, collection: Hosted) -> None:
@@ -654,10 +659,10 @@ def test_what_is_usual_is_learnt_beside_a_line_that_holds_a_nul() -> None:
 
 
 def test_of_no_rows_nothing_is_kept() -> None:
-    with fast.RecordBlocks("tasks", None, lambda _: None) as blocks:
-        for _ in range(10):
-            blocks.write([])
-        assert blocks._written == []
+    writer = fast.PlainWriter("tasks", None, lambda _: None)
+    for _ in range(10):
+        writer.write([])
+    assert writer._written == []
 
 
 class TestBlocks:
@@ -665,7 +670,8 @@ class TestBlocks:
 
     def lines(self, text: bytes, **limits: Any) -> list[Any]:
         data = zipped({"responses.jsonl": text})
-        archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x", Limits(**limits))
+        source = LocalSource(io.BytesIO(data), len(data), None)
+        archive = ExportArchive(source, "x", Limits(**limits))
 
         def even(block: bytes) -> Block | None:
             """Take blocks of an even number of lines only."""
@@ -683,8 +689,7 @@ class TestBlocks:
 
     @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n\n"])
     def test_blank_lines_are_counted(self, blank: bytes) -> None:
-        data = zipped({"responses.jsonl": blank + b"{"})
-        archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x")
+        archive = opened(zipped({"responses.jsonl": blank + b"{"}))
         with pytest.raises(DataCollectionError, match=f"line {blank.count(10) + 1}, is no valid"):
             list(archive.lines(TypedLines(COLUMNS, NoTasks())))
 
@@ -718,7 +723,7 @@ class TestBlocks:
         text = b"".join(b'{"n": %d, "x": "%b"}\n' % (n, b"x" * (n % 97)) for n in range(999))
         data = zipped({"responses.jsonl": text})
         limits = Limits(max_line_bytes=limit, skip_bad_lines=True)
-        archive = Archive(LocalBytes(io.BytesIO(data), len(data), None), "x", limits)
+        archive = ExportArchive(LocalSource(io.BytesIO(data), len(data), None), "x", limits)
         tried: list[bytes] = []
         assert [*archive.lines(tried.append)]
         assert 0 < max(len(line) for block in tried for line in block.splitlines()) <= limit

@@ -20,7 +20,8 @@ from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter
 from tap_prolific_export.prolific.exports import Exporter
 from tap_prolific_export.settings import Settings
-from tap_prolific_export.snapshots.source import NoHistory, SnapshotSource
+from tap_prolific_export.snapshots.source import SnapshotSource
+from tests.history import NoHistory
 from tests.stand_in import Fault
 from tests.test_export import Time
 
@@ -98,7 +99,7 @@ def expected(call: str, fault: str, times: int) -> Expected:
         return None if once else (DataCollectionError, f"{doing}.*{MAX_TRIES} times")
     if call == "fetch":
         if fault in UNREADABLE:
-            return (DataCollectionError, "damaged or no ZIP")
+            return (DataCollectionError, "damaged or not a ZIP")
         if fault == "403":  # the URL may have expired
             return None if once else (DataCollectionError, f"{doing}.*it answered 403")
         return (DataCollectionError, f"{doing}.*it answered {fault}")
@@ -107,10 +108,10 @@ def expected(call: str, fault: str, times: int) -> Expected:
     if call == "list" and (fault in REFUSED or fault == "no object"):
         return None  # whether there is a list decides nothing but whose the job is
     if fault == "404" and call == "poll":
-        return None if once else (DataCollectionError, "is gone, as did 2 before")
+        return None if once else (DataCollectionError, "is gone; earlier attempts: 2")
     if fault in REFUSED:
         return (DataCollectionError, f"{doing}.*answered {fault}")
-    said = "JSON without a status" if fault == "no object" else "no JSON"
+    said = "JSON without a status" if fault == "no object" else "not JSON"
     return (DataCollectionError, f"{doing}.*{said}")
 
 

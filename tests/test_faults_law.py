@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.snapshots.source import NoHistory
+from tests.history import NoHistory
 from tests.stand_in import Fault, StandIn, World, samples
 from tests.test_export import Time
 from tests.test_faults import CALLS, FAULTS, deliveries

@@ -19,7 +19,7 @@ from tap_prolific_export.archive.export_archive import Limits
 from tap_prolific_export.rows import answers
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
-from tap_prolific_export.uploads import store
+from tap_prolific_export.uploads import names
 from tests import fuzz
 from tests.fuzz import SAID, Case, Entry, Finding, Reading, examine, pack, packed
 
@@ -98,14 +98,14 @@ FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "fields are dropped": ("json", records, "response_row", without_fields, "nothing of a line"),
     "misfits are dropped": ("json", records, "fit", as_if_whole, "nothing of a line is lost"),
     "texts are as they came": ("json", decoding, "cleaned", as_it_is, "a row of responses fits"),
-    "names are as they came": ("members", store, "_segment", as_it_is, "every store has such"),
-    "nothing is checked": ("bytes", members.Members, "content", unchecked, "the rows are those"),
-    "any header will do": ("fields", members, "_is_header_of", always, "the rows are those"),
+    "names are as they came": ("members", names, "_segment", as_it_is, "every store has such"),
+    "nothing is checked": ("bytes", members.ZipReader, "content", unchecked, "the rows are those"),
+    "any header will do": ("fields", members, "_header_matches", always, "the rows are those"),
     "an id is one response": ("json", distinct, "content_hash", no_bytes, "responses that differ"),
     "order matters": ("json", distinct, "content_hash", in_this_order, "responses that differ"),
     "the root is the top": (
         "members",
-        archive.Archive,
+        archive.ExportArchive,
         "_find_root",
         no_text,
         "what is packed oddly",

@@ -19,6 +19,7 @@ from zlib import crc32
 import pytest
 from jsonschema import Draft202012Validator
 
+from tap_prolific_export.archive.export_archive import MAX_MEMBER_BYTES
 from tests import hostile
 from tests.hostile import ABSOLUTE, CALLED, LONGEST, MANY, MB, SAID, Case
 from tests.warehouse import KEYS
@@ -41,6 +42,15 @@ _, status, usage = os.wait4(pid, 0)
 with open(told, "w") as file:
     print(os.waitstatus_to_exitcode(status), usage.ru_maxrss, file=file)
 """
+# The tap with another limit than its own.
+TAP = """
+import sys
+from tap_prolific_export import tap
+from tap_prolific_export.snapshots import source
+limits, most = source.Limits, int(sys.argv.pop(1))
+source.Limits = lambda **others: limits(max_member_bytes=most, **others)
+tap.TapProlificExport.cli()
+"""
 KILOBYTE = 1 if sys.platform == "darwin" else 1024
 # How often one id comes, and a hundredth of the blank lines; for whoever has time, a million.
 COUNT = int(os.environ.get("HOSTILE", "10000"))
@@ -57,15 +67,17 @@ class Chapter:
         config: Settings.
         megabytes: How much more memory it may take than an honest archive does.
         seconds: How much time.
+        most: The limit `max_member_bytes`.
     """
 
     cases: Callable[[], Mapping[str, Case]]
     config: Row = field(default_factory=dict)
     megabytes: int = 6
     seconds: int = 60
+    most: int = MAX_MEMBER_BYTES
 
 
-MEMBER = {"max_member_bytes": 100 * MB}
+LESS = 100 * MB
 LINE = {"max_line_bytes": LONGEST}
 SKIP = {"on_bad_line": "skip"}
 CHAPTERS = {
@@ -73,12 +85,12 @@ CHAPTERS = {
     "names": Chapter(hostile.names, megabytes=6),
     "a file and a folder of one name": Chapter(hostile.file_and_folder, {"files_concurrency": 1}),
     "names as others are stored": Chapter(hostile.lookalikes),
-    "damages": Chapter(hostile.damages, MEMBER, megabytes=8),
-    "upload of 1 GB": Chapter(partial(hostile.large_upload, 1000), MEMBER),
-    "upload of 10 GB": Chapter(partial(hostile.large_upload, 10_000), MEMBER),
+    "damages": Chapter(hostile.damages, megabytes=8, most=LESS),
+    "upload of 1 GB": Chapter(partial(hostile.large_upload, 1000), most=LESS),
+    "upload of 10 GB": Chapter(partial(hostile.large_upload, 10_000), most=LESS),
     "upload of 10 GB that says 10 B": Chapter(partial(hostile.large_upload, 10_000, size=10)),
     "upload of 100 MB": Chapter(hostile.stored_bomb),
-    "lines of 1 GB": Chapter(hostile.large_lines, MEMBER),
+    "lines of 1 GB": Chapter(hostile.large_lines, most=LESS),
     "metadata of 1 GB": Chapter(hostile.large_metadata),
     "metadata of 1 GB that says 10 B": Chapter(partial(hostile.large_metadata, size=10)),
     "directory of 100 MB": Chapter(hostile.large_directory),
@@ -196,7 +208,7 @@ def _run(chapter: Chapter, around: Path) -> Ran:
     sources = {"archive_paths": ["archives/*.zip"], "files_uri": (folder / "a/b/store").as_uri()}
     (folder / "config.json").write_text(json.dumps(sources | chapter.config))
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    tap = [sys.executable, "-m", "tap_prolific_export.tap", "--config", "config.json"]
+    tap = [sys.executable, "-c", TAP, str(chapter.most), "--config", "config.json"]
     (folder / "told").touch()
     with (folder / "output").open("wb") as output, (folder / "log").open("wb") as log:
         before = {*around.rglob("*")}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # The real command line; but STATE is written after each data collection, not at most every 10 s,
 # so that there are more places at which to be killed.
 TAP = """
-from tap_prolific_export.streams import state
+from tap_prolific_export.singer import state
 state.INTERVAL_SECONDS = 0.0
 from tap_prolific_export.tap import TapProlificExport
 TapProlificExport.cli()

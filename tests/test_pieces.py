@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL, open_local
-from tap_prolific_export.archive.export_archive import Archive, Part
+from tap_prolific_export.archive.export_archive import ExportArchive, Part
 from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import DataCollectionError
 from tests.test_archive import Pipe
@@ -113,7 +113,7 @@ def test_each_piece_is_what_lies_there_however_it_is_read(
         host.faults = faults
         with host.opened() as archive:
             if expected is not None:
-                archive.expect(expected)
+                archive.prefetch(expected)
             readers = [archive.read(each.begin, each.end, keep=each.keep) for each in readings]
             got = [b""] * len(readings)
             for turn in turns:
@@ -221,8 +221,8 @@ def read(layout: Layout, takes: frozenset[int]) -> Read:
     paths = [path for path in layout.members if path.startswith("files/")]
     taken = [path for number, path in enumerate(paths) if number in takes]
     with serving(data) as host, host.opened() as source:
-        archive = Archive(source, "collection x")
-        archive.expect({Part.LINES, Part.UPLOADS}, lambda _, names: names[0] in taken)
+        archive = ExportArchive(source, "collection x")
+        archive.prefetch({Part.LINES, Part.UPLOADS}, lambda _, names: names[0] in taken)
         assert archive.metadata().fields == {"id": "c1"}
         rows = [json.loads(line) for line in layout.members["responses.jsonl"].content.splitlines()]
         for _ in range(2):
@@ -278,7 +278,7 @@ def test_a_header_may_be_longer_than_was_expected_with_all_its_data(content: byt
     members = {"collection.json": Member(b"{}"), "files/0": Member(content, longer=5000)}
     data = Layout("", members).packed()
     with serving(data) as host, host.opened() as source:
-        assert b"".join(Archive(source, "x").content("files/0")) == content
+        assert b"".join(ExportArchive(source, "x").content("files/0")) == content
 
 
 class TestWhatIsKept:
@@ -442,7 +442,7 @@ class TestOnDisk:
         os.utime(path, (0, 10**9))
         pieces = [(begin, begin + 3 * CHUNK) for begin in range(0, len(BYTES), CHUNK)]
         with open_local(path) as archive, ThreadPoolExecutor(8) as pool:
-            archive.expect(pieces)
+            archive.prefetch(pieces)
             assert (archive.size, archive.etag) == (len(BYTES), None)
             assert archive.last_modified == datetime.fromtimestamp(10**9, timezone.utc)
             got = pool.map(lambda piece: b"".join(archive.read(*piece, keep=True)), pieces)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pytest
 
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL
-from tap_prolific_export.archive.http_source import TAIL, Downloader, Presigned
+from tap_prolific_export.archive.http_source import TAIL, Downloader, PresignedUrl
 from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.http import MAX_TRIES
 from tests.stand_in import World
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.byte_source import ByteSource
     from tests.stand_in import Hosted, StandIn
     from tests.stand_in.world import Job
 
@@ -141,8 +141,8 @@ class Host(ThreadingHTTPServer):
         self.signed.append(f"/x.zip?Signature={len(self.signed)}")
         return f"http://127.0.0.1:{self.server_port}{self.signed[-1]}"
 
-    def opened(self) -> AbstractContextManager[Bytes]:
-        return self.downloader.open(Presigned(self.sign(), self.sign), "collection x")
+    def opened(self) -> AbstractContextManager[ByteSource]:
+        return self.downloader.open(PresignedUrl(self.sign(), self.sign), "collection x")
 
     def ranges(self) -> list[str | None]:
         """Return what it was asked for, each as BEGIN-LAST; None: all."""
@@ -305,7 +305,7 @@ PASSING = {
     "no body": Fault(cut(0), r"it broke off \("),
     "reset behind the head": Fault(cut(0, "reset"), r"it broke off \("),
     "stalled": Fault(cut(0, "stall"), r"it broke off \(ReadTimeoutError\)", timeout=0.4),
-    "drips": Fault(drip, "only [0-9]+ bytes came in [15] s", a_read=1),
+    "drips": Fault(drip, "only [0-9]+ bytes arrived in [15] s", a_read=1),
     "408": Fault(says(408), "it answered 408"),
     "429": Fault(says(429), "it answered 429"),
     "500": Fault(says(500), "it answered 500"),
@@ -332,7 +332,7 @@ SHORT = {
 }
 ALL = {
     "all": Fault(
-        lambda answer: replace(answer, status=200, body=BYTES), "it did not answer with the piece"
+        lambda answer: replace(answer, status=200, body=BYTES), "it did not answer with the req"
     )
 }
 FINAL = {
@@ -350,7 +350,7 @@ def each_of(*groups: dict[str, Fault]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("fault", named.values(), ids=named.keys())
 
 
-def all_of(archive: Bytes) -> bytes:
+def all_of(archive: ByteSource) -> bytes:
     return b"".join(archive.read(0, archive.size))
 
 
@@ -393,7 +393,7 @@ class TestTheEnd:
             with host.opened() as archive:
                 assert all_of(archive) == BYTES
             assert host.ranges() == [THE_END, THE_END, None]
-        assert caplog.text.count("does not let us") == 1
+        assert caplog.text.count("does not support range requests") == 1
 
     @each_of(PASSING, SHORT, FINAL)
     def test_what_never_comes_is_given_up(self, fault: Fault) -> None:
@@ -478,7 +478,7 @@ class TestAPiece:
     def test_what_stalls_again_and_again_is_given_up_unless_it_goes_on_fast_enough(self) -> None:
         with serving(timeout=0.05) as host, host.opened() as archive:
             host.faults = [cut(10, "stall")] * 10
-            with given_up("bytes came in|it broke off"):
+            with given_up("bytes arrived in|it broke off"):
                 b"".join(archive.read(BEGIN, END))
 
     def test_a_host_that_was_fast_may_have_become_slow(self) -> None:
@@ -554,7 +554,7 @@ class TestAnExpiredURL:
                 raise error
 
             host.always = says(403)
-            where = Presigned(host.sign(), renew)
+            where = PresignedUrl(host.sign(), renew)
             with (
                 pytest.raises(DataCollectionError) as raised,
                 host.downloader.open(where, "collection x"),
@@ -572,7 +572,7 @@ class TestAnExpiredURL:
 
         with (
             serving() as host,
-            host.downloader.open(Presigned(host.sign(), renew), "collection x") as archive,
+            host.downloader.open(PresignedUrl(host.sign(), renew), "collection x") as archive,
         ):
             first, together = host.signed[0], threading.Barrier(threads, timeout=5)
             host.expired.add(first)
@@ -654,7 +654,7 @@ class TestAnotherArchive:
             with host.opened() as archive:
                 self.make(host, {"archive": OTHER[: SMALL - 1]} | then)
                 with pytest.raises(ReplacedError):
-                    archive.expect([(BEGIN, END)])
+                    archive.prefetch([(BEGIN, END)])
                 with pytest.raises(ReplacedError):
                     next(archive.read(BEGIN, END))
                 tail = b"".join(archive.read(SMALL - TAIL, SMALL))
@@ -679,14 +679,14 @@ class TestAHostThatIgnoresRange:
         self, host: Host, caplog: pytest.LogCaptureFixture
     ) -> None:
         with host.opened() as archive:
-            archive.expect([(BEGIN, END)])
+            archive.prefetch([(BEGIN, END)])
             assert b"".join(archive.read(BEGIN, END, keep=True)) == BYTES[BEGIN:END]
             assert all_of(archive) == BYTES
             assert (archive.size, archive.etag) == (len(BYTES), '"one"')
             assert archive.last_modified == datetime(2026, 2, 2, 12, tzinfo=timezone.utc)
         assert host.ranges() == [THE_END]
         [warning] = caplog.messages
-        assert warning.startswith("collection x: 127.0.0.1 does not let us read pieces of")
+        assert warning.startswith("collection x: 127.0.0.1 does not support range requests")
 
     @each_of(PASSING)
     def test_and_from_the_start_where_that_breaks_off(
@@ -700,7 +700,7 @@ class TestAHostThatIgnoresRange:
                 assert all_of(archive) == BYTES
             assert host.ranges() == [THE_END, None, None]
             assert have_been(host.slept, (None, *fault.waits))
-        assert caplog.text.count("does not let us") == 1
+        assert caplog.text.count("does not support range requests") == 1
 
     @each_of(PASSING, FINAL)
     def test_what_never_comes_is_given_up(self, fault: Fault) -> None:
@@ -746,8 +746,8 @@ class TestASignedURL:
         return job
 
     @pytest.fixture
-    def where(self, stand_in: StandIn, job: Job) -> Presigned:
-        return Presigned(stand_in.presign(job)[0], lambda: stand_in.presign(job)[0])
+    def where(self, stand_in: StandIn, job: Job) -> PresignedUrl:
+        return PresignedUrl(stand_in.presign(job)[0], lambda: stand_in.presign(job)[0])
 
     @pytest.fixture
     def downloader(self) -> Iterator[Downloader]:
@@ -756,7 +756,7 @@ class TestASignedURL:
         downloader._session.close()
 
     def test_it_is_sent_as_it_was_signed(
-        self, downloader: Downloader, where: Presigned, world: World
+        self, downloader: Downloader, where: PresignedUrl, world: World
     ) -> None:
         with downloader.open(where, "x") as archive:
             assert all_of(archive) == BYTES
@@ -764,7 +764,7 @@ class TestASignedURL:
         assert world.asked("archives") == [f"GET {where.url.partition('localhost')[2][6:]}"] * 2
 
     def test_and_so_is_the_one_that_takes_its_place_when_it_expires(
-        self, downloader: Downloader, where: Presigned, world: World
+        self, downloader: Downloader, where: PresignedUrl, world: World
     ) -> None:
         with downloader.open(where, "x") as archive:
             first = where.url
@@ -780,7 +780,7 @@ class TestASignedURL:
     def test_no_authorization_goes_with_it(
         self,
         downloader: Downloader,
-        where: Presigned,
+        where: PresignedUrl,
         world: World,
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Path,
@@ -800,7 +800,7 @@ class TestASignedURL:
     def test_a_proxy_of_the_environment_is_used(
         self,
         downloader: Downloader,
-        where: Presigned,
+        where: PresignedUrl,
         stand_in: StandIn,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:

@@ -222,7 +222,7 @@ class TestStoring:
             with pytest.raises(FatalError):
                 runner.sync(**config)
         assert "1 of its uploaded files could not be stored." in caplog.text
-        assert "is damaged: it has another checksum" in caplog.text
+        assert "is damaged: its checksum differs" in caplog.text
         self.assert_abandoned(bucket, diary)
         assert [*bucket.contents()] == [key_of(diary, PHOTO)]
         assert told(runner.sync(**config)) == sums(bucket, uploads_of(diary))
@@ -550,6 +550,6 @@ def test_the_log_of_a_process_tells_nothing(server: Server, bucket: Bucket, tmp_
     assert bucket.contents().items() >= flat.items()
     assert f"film-{MARK}.mp4" in stored.records
     assert re.search(r'"GET /bucket-\d+/exports/\S+\.zip\?<redacted> HTTP/1.1" 206', stored.err)
-    assert "(5 were there)" in known.err
+    assert "(5 already stored)" in known.err
     assert "the store (s3://) refused it (403)" in refused.err
     assert other.secret not in refused.told

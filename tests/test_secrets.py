@@ -414,7 +414,7 @@ API_FAULTS = {
         api(302, PAGE, headers={"Location": f"https://{TOKEN}/?{TOKEN}"}),
         "302 without the API's error envelope. Redirects are not followed",
     ),
-    "no-json": Spoilt(api(200, PAGE), "200 and a body that is no JSON."),
+    "no-json": Spoilt(api(200, PAGE), "200 and a body that is not JSON."),
     "no-object": Spoilt(api(200, json.dumps([TOKEN]).encode()), "answered JSON without a status."),
     "not-https": Spoilt(
         api(
@@ -455,7 +455,8 @@ def test_an_api_that_repeats_what_it_heard_is_not_quoted(
     assert "Delivered: 1." in written.err
     for id_, spoilt in API_FAULTS.items():
         # A job that is not there any more is requested again, until that is enough.
-        says = "is gone, as did 2 before" if (request_, id_) == ("GET", "missing") else spoilt.says
+        is_gone = (request_, id_) == ("GET", "missing")
+        says = "is gone; earlier attempts: 2" if is_gone else spoilt.says
         assert says in (written.err if id_ == "header" else written.said_of(id_)), id_
         assert any(re.search(call(request_, id_), path) for path in world.asked("api"))
 
@@ -565,12 +566,12 @@ ARCHIVE_FAULTS = {
     ),
     "reset": Spoilt(archives(0), "it broke off"),
     "short": Spoilt(archives(200, ECHO * 100, body_missing=99), "it broke off"),
-    "garbage": Spoilt(lambda _: ECHO, "is damaged or no ZIP"),
+    "garbage": Spoilt(lambda _: ECHO, "is damaged or not a ZIP"),
     "header": Spoilt(
         archives(403, headers={f"X-Odd: 1\r\nno header, but: {MARK}\r\nX-Even": "2"}),
         "Failed to parse headers",
     ),
-    "truncated": Spoilt(lambda archive: archive[:-40], "is damaged or no ZIP"),
+    "truncated": Spoilt(lambda archive: archive[:-40], "is damaged or not a ZIP"),
     "no-json": Spoilt(
         lines(f'{{"participant_id": "{MARK}"}}\n{{"responses": "{MARK}\n'.encode()),
         "responses.jsonl, line 2, is no valid JSON",
@@ -582,7 +583,7 @@ ARCHIVE_FAULTS = {
         lines(f'{{"note": "{MARK}\xff"}}'.encode("latin-1")), "line 1, is no valid JSON"
     ),
     "deep": Spoilt(lines(f'{{"note": {"[" * 9999}"{MARK}"'.encode()), "line 1, is no valid JSON"),
-    "falsified": Spoilt(falsified, "responses.jsonl is damaged: it has another checksum"),
+    "falsified": Spoilt(falsified, "responses.jsonl is damaged: its checksum differs"),
     "encrypted": Spoilt(encrypted, "is encrypted"),
 }
 METADATA_FAULTS = {

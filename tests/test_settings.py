@@ -46,8 +46,6 @@ def test_what_is_not_set_has_its_default() -> None:
         "files_concurrency": 4,
         "on_bad_line": "fail",
         "max_line_bytes": 16 * 1024**2,
-        "max_metadata_bytes": 64 * 1024**2,
-        "max_member_bytes": 64 * 1024**3,
         "emit_activate_version_messages": False,
         "poll_interval_seconds": 4,
         "export_timeout_seconds": 3600,

@@ -428,12 +428,12 @@ def test_at_whatever_line_it_comes_the_state_is_one_that_holds(
     for stream in ("instructions", "tasks", "answers", "files"):
         catalog = select(catalog, stream, selected=False)
     found = set()
-    monkeypatch.setattr(TERMINATION, "_told", None)
+    monkeypatch.setattr(TERMINATION, "_signum", None)
     for line in count():
         tap = runner.tap(catalog, before, **ids(collection))
         with redirect_stdout(io.StringIO()) as out:
             got_so_far = interrupted_at(line, tap.sync_all)
-        TERMINATION._told = None
+        TERMINATION._signum = None
         found.add(json.dumps(read(out.getvalue()).state, sort_keys=True))
         if not got_so_far:
             break
@@ -474,12 +474,12 @@ class TestTermination:
         done = []
 
         def run() -> None:
-            with termination.handled(), termination.held():
-                with termination.held():
+            with termination.handled(), termination.deferred():
+                with termination.deferred():
                     done.append("inner")
                 signal.raise_signal(TERM)
                 done.append("outer")
-                with termination.held():
+                with termination.deferred():
                     done.append("another")
                 done.append("outer still")
 
@@ -513,7 +513,7 @@ class TestTermination:
 
 LOST = """
 import os, signal, threading
-from tap_prolific_export.streams import output
+from tap_prolific_export import signals as output
 
 output.PATIENCE_SECONDS = 0.2
 

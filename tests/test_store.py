@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from tap_prolific_export.archive.export_archive import UPLOADS, Upload
 from tap_prolific_export.errors import ConfigError, MemberError, StoreError, TapError, TryAgainError
 from tap_prolific_export.uploads.names import collision_key, store_keys
-from tap_prolific_export.uploads.store import DirectoryStore, Stored, keep, open_store
+from tap_prolific_export.uploads.store import DirectoryStore, Stored, ensure_stored, open_store
 
 try:
     import resource
@@ -502,7 +502,7 @@ class TestADirectory:
     def test_one_that_has_been_closed_refuses_for_good(self, mode: int, closed: Path) -> None:
         closed.chmod(mode)
         with unprivileged(), pytest.raises(StoreError, match="Permission denied") as raised:
-            keep(DirectoryStore(closed), KEYS, upload(b"x"), lambda: chunks(b"x"))
+            ensure_stored(DirectoryStore(closed), KEYS, upload(b"x"), lambda: chunks(b"x"))
         assert SAID not in str(raised.value)
         closed.chmod(0o700)
         assert tree(closed) == {}
@@ -562,7 +562,7 @@ class Content:
         return chunks(self.content)
 
     def keep(self, store: Store) -> Stored:
-        return keep(store, KEYS, self.upload, self)
+        return ensure_stored(store, KEYS, self.upload, self)
 
 
 @pytest.mark.parametrize("content", [CONTENT, b""])
@@ -616,7 +616,7 @@ def test_where_that_is_taken_too_nothing_is_overwritten(place: Place, store: Sto
 def test_a_file_below_another_file_is_refused_for_good(directory: DirectoryStore) -> None:
     write(directory, CONTENT, f"{ID}/a")
     with pytest.raises(StoreError):
-        keep(directory, (f"{ID}/a/b", f"{ID}/a/b-2"), upload(b"x"), lambda: chunks(b"x"))
+        ensure_stored(directory, (f"{ID}/a/b", f"{ID}/a/b-2"), upload(b"x"), lambda: chunks(b"x"))
 
 
 # Backends

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
+from tap_prolific_export.settings import Settings
 from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledStateWriter
+from tap_prolific_export.singer.sync import foreseen
+from tap_prolific_export.snapshots.source import SnapshotSource
 from tests.stand_in import Fault, samples
 from tests.test_tap import ids, select, zipped
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.conftest import Runner
     from tests.stand_in import Hosted, World
 
@@ -232,12 +237,13 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
 
 
 def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: Hosted) -> None:
-    run = runner.tap(**ids(collection), workspace_ids=["w"]).run
+    config = {"collection_ids": [collection.id], "workspace_ids": ["w"]}
+    settings = Settings.from_config({**runner.config, **config})
+    source = SnapshotSource.from_settings(settings)
     world.faults = [Fault("api", "workspace_id=w", times=99, status=403)]
-    assert len(run.foreseen()) == 1
+    assert len(foreseen(source)) == 1
     world.faults = [Fault("api", "", times=99, status=401)]
-    assert run.foreseen() == []
-    assert run.failures == []
+    assert foreseen(source) == []
 
 
 def test_a_bad_archive_fails_once_for_all_its_streams(
@@ -251,32 +257,33 @@ def test_a_bad_archive_fails_once_for_all_its_streams(
 
 
 class Written:
-    """A message writer that keeps what it is given, and a clock that is set."""
+    """A state writer on a clock that the test moves, and what it wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: dict[str, Any]) -> None:
         self.states: list[Any] = []
         self.now = 100.0
-        self.writer = ThrottledStateWriter(self, lambda: self.now)  # type: ignore[arg-type]
+        self.state = state
+        self.writer = ThrottledStateWriter(state, self._write, lambda: self.now)
 
-    def write_message(self, message: Any) -> None:
-        self.states.append(json.loads(json.dumps(message.value)))
-
-
-def state(number: int) -> Any:
-    return {"bookmarks": {"responses": {"number": number}}}
+    def _write(self, state: Mapping[str, Any]) -> None:
+        self.states.append(json.loads(json.dumps(state)))
 
 
 def test_state_is_written_at_most_every_ten_seconds_and_when_told() -> None:
-    written = Written()
-    written.writer.write_state(state(1))
+    state = {"number": 1}
+    written = Written(state)
+    written.writer.checkpoint()
     assert written.states == []
     written.now += INTERVAL_SECONDS
-    written.writer.write_state(state(2))
-    written.writer.write_state(state(3))
-    assert written.states == [state(2)]
-    written.writer.flush(state(4))
-    written.writer.flush(state(4))
-    assert written.states == [state(2), state(4)]
+    state["number"] = 2
+    written.writer.checkpoint()
+    state["number"] = 3
+    written.writer.checkpoint()
+    assert written.states == [{"number": 2}]
+    state["number"] = 4
+    written.writer.flush()
+    written.writer.flush()
+    assert written.states == [{"number": 2}, {"number": 4}]
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -287,13 +294,14 @@ def test_what_must_not_be_lost_is_written_at_once_unless_the_state_is_large(stre
         each = {"partitions": [{"changed": changed}] * (partitions // streams)}
         return {"bookmarks": {f"stream-{number}": each for number in range(streams)}}
 
-    written = Written()
-    written.writer.write_soon(state_of(SMALL, changed=False))
+    written = Written(state_of(SMALL, changed=False))
+    written.writer.write_soon()
     assert len(written.states) == 1
-    written.writer.write_soon(state_of(SMALL + streams, changed=True))
+    written.state.update(state_of(SMALL + streams, changed=True))
+    written.writer.write_soon()
     assert len(written.states) == 1
     written.now += INTERVAL_SECONDS
-    written.writer.write_soon(state_of(SMALL + streams, changed=True))
+    written.writer.write_soon()
     assert len(written.states) == 2
 
 

@@ -426,7 +426,7 @@ class TestOneBadDataCollection:
     @pytest.mark.parametrize(
         ("archive", "says"),
         [
-            (b"no ZIP", "The archive is damaged or no ZIP"),
+            (b"no ZIP", "The archive is damaged or not a ZIP"),
             (zipped(), "It has neither collection.json nor batch.json nor responses.jsonl"),
             (zipped(collection="{}"), "It has neither responses.jsonl nor"),
             (zipped(collection="{}", responses="{}\n\n{"), "responses.jsonl, line 3, is no valid"),

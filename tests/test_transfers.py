@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.archive.byte_source import LocalBytes
-from tap_prolific_export.archive.export_archive import UPLOADS, Archive
+from tap_prolific_export.archive.byte_source import LocalSource
+from tap_prolific_export.archive.export_archive import UPLOADS, ExportArchive
 from tap_prolific_export.errors import (
     DataCollectionError,
     FatalError,
@@ -115,7 +115,7 @@ def packed(uploads: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-class Source(LocalBytes):
+class Source(LocalSource):
     """The bytes of an archive in memory.
 
     Attributes:
@@ -172,11 +172,11 @@ class Broken(Source):
         raise self.error
 
 
-def rows_of(archive: Archive, said: dict[str, Row] | None = None) -> Iterator[Row]:
+def rows_of(archive: ExportArchive, said: dict[str, Row] | None = None) -> Iterator[Row]:
     """Yield rows of files; of some, by name, with what an answer has said of them."""
     facts = ExportFacts(ID, None, datetime(2026, 1, 31, tzinfo=timezone.utc))
     uploads = archive.uploads
-    for row in file_rows(facts, [], uploads, strays=True):
+    for row in file_rows(facts, [], uploads, include_unmatched=True):
         yield {**row, **(said or {}).get(row["path"].removeprefix(UPLOADS), {})}
 
 
@@ -257,10 +257,10 @@ class Stores:
 
     def __call__(
         self,
-        source: LocalBytes,
-        rows: Callable[[Archive], Iterable[Row]] = rows_of,
+        source: LocalSource,
+        rows: Callable[[ExportArchive], Iterable[Row]] = rows_of,
     ) -> Generator[Row, None, None]:
-        archive = Archive(source, WHAT)
+        archive = ExportArchive(source, WHAT)
         yield from self.transfers.stored(self.counted(rows(archive)), archive, ID, WHAT)
 
     def counted(self, rows: Iterable[Row]) -> Iterator[Row]:
@@ -269,7 +269,7 @@ class Stores:
             yield row
 
     def emitted(
-        self, source: LocalBytes, rows: Callable[[Archive], Iterable[Row]] = rows_of
+        self, source: LocalSource, rows: Callable[[ExportArchive], Iterable[Row]] = rows_of
     ) -> tuple[list[Row], TapError | None]:
         """Return the rows that come, and the error in which they end."""
         found: list[Row] = []
@@ -293,7 +293,7 @@ class TestRows:
     ) -> None:
         uploads = some(30) | {"empty": b"", "odd?name": b"odd", "a": b"file", "a/b": b"below"}
         source = Source(uploads)
-        expected = {row["path"]: row for row in rows_of(Archive(source, WHAT))}
+        expected = {row["path"]: row for row in rows_of(ExportArchive(source, WHAT))}
         rows = [*Stores(root, concurrency=concurrency)(source)]
         assert alone()
         assert sorted(row["path"] for row in rows) == sorted(expected)
@@ -451,7 +451,7 @@ class TestWhatGoesWrong:
             source.data = source.data[:at] + b"!" + source.data[at + 1 :]
         stores = Stores(root)
         data = source.data
-        rows, error = stores.emitted(LocalBytes(io.BytesIO(data), len(data), None))
+        rows, error = stores.emitted(LocalSource(io.BytesIO(data), len(data), None))
         assert alone()
         good = {name: content for name, content in uploads.items() if name not in bad}
         assert tree(root) == keys(good)
@@ -585,7 +585,7 @@ class TestWhatGoesWrong:
     ) -> None:
         error = DataCollectionError(WHAT, "Line 5 is no valid JSON.", "Report this.")
 
-        def broken(archive: Archive) -> Iterator[Row]:
+        def broken(archive: ExportArchive) -> Iterator[Row]:
             for number, row in enumerate(rows_of(archive)):
                 if number == 5:
                     raise error
@@ -609,8 +609,8 @@ class TestProgress:
         times = iter([10.0])
         stores = Stores(root, monotonic=lambda: next(times, 14.0))
         assert len([*stores(Source(some(3, 1000) | there))]) == 4
-        said = "stored uploaded files: 4 of 4 (1 were there), 3.0 KB of 3.5 KB, in 4 s (750 B/s)."
-        assert log.messages == [f"{WHAT}: {said}"]
+        said = "files: 4 of 4 (1 already stored), 3.0 KB of 3.5 KB, in 4 s (750 B/s)."
+        assert log.messages == [f"{WHAT}: stored uploaded {said}"]
 
     @pytest.mark.parametrize("log_every", [0.02, LIMIT])
     def test_meanwhile_it_says_now_and_then_how_far_it_has_come(
@@ -632,7 +632,7 @@ class TestProgress:
         assert last.startswith("stored uploaded files: 2 of 2")
         assert len(storing) == 0 if log_every == LIMIT else len(storing) >= 3
         for text in storing[:3]:
-            assert text.startswith("storing uploaded files: 1 of 2 (0 were there), 1 B of 100.0 KB")
+            assert text.startswith("storing uploaded files: 1 of 2 (0 already stored), 1 B of 100.")
 
     def test_it_does_so_while_one_file_after_the_other_is_done(
         self, root: Path, log: pytest.LogCaptureFixture
@@ -655,7 +655,7 @@ class TestLeaving:
         assert len(tree(root)) > 1  # what is being written
         began = time.monotonic()
         rows.close()
-        assert time.monotonic() - began < transfers.LEAVE_SECONDS
+        assert time.monotonic() - began < transfers.JOIN_TIMEOUT_SECONDS
         assert alone()
         assert tree(root) == keys({"small": b"1"})
 
@@ -684,8 +684,8 @@ class TestLeaving:
     def test_one_that_waits_for_ever_is_left_alone(
         self, root: Path, monkeypatch: pytest.MonkeyPatch, alone: Callable[[], bool]
     ) -> None:
-        assert transfers.LEAVE_SECONDS <= 1
-        monkeypatch.setattr(transfers, "LEAVE_SECONDS", 0.1)
+        assert transfers.JOIN_TIMEOUT_SECONDS <= 1
+        monkeypatch.setattr(transfers, "JOIN_TIMEOUT_SECONDS", 0.1)
         before = {*threading.enumerate()}
         source = Held({"small": b"1"} | some(8, LARGE))
         rows = Stores(root, concurrency=8)(source)

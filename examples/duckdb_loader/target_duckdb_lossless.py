@@ -1,6 +1,6 @@
-"""target-duckdb 0.8.0 with its loading step replaced by one that guesses nothing.
+"""target-duckdb 0.8.0 with a loading step that does not guess the format.
 
-See the README beside this file for what is wrong with the original.
+The README in this folder describes the bugs of the original.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from target_duckdb.db_sync import DbSync, flatten_record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A record may hold long answers: far above DuckDB's default of 16 MiB for one JSON object.
+# Long answers may exceed DuckDB's default limit of 16 MiB for one JSON object.
 MAX_OBJECT_BYTES = 1 << 28
 
 
 class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
-    """Loads a batch as JSON Lines with stated types instead of as CSV with guessed ones."""
+    """Loads a batch as JSON Lines with declared types, not as CSV with guessed types."""
 
     def load_rows(self, records: Iterable[dict[str, Any]], count: int, temp_dir: str) -> None:
         """Upsert a batch of records into the stream's table.
 
         Args:
             records: The records.
-            count: How many they are.
-            temp_dir: Where temporary files may be.
+            count: The number of records.
+            temp_dir: The folder for temporary files.
 
         Raises:
-            RuntimeError: Not every record has reached the temporary table.
+            RuntimeError: Some records did not reach the temporary table.
         """
         stream = self.stream_schema_message["stream"]
         self.logger.info("Loading %d rows into '%s'", count, self.table_name(stream, False))  # noqa: FBT003
@@ -44,10 +44,10 @@ class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
                     row = flatten_record(
                         record, self.flatten_schema, max_level=self.data_flattening_max_level
                     )
-                    # Positions, not names: DuckDB matches the keys of JSON without their case.
+                    # Use positions, not names: DuckDB ignores case when it matches JSON keys.
                     columns = {f"c{i}": row.get(name) for i, name in enumerate(self.flatten_schema)}
                     file.write(json.dumps(columns) + "\n")
-            # All are read as text and cast by the insert, as they were from the CSV.
+            # Read all columns as text; the insert casts them, as it does with CSV.
             types = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(self.flatten_schema)))
             self.conn.execute(
                 f"INSERT INTO {temp_table} SELECT * FROM read_json(?, "  # noqa: S608

@@ -1,6 +1,6 @@
-"""An Airflow DAG: a mapped task for each data collection, each with a state of its own.
+"""An Airflow DAG: one mapped task per data collection, each with its own state.
 
-README.md beside this says what it needs.
+README.md in this folder lists the requirements.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow.sdk import dag, task
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
-    # The next run may not begin before this one is done: both would move the same bookmarks.
+    # Two runs at once would move the same bookmarks.
     max_active_runs=1,
 )
 def prolific_exports() -> None:
@@ -27,7 +27,7 @@ def prolific_exports() -> None:
 
     @task
     def ids() -> list[str]:
-        """Return the ids, which may be others tomorrow."""
+        """Return the ids; they may change between runs."""
         return list(json.loads(os.environ["PROLIFIC_COLLECTION_IDS"]))
 
     @task(
@@ -38,10 +38,10 @@ def prolific_exports() -> None:
         execution_timeout=timedelta(hours=2),
     )
     def load(data_collection_id: str) -> None:
-        """Run the tap for one of them."""
+        """Run the tap for one data collection."""
         project = Path(os.environ["MELTANO_PROJECT_ROOT"])
-        # Two runs of one extractor would write to the same files in .meltano: each has its own, and
-        # the plugins that are installed there.
+        # Two runs of one extractor would write to the same files in .meltano. Each run gets its own
+        # folder, with links to the installed plugins.
         with TemporaryDirectory() as own:
             for plugins in ("extractors", "loaders"):
                 (Path(own) / plugins).symlink_to(project / ".meltano" / plugins)
@@ -51,7 +51,7 @@ def prolific_exports() -> None:
                 cwd=project,
                 env={
                     **os.environ,
-                    # Needed: else the state would be in that folder, and go with it.
+                    # Required: else the state would be deleted with that folder.
                     "MELTANO_STATE_BACKEND_URI": os.environ["MELTANO_STATE_BACKEND_URI"],
                     "MELTANO_SYS_DIR_ROOT": own,
                     "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([data_collection_id]),

@@ -1,6 +1,6 @@
-"""A Dagster job: an op for each data collection, each with a state of its own.
+"""A Dagster job: one op per data collection, each with its own state.
 
-README.md beside this says what it needs.
+README.md in this folder lists the requirements.
 """
 
 import json
@@ -25,17 +25,17 @@ from dagster import (
 
 @op(out=DynamicOut(str))
 def ids() -> Iterator[DynamicOutput[str]]:
-    """Tell the ids, which may be others tomorrow."""
+    """Yield the ids; they may change between runs."""
     for id_ in json.loads(os.environ["PROLIFIC_COLLECTION_IDS"]):
         yield DynamicOutput(id_, mapping_key=id_.replace("-", "_"))
 
 
 @op(retry_policy=RetryPolicy(max_retries=2, delay=60, backoff=Backoff.EXPONENTIAL))
 def load(data_collection_id: str) -> None:
-    """Run the tap for one of them."""
+    """Run the tap for one data collection."""
     project = Path(os.environ["MELTANO_PROJECT_ROOT"])
-    # Two runs of one extractor would write to the same files in .meltano: each has its own, and the
-    # plugins that are installed there.
+    # Two runs of one extractor would write to the same files in .meltano. Each run gets its own
+    # folder, with links to the installed plugins.
     with TemporaryDirectory() as own:
         for plugins in ("extractors", "loaders"):
             (Path(own) / plugins).symlink_to(project / ".meltano" / plugins)
@@ -45,7 +45,7 @@ def load(data_collection_id: str) -> None:
             cwd=project,
             env={
                 **os.environ,
-                # Needed: else the state would be in that folder, and go with it.
+                # Required: else the state would be deleted with that folder.
                 "MELTANO_STATE_BACKEND_URI": os.environ["MELTANO_STATE_BACKEND_URI"],
                 "MELTANO_SYS_DIR_ROOT": own,
                 "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([data_collection_id]),

@@ -1,10 +1,10 @@
--- How far the annotators of a batch agree: for each question the share of pairs of annotators that
--- gave a task the same answer, and Krippendorff's alpha for nominal data (1: all agree; 0: as if
--- by chance).
+-- How much the annotators of a batch agree. For each question: the share of pairs of annotators who
+-- gave a task the same answer, and Krippendorff's alpha for nominal data (1: all agree; 0: same as
+-- chance).
 --
--- Only tasks that two annotators or more have answered count. Of a question with several choices,
--- two answers are the same if the same are chosen. Alpha is null where nobody could disagree: all
--- answers are one.
+-- Only tasks with at least two annotators count. If a question allows several choices, two answers
+-- are the same if they contain the same choices. Alpha is null if all answers are the same, because
+-- no disagreement is expected then.
 --
 -- For DuckDB and PostgreSQL.
 
@@ -23,7 +23,7 @@ WITH given AS (  -- one answer of each annotator to each task
         AND instruction_type IN ('multiple_choice', 'star_rating')
     GROUP BY data_collection_id, instruction_id, question, task_id, response_id
 ),
-counted AS (  -- of each task, how many gave each answer, and how many any
+counted AS (  -- per task: n annotators gave this answer, m gave any answer
     SELECT
         data_collection_id,
         instruction_id,

@@ -1,4 +1,5 @@
--- How often each choice was chosen, with the options' labels, beside how many have answered.
+-- How often each choice was chosen: the option's label, the responses and their percentage of all
+-- responses that answered the question.
 --
 -- For DuckDB and PostgreSQL.
 

@@ -17,11 +17,11 @@ COUNTS = Path(__file__).with_name("counts.sql")
 
 
 def plot(warehouse: str, picture: str) -> None:
-    """Draw a panel for each question, with a bar for each of its answers: the share who gave it.
+    """Draw one panel per question, with one bar per answer: the share of responses that gave it.
 
     Args:
-        warehouse: The DuckDB file that the tap has been loaded into.
-        picture: Where to write; its ending is the format (``.svg``, ``.png``, ``.pdf``).
+        warehouse: The DuckDB file with the tap's tables.
+        picture: The output file; its extension sets the format (``.svg``, ``.png``, ``.pdf``).
     """
     questions = defaultdict(list)
     with duckdb.connect(warehouse, read_only=True) as connection:
@@ -32,14 +32,14 @@ def plot(warehouse: str, picture: str) -> None:
     figure = Figure(figsize=(7, 0.28 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(questions), height_ratios=heights, squeeze=False)[:, 0]
     for panel, ((_, question), answers) in zip(panels, questions.items(), strict=True):
-        names, shares, labels = zip(*reversed(answers), strict=True)  # the first is at the bottom
+        names, shares, labels = zip(*reversed(answers), strict=True)  # first bar is lowest
         panel.bar_label(panel.barh(names, shares, color="#4c72b0"), labels, padding=4)
         panel.set_title(question, loc="left", fontsize="medium", fontweight="bold")
-        panel.set_xlim(0, 120)  # percent, and room for the labels
+        panel.set_xlim(0, 120)  # percent, plus space for the labels
         panel.set_xticks([])
         panel.tick_params(left=False)
         panel.spines[["top", "right", "bottom"]].set_visible(False)
-    # Text stays text, and two plots of the same rows are the same file.
+    # Keep text as text, and make the file reproducible.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "counts"}):
         figure.savefig(picture, metadata={"Date": None} if picture.endswith(".svg") else None)
 

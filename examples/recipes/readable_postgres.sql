@@ -1,6 +1,6 @@
--- A function that makes a view of one data collection's responses with a column for each question,
--- named by the question (of two alike, or long ones, by its beginning and the id's). Of several
--- choices, all stand in it, with a comma between them. Call it again when there is a new question.
+-- A function that creates a view of one data collection's responses with one column per question.
+-- The question is the column's name; long or repeated questions are shortened and get the beginning
+-- of their id. Several choices are joined by commas. Call the function again after a new question.
 --
 -- For PostgreSQL: SELECT make_readable('6650d1a2b3c4d5e6f7081920');
 
@@ -15,7 +15,7 @@ BEGIN
             'FILTER (WHERE instruction_id = %L) AS %I',
             instruction_id,
             CASE
-                WHEN octet_length(description) < 60 AND alike = 1 THEN description
+                WHEN octet_length(description) < 60 AND same_text = 1 THEN description
                 ELSE left(description, 12) || ' ' || left(instruction_id, 12)
             END
         ),
@@ -23,7 +23,7 @@ BEGIN
     )
     INTO columns
     FROM (
-        SELECT *, count(*) OVER (PARTITION BY description) AS alike
+        SELECT *, count(*) OVER (PARTITION BY description) AS same_text
         FROM instructions
         WHERE data_collection_id = id
     ) AS asked;

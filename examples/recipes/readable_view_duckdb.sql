@@ -1,7 +1,7 @@
--- A view of one data collection's responses with a column for each question that it names. Later
--- responses are in it by themselves; a question that is asked later has to be added.
+-- A view of one data collection's responses with one column per listed question. New responses
+-- appear automatically; you have to add new questions.
 --
--- For DuckDB. Put in your data collection's id, and its questions.
+-- For DuckDB. Insert your data collection's id and its questions.
 
 CREATE OR REPLACE VIEW readable AS
 SELECT *

@@ -1,4 +1,4 @@
--- Every uploaded file beside the question that it answers, and who answered when.
+-- Every uploaded file with its question, the participant and the time of the response.
 --
 -- For DuckDB and PostgreSQL.
 

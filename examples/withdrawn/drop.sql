@@ -1,9 +1,9 @@
--- Deletes the withdrawn rows: those that a newer, complete export did not have.
+-- Deletes the withdrawn rows: those that are missing from a newer, complete export.
 --
--- When to use: after a full run of the tap, if withdrawn responses must not only be hidden but gone.
--- Run orphaned_uploads.sql before it if uploads are stored: with the rows goes what tells where.
+-- When to use: after a full run of the tap, if withdrawn responses must be deleted, not only hidden.
+-- If uploads are stored, run orphaned_uploads.sql first: the deleted rows hold their locations.
 --
--- Where no complete export is known (full_exported_at is null), nothing is deleted.
+-- If no complete export is known (full_exported_at is null), nothing is deleted.
 --
 -- Before you use it:
 -- * Leave out the table of a stream that was deselected in the full run: all of its rows look
@@ -35,7 +35,7 @@ WHERE EXISTS (
       AND tasks.exported_at < c.full_exported_at
 );
 
--- Last: these rows tell where the uploads are.
+-- Last, because these rows hold the locations of the uploads.
 DELETE FROM files
 WHERE EXISTS (
     SELECT 1 FROM collections AS c

@@ -1,14 +1,14 @@
--- Views of the rows that Prolific still exports: every row but the withdrawn ones.
+-- Views of the rows that Prolific still exports: all rows except the withdrawn ones.
 --
--- When to use: once, and again when a table has gained a column. The views follow the tables: after
--- every full run of the tap they are without what has been withdrawn up to then.
+-- When to use: once, and again when a table has a new column. The views follow the tables: after
+-- every full run of the tap they exclude everything that has been withdrawn until then.
 --
--- A row is withdrawn if a complete export that is newer than it did not have it. Where no complete
--- export is known (full_exported_at is null), nothing is taken to be withdrawn.
+-- A row is withdrawn if it is missing from a newer complete export. If no complete export is known
+-- (full_exported_at is null), no row counts as withdrawn.
 --
 -- Before you use it:
--- * Leave out the view of a stream that is deselected: a full run brings none of its rows, so all
---   of them would look withdrawn.
+-- * Leave out the view of a deselected stream: a full run loads none of its rows, so all of them
+--   would look withdrawn.
 -- * Never use it where several configurations of the tap write to the same tables.
 --
 -- For DuckDB and PostgreSQL.

@@ -1,9 +1,9 @@
--- Lists where the stored uploads are that belong to no row any more but withdrawn ones.
+-- Lists the locations of stored uploads that only withdrawn rows refer to.
 --
--- When to use: after a full run of the tap, and before drop.sql, which forgets where they are. What
--- it lists can be deleted from where it is stored; the tap never deletes a stored file itself.
+-- When to use: after a full run of the tap, and before drop.sql, which deletes the locations. You can
+-- delete the listed files from the store; the tap itself never deletes a stored file.
 --
--- An upload that one more row has, which is not withdrawn, is not listed.
+-- An upload that a row refers to which is not withdrawn is not listed.
 --
 -- Before you use it:
 -- * The stream files must have been selected in the full run, else all uploads look withdrawn.

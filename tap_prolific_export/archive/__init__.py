@@ -1,1 +1,1 @@
-"""An export's ZIP, untrusted, wherever it lies: its bytes, its members, its lines."""
+"""Read an export's ZIP, which is untrusted, from disk or over HTTP: bytes, members, lines."""

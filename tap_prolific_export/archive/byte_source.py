@@ -1,4 +1,4 @@
-"""An archive's bytes, piece by piece, whether it lies on disk or behind a URL."""
+"""Read any range of an archive's bytes, from disk or over HTTP."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 CHUNK = 1 << 18
-# Of an archive below this size one request fetches all that is expected to be read: that costs less
-# than a second one.
+# In a smaller archive, one request fetches everything that is likely to be read: the extra bytes
+# cost less than a second request.
 SMALL = 4 << 20
 
 
-class Bytes(Protocol):
-    """An archive's bytes, wherever they lie.
+class ByteSource(Protocol):
+    """The bytes of an archive, on disk or remote.
 
     Attributes:
-        size: How many there are.
-        last_modified: When they were written, as far as is known.
-        etag: What their host calls them; None on disk.
+        size: Number of bytes.
+        last_modified: When the archive was written, if known.
+        etag: The host's ETag; None on disk.
     """
 
     size: int
@@ -37,26 +37,26 @@ class Bytes(Protocol):
     etag: str | None
 
     def read(self, begin: int, end: int, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield the bytes from one offset to another, in chunks, as they come.
+        """Yield the bytes of a range, in chunks, as they arrive.
 
         Several threads may read at once, but not with `keep`.
 
         Args:
-            begin: The first one's offset.
-            end: The offset behind the last one; what lies behind the archive's end is left out.
-            keep: Whether they will be read again: what has come is then not fetched again.
+            begin: Offset of the first byte.
+            end: Offset after the last byte; the archive's end if that comes first.
+            keep: Cache the bytes, because the range will be read again.
 
         Raises:
-            DataCollectionError: They cannot be had.
-            ReplacedError: The archive has become another one.
+            DataCollectionError: The bytes cannot be read.
+            ReplacedError: The archive was replaced.
         """
 
-    def expect(self, pieces: Iterable[tuple[int, int]]) -> None:
-        """Be told what is likely to be read: fetch it at once where that saves requests."""
+    def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
+        """Fetch the ranges that are likely to be read, if that saves requests."""
 
 
-class LocalBytes:
-    """The bytes of a file; see `Bytes`."""
+class LocalSource:
+    """The bytes of a file; see `ByteSource`."""
 
     def __init__(
         self, file: BinaryIO, size: int, last_modified: datetime | None, etag: str | None = None
@@ -68,7 +68,7 @@ class LocalBytes:
         self._lock = threading.Lock()
 
     def read(self, begin: int, end: int, *, keep: bool = False) -> Iterator[bytes]:  # noqa: ARG002
-        """Yield the bytes from one offset to another."""
+        """Yield the bytes of a range."""
         while begin < end:
             with self._lock:
                 self._file.seek(begin)
@@ -78,16 +78,16 @@ class LocalBytes:
             begin += len(chunk)
             yield chunk
 
-    def expect(self, pieces: Iterable[tuple[int, int]]) -> None:
-        """Do nothing: they are here."""
+    def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
+        """Do nothing: the bytes are on disk."""
 
 
 @contextmanager
-def open_local(path: Path) -> Iterator[LocalBytes]:
+def open_local(path: Path) -> Iterator[LocalSource]:
     """Open an archive on disk.
 
     Raises:
-        DataCollectionError: It cannot be read.
+        DataCollectionError: The file cannot be read.
     """
     try:
         file = path.open("rb")
@@ -98,19 +98,19 @@ def open_local(path: Path) -> Iterator[LocalBytes]:
     with file:
         status = path.stat()
         modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-        yield LocalBytes(file, status.st_size, modified)
+        yield LocalSource(file, status.st_size, modified)
 
 
-class RemoteBytes:
-    """The bytes of an archive behind a presigned URL; see `Bytes`.
+class HttpSource:
+    """The bytes of an archive behind a presigned URL; see `ByteSource`.
 
     Args:
-        stream: Fetches those from one offset to another.
+        stream: Fetches the bytes from one offset to another.
         what: The data collection, for errors.
-        size: How many there are.
-        tail: The last ones.
-        last_modified: When they were written.
-        etag: What their host calls them.
+        size: Number of bytes.
+        tail: The last bytes, already fetched.
+        last_modified: When the archive was written.
+        etag: The host's ETag.
     """
 
     def __init__(
@@ -129,67 +129,67 @@ class RemoteBytes:
         self._what = what
         self._stream = stream
         self._tail_begin = size - len(tail)
-        # In memory: the tail, and of a small archive what was expected.
-        self._held = [(self._tail_begin, tail)]
-        self._is_told = False
-        self._kept: dict[tuple[int, int], _Kept] = {}
+        # In memory, by offset: the tail and, for a small archive, the prefetched range.
+        self._buffers = [(self._tail_begin, tail)]
+        self._has_prefetched = False
+        self._cached: dict[tuple[int, int], _CachedRange] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kept in self._kept.values():
-            kept.close()
+        for cached in self._cached.values():
+            cached.close()
 
     def read(self, begin: int, end: int, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield the bytes from one offset to another, in chunks, as they come."""
+        """Yield the bytes of a range, in chunks, as they arrive."""
         end = min(end, self.size)
         if begin >= end:
             return
-        for offset, held in self._held:
-            if offset <= begin < min(end, offset + len(held)):
-                yield held[begin - offset : end - offset]
-                yield from self.read(offset + len(held), end)
+        for offset, buffer in self._buffers:
+            if offset <= begin < min(end, offset + len(buffer)):
+                yield buffer[begin - offset : end - offset]
+                yield from self.read(offset + len(buffer), end)
                 return
-        if self.size < SMALL and not self._is_told:
-            self.expect([(0, self._tail_begin)])  # a directory so long would cost a third request
+        if self.size < SMALL and not self._has_prefetched:
+            self.prefetch([(0, self._tail_begin)])  # a long directory: avoid a third request
             yield from self.read(begin, end)
             return
-        fetched = min(end, self._tail_begin)
-        if keep and begin < fetched:
-            kept = self._kept.get((begin, fetched))
-            if kept is None:
+        remote_end = min(end, self._tail_begin)
+        if keep and begin < remote_end:
+            cached = self._cached.get((begin, remote_end))
+            if cached is None:
                 with writing(self._what):
-                    kept = _Kept(self._stream, begin, fetched, self._what)
-                self._kept[begin, fetched] = kept
-            yield from kept.read()
-        elif begin < fetched:
-            yield from self._stream(begin, fetched)
-        if begin < end and fetched < end:
-            yield from self.read(max(begin, fetched), end)
+                    cached = _CachedRange(self._stream, begin, remote_end, self._what)
+                self._cached[begin, remote_end] = cached
+            yield from cached.read()
+        elif begin < remote_end:
+            yield from self._stream(begin, remote_end)
+        if begin < end and remote_end < end:
+            yield from self.read(max(begin, remote_end), end)
 
-    def expect(self, pieces: Iterable[tuple[int, int]]) -> None:
-        """Fetch what is likely to be read of a small archive, in one piece with what lies between.
+    def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
+        """Fetch one range of a small archive that covers all given ranges.
 
         Raises:
-            DataCollectionError: It cannot be had.
-            ReplacedError: The archive has become another one.
+            DataCollectionError: The bytes cannot be fetched.
+            ReplacedError: The archive was replaced.
         """
-        ahead = [(begin, end) for begin, end in pieces if begin < self._tail_begin]
-        if self.size < SMALL and ahead and not self._is_told:
-            begin = min(begin for begin, _ in ahead)
-            end = min(max(end for _, end in ahead), self._tail_begin)
-            self._held.append((begin, b"".join(self._stream(begin, end))))
-        self._is_told = True
+        missing = [(begin, end) for begin, end in pieces if begin < self._tail_begin]
+        if self.size < SMALL and missing and not self._has_prefetched:
+            begin = min(begin for begin, _ in missing)
+            end = min(max(end for _, end in missing), self._tail_begin)
+            self._buffers.append((begin, b"".join(self._stream(begin, end))))
+        self._has_prefetched = True
 
 
-class _Kept:
-    """A piece of an archive that is read several times, and fetched once.
+class _CachedRange:
+    """A range that is fetched once, into a temporary file, and read several times.
 
     Args:
-        stream: Fetches it, or a part of it.
-        begin: Its first byte's offset.
-        end: The offset behind its last one.
+        stream: Fetches the bytes from one offset to another.
+        begin: Offset of the first byte.
+        end: Offset after the last byte.
         what: The data collection, for errors.
     """
 
@@ -202,64 +202,64 @@ class _Kept:
         self._what = what
         self._file = temporary_file()
         self._size = 0
-        self._rest: Iterator[bytes] | None = None
+        self._remaining: Iterator[bytes] | None = None
 
     def close(self) -> None:
-        """Remove what was kept."""
-        self._rest = None
+        """Remove the temporary file."""
+        self._remaining = None
         self._file.close()
 
     def read(self) -> Iterator[bytes]:
-        """Yield what has come so far, and then the rest as it comes."""
-        at = 0
-        while chunk := self._after(at):
-            at += len(chunk)
+        """Yield the cached bytes, then the remaining ones as they arrive."""
+        position = 0
+        while chunk := self._chunk_at(position):
+            position += len(chunk)
             yield chunk
 
-    def _after(self, at: int) -> bytes:
-        if at < self._size:
+    def _chunk_at(self, position: int) -> bytes:
+        if position < self._size:
             with writing(self._what):
-                self._file.seek(at)
-                return self._file.read(min(CHUNK, self._size - at))
-        if self._rest is None:
-            self._rest = self._stream(self._begin + self._size, self._end)
+                self._file.seek(position)
+                return self._file.read(min(CHUNK, self._size - position))
+        if self._remaining is None:
+            self._remaining = self._stream(self._begin + self._size, self._end)
         try:
-            chunk = next(self._rest, b"")
+            chunk = next(self._remaining, b"")
             with writing(self._what):
                 self._file.seek(self._size)
                 write_all(self._file, chunk)
         except Exception:
-            self._rest = None  # whoever tries again goes on from here
+            self._remaining = None  # a retry resumes here
             raise
         self._size += len(chunk)
         return chunk
 
 
 def temporary_file() -> FileIO:
-    """Return a file without a name: not even a killed process leaves it.
+    """Return a file without a name, so that even a killed process leaves nothing behind.
 
-    Not buffered: what could not be written would be tried again when it is closed.
+    It is unbuffered: a buffered file would repeat a failed write when it is closed.
     """
     return tempfile.TemporaryFile(buffering=0)
 
 
 def write_all(file: FileIO, data: bytes) -> None:
-    """Write all of the data, in as many steps as the system takes.
+    """Write all of the data; a single write may be partial.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The data cannot be written.
     """
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[file.write(remaining) :]
 
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Say what is wrong with a temporary file."""
+    """Turn an error of a temporary file into one that tells the user what to do."""
     try:
         yield
     except OSError as error:
         problem = f"Cannot write its archive to a temporary file ({error.strerror})."
-        advice = "Free some space, or name a directory that has it in TMPDIR."
+        advice = "Free some space, or set TMPDIR to a directory that has enough."
         raise DataCollectionError(what, problem, advice) from None

@@ -1,7 +1,7 @@
-"""What an export's archive holds: its metadata, its JSON Lines, its uploaded files.
+"""Read an export's archive: its metadata, JSON Lines and uploaded files.
 
-An archive comes from a network and holds what strangers uploaded: whatever is wrong with it ends
-as a `DataCollectionError` that names the member, never its content.
+An archive comes from the network and holds files of strangers, so it is untrusted. Every defect
+raises a `DataCollectionError` that names the member but never quotes its content.
 """
 
 from __future__ import annotations
@@ -13,56 +13,57 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from tap_prolific_export.archive.safe_json import NoJsonError, decode
-from tap_prolific_export.archive.zip_reader import ADVICE, Members, too_large
+from tap_prolific_export.archive.safe_json import InvalidJsonError, decode
+from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
-from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.model import ID, DataCollectionRef, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
     from typing import TypeGuard
 
-    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.zip_reader import Member
 
 logger = logging.getLogger("tap-prolific-export")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
-# The lines of a batch come twice, by submission and by task: the former are the rows, unless
-# only the latter are there.
+# A batch has its lines twice, by submission and by task. Rows come from the lines by submission, or
+# from those by task if there are no others.
 BY_TASK = "responses-by-task.jsonl"
 LINES = ("responses.jsonl", "responses-by-submission.jsonl", BY_TASK)
 UPLOADS = "files/"
 
-# The vendor's client names a download <id>-export-<time>.zip.
-_VENDOR_NAME = re.compile(r"(?P<id>[A-Za-z0-9_-]{1,128})-export-[^/]*\.zip", re.IGNORECASE)
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# Prolific's client names a download <id>-export-<time>.zip.
+_VENDOR_NAME = re.compile(rf"(?P<id>{ID.pattern})-export-[^/]*\.zip", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"
+
+# These bound what a hostile archive can make us read. No user has a reason to change them.
+# The metadata file and the directory are held in memory; real ones have kilobytes.
+MAX_METADATA_BYTES = 64 << 20
+# A compression bomb must not fill the store or run forever; no real upload is nearly as large.
+MAX_MEMBER_BYTES = 64 << 30
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may make us read; see the settings of these names.
+    """How much an archive may make us read. Only tests change the limits that are not settings."""
 
-    Attributes:
-        skip_bad_lines: Whether a line that cannot be read is left out, instead of the archive.
-    """
-
-    max_metadata_bytes: int = 64 << 20
+    max_metadata_bytes: int = MAX_METADATA_BYTES
     max_line_bytes: int = 16 << 20
-    max_member_bytes: int = 64 << 30
-    skip_bad_lines: bool = False
+    max_member_bytes: int = MAX_MEMBER_BYTES
+    skip_bad_lines: bool = False  # instead of failing the archive
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the metadata file says.
+    """The content of the metadata file.
 
     Attributes:
-        kind: Of data collection.
-        fields: What it holds.
-        problem: Why that is nothing; None where it is something.
+        kind: The kind of data collection.
+        fields: The file's JSON object; empty if it cannot be used.
+        problem: Why the file cannot be used; None if it can.
     """
 
     kind: Kind
@@ -72,7 +73,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Skipped:
-    """Lines that were left out: of which member, how many, and the first one's number."""
+    """Skipped lines of a member: how many, and the number of the first."""
 
     name: str
     count: int
@@ -80,7 +81,7 @@ class Skipped:
 
 
 class Part(Enum):
-    """What an archive holds besides its metadata, as far as anybody reads it."""
+    """A part of an archive, besides its metadata, that a stream may read."""
 
     LINES = "the lines of the responses"
     LINES_BY_TASK = "the lines by task"
@@ -93,8 +94,8 @@ class Line:
 
     Attributes:
         number: Its number, from 1.
-        object: The object that it holds, in texts that any target can hold.
-        as_it_came: The object with what was replaced in it; None where nothing was.
+        object: Its JSON object, cleaned so that every target can store it.
+        as_it_came: The original object; None if nothing was replaced.
     """
 
     number: int
@@ -103,11 +104,11 @@ class Line:
 
 
 class Block(NamedTuple):
-    """What several makers have made of whole lines at once.
+    """What several makers made from a block of lines.
 
     Attributes:
-        ids: Of each line, which is one response.
-        made: By each maker, of each line.
+        ids: The response id of each line; a line is one response.
+        made: For each maker, its result for each line.
     """
 
     ids: list[str]
@@ -116,37 +117,39 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An uploaded file: its size in bytes, its checksum, and when it was packed (read as UTC)."""
+    """An uploaded file: size in bytes, checksum, modification time (read as UTC)."""
 
     size: int
     crc32: int
     modified_at: datetime | None
 
 
-class Archive:
+class ExportArchive:
     """One export's ZIP.
 
     Args:
-        source: Its bytes.
-        name: How errors and logs name it.
-        limits: How much of it is read.
+        source: The archive's bytes.
+        name: The archive's name in errors and logs.
+        limits: How much of the archive may be read.
 
     Attributes:
-        skipped: By member, the lines that the last whole reading left out.
-        lines_ahead: About how many lines follow those that were read, if they are like them.
+        skipped: By member, the lines that the last complete reading skipped.
+        has_lines: Whether the lines of the responses hold any; None until they were read.
+        lines_ahead: Estimated number of lines after those already read, from their average size.
 
     Raises:
-        DataCollectionError: It is no ZIP, or says two things of one member.
-        ReplacedError: It has become another one.
+        DataCollectionError: It is not a ZIP, or has different members of one name.
+        ReplacedError: The archive was replaced.
     """
 
-    def __init__(self, source: Bytes, name: str, limits: Limits = Limits()) -> None:
+    def __init__(self, source: ByteSource, name: str, limits: Limits = Limits()) -> None:
         self.name = name
         self.skipped: dict[str, Skipped] = {}
         self.lines_ahead = 0
+        self.has_lines: bool | None = None
         self._source = source
         self._limits = limits
-        self._zip = Members(source, name, limits.max_metadata_bytes)
+        self._zip = ZipReader(source, name, limits.max_metadata_bytes)
         root = self._find_root()
         self._members: dict[str, Member] = {}
         repeated = 0
@@ -157,12 +160,12 @@ class Archive:
             known = self._members.get(path)
             if known and (known.size, known.crc32) != (member.size, member.crc32):
                 if path in METADATA or path in LINES:
-                    raise self._wrong(f"It has several members called {path}.")
+                    raise self._error(f"It has several members named {path}.")
                 repeated += 1
             self._members[path] = member
         if repeated:
             logger.warning(
-                "%s: %d uploaded files have the name of another one; the last of a name stands.",
+                "%s: %d uploaded files have duplicate names; the last one of each name is used.",
                 name,
                 repeated,
             )
@@ -172,18 +175,18 @@ class Archive:
             if path.startswith(UPLOADS)
         }
 
-    def expect(
-        self, parts: Collection[Part], takes: Callable[[int, list[str]], bool] = lambda *_: False
+    def prefetch(
+        self, parts: Collection[Part], wants: Callable[[int, list[str]], bool] = lambda *_: False
     ) -> None:
-        """Be told what is likely to be read: fetch it at once where that saves requests.
+        """Fetch what is likely to be read, if that saves requests.
 
         Args:
-            parts: What is going to be read, besides the metadata.
-            takes: Whether an uploaded file is stored, by its size and names.
+            parts: What will be read, besides the metadata.
+            wants: Whether an uploaded file will be stored, by its size and names.
 
         Raises:
-            DataCollectionError: It cannot be had.
-            ReplacedError: The archive has become another one.
+            DataCollectionError: The bytes cannot be fetched.
+            ReplacedError: The archive was replaced.
         """
         paths: list[str] = [*METADATA]
         if Part.LINES in parts and self.lines_name:
@@ -191,39 +194,39 @@ class Archive:
         if Part.LINES_BY_TASK in parts:
             paths.append(BY_TASK)
         if Part.UPLOADS in parts:
-            paths += [path for path, upload in self.uploads.items() if takes(upload.size, [path])]
+            paths += [path for path, upload in self.uploads.items() if wants(upload.size, [path])]
         known = (self._members[path] for path in paths if path in self._members)
-        self._source.expect(self._zip.span(member) for member in known)
+        self._source.prefetch(self._zip.span(member) for member in known)
 
     def metadata(self) -> Metadata:
-        """Return the kind of data collection and what its metadata file holds.
+        """Return the kind of data collection and the content of its metadata file.
 
         Raises:
-            DataCollectionError: It cannot be read, is too large, or what there is tells no kind.
-            ReplacedError: The archive has become another one.
+            DataCollectionError: It cannot be read, is too large, or nothing shows the kind.
+            ReplacedError: The archive was replaced.
         """
         for name, kind in METADATA.items():
             if name not in self._members:
                 continue
             limit = self._limits.max_metadata_bytes
             if (size := self._members[name].size) > limit:
-                raise too_large(self.name, name, size, "max_metadata_bytes", limit)
+                raise too_large(self.name, name, size, limit)
             text = b"".join(self._content(name, name)).removeprefix(_BOM)
             try:
                 value = decode(text).value
-            except NoJsonError:
+            except InvalidJsonError:
                 return Metadata(kind, {}, f"{name} is no valid JSON.")
             if not isinstance(value, dict):
                 return Metadata(kind, {}, f"{name} holds no JSON object.")
             return Metadata(kind, value)
         if self.lines_name is None:
-            raise self._wrong(f"It has neither {' nor '.join([*METADATA, *LINES])}.")
+            raise self._error(f"It has neither {' nor '.join([*METADATA, *LINES])}.")
         kind = Kind.COLLECTION if self.lines_name == LINES[0] else Kind.BATCH
         return Metadata(kind, {}, f"It has neither {' nor '.join(METADATA)}.")
 
     @property
     def lines_name(self) -> str | None:
-        """Which member `lines` are of."""
+        """The member that `lines` reads."""
         return next((name for name in LINES if name in self._members), None)
 
     @overload
@@ -233,22 +236,25 @@ class Archive:
     def lines(self, fast: Callable[[bytes], Block | None]) -> Iterator[Line | Block]: ...
 
     def lines(self, fast: Callable[[bytes], Block | None] | None = None) -> Iterator[Any]:
-        """Yield the lines of the responses, decoded, blank ones left out.
+        """Yield the decoded lines of the responses, without blank ones.
 
         Args:
-            fast: Is given a block of whole lines first; what it returns, if anything, is yielded
-                in their place. It has an id for each of them, then, and none is blank.
+            fast: Tries to decode a block of whole lines. Its result, if not None, is yielded
+                instead of the lines: it has an id for each of them, and none is blank.
 
         Raises:
-            DataCollectionError: The member is missing, or a line is no JSON object.
-            ReplacedError: The archive has become another one.
+            DataCollectionError: The member is missing, or a line is not a JSON object.
+            ReplacedError: The archive was replaced.
         """
         if self.lines_name is None:
-            raise self._wrong(f"It has neither {' nor '.join(LINES)}.")
-        yield from self._lines(self.lines_name, fast)
+            raise self._error(f"It has neither {' nor '.join(LINES)}.")
+        self.has_lines = False
+        for found in self._lines(self.lines_name, fast):
+            self.has_lines = True
+            yield found
 
     def lines_by_task(self) -> Iterator[Line]:
-        """Yield the lines of the file by task; none where there is none, or `lines` is it."""
+        """Yield the lines by task; none if there is no such member or `lines` reads it."""
         if BY_TASK in self._members and self.lines_name != BY_TASK:
             yield from self._lines(BY_TASK)
 
@@ -259,14 +265,14 @@ class Archive:
             path: One of `uploads`.
 
         Raises:
-            MemberError: It is damaged; which one it is, is not said.
-            DataCollectionError: It cannot be had.
-            ReplacedError: The archive has become another one.
+            MemberError: It is damaged. The error does not name it: participants chose the name.
+            DataCollectionError: It cannot be fetched.
+            ReplacedError: The archive was replaced.
         """
         return self._content(path, "an uploaded file")
 
     def digest(self) -> str:
-        """Return 16 hex digits that tell this archive's directory from any other's."""
+        """Return 16 hex digits that identify this archive's directory."""
         digest = hashlib.sha256()
         for member in self._zip.all:
             entry = (member.path, member.size, member.crc32, member.dated)
@@ -274,14 +280,14 @@ class Archive:
         return digest.hexdigest()[:16]
 
     def newest_member(self) -> datetime | None:
-        """Return the newest date of a member, read as UTC; None if none has one."""
+        """Return the newest date of a member, read as UTC; None if no member has a date."""
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
     def _lines(
         self, name: str, fast: Callable[[bytes], Block | None] | None = None
     ) -> Iterator[Any]:
-        """Yield the lines of a member; bad ones are left out, where that is wanted."""
+        """Yield the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
         number = size = 0
@@ -295,7 +301,7 @@ class Archive:
             texts = [None] if block is None else block.removesuffix(b"\n").split(b"\n")
             for text in texts:
                 number += 1
-                # One line that is odd makes its neighbours no slower.
+                # Only the odd lines of a block take the slow path.
                 if fast and _is_within(text, limit) and (found := fast(text)) is not None:
                     yield found
                     continue
@@ -313,66 +319,64 @@ class Archive:
             self.skipped[name] = Skipped(name, bad, first)
 
     def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
-        called = f"{name}, line {number},"
+        label = f"{name}, line {number},"
         limit = self._limits.max_line_bytes
         if text is None or len(text) > limit:
-            raise too_large(self.name, called, f"over {limit:,}", "max_line_bytes", limit)
+            raise too_large(self.name, label, f"over {limit:,}", limit, "max_line_bytes")
         text = (text.removeprefix(_BOM) if number == 1 else text).strip()
         if not text:
             return None
         try:
             decoded = decode(text)
-        except NoJsonError:
-            raise self._wrong(f"{called} is no valid JSON.") from None
+        except InvalidJsonError:
+            raise self._error(f"{label} is no valid JSON.") from None
         if not isinstance(decoded.value, dict):
-            raise self._wrong(f"{called} is no JSON object.")
+            raise self._error(f"{label} is no JSON object.")
         return Line(number, decoded.value, decoded.as_it_came)
 
-    def _content(self, path: str, called: str, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield what a member holds.
+    def _content(self, path: str, label: str, *, keep: bool = False) -> Iterator[bytes]:
+        """Yield the content of a member.
 
         Args:
-            path: Of the member.
-            called: How errors call it.
+            path: The member's path.
+            label: The member's name in errors.
             keep: Whether it will be read again.
         """
         member = self._members[path]
         limit = self._limits.max_member_bytes
         if member.size > limit:
-            raise MemberError.of(
-                too_large(self.name, called, member.size, "max_member_bytes", limit)
-            )
-        return self._zip.content(member, called, keep=keep)
+            raise MemberError.of(too_large(self.name, label, member.size, limit))
+        return self._zip.content(member, label, keep=keep)
 
     def _find_root(self) -> str:
         """Return the folder that holds the metadata, else the lines, as a prefix of names."""
         names = [member.path for member in self._zip.all]
         for wanted in (METADATA, LINES):
-            homes = [
+            folders = [
                 name.rpartition("/")[0]
                 for name in names
                 if name.rpartition("/")[2] in wanted
                 and name.count("/") <= 1
-                # Of what participants call their files, nothing is metadata.
+                # Participants choose the names of uploaded files: ignore those.
                 and not name.startswith(UPLOADS)
             ]
-            if homes:
-                return f"{home}/" if (home := min(homes, key=lambda home: home != "")) else ""
+            if folders:
+                return "" if "" in folders else f"{folders[0]}/"
         return ""
 
-    def _wrong(self, problem: str) -> DataCollectionError:
+    def _error(self, problem: str) -> DataCollectionError:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
 def _is_within(block: bytes | None, limit: int) -> TypeGuard[bytes]:
-    """Whether no line of a block, if it is one, is longer than the limit."""
+    """Whether a block exists and none of its lines is longer than the limit."""
     return block is not None and (len(block) <= limit or max(map(len, block.split(b"\n"))) <= limit)
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
-    """Yield a text in blocks of whole lines, which end at line feeds and nowhere else.
+    """Yield a text in blocks of whole lines; only a line feed ends a line.
 
-    Of a line that is longer than the limit not much more than that is held, and None yielded.
+    For a line that is longer than the limit, yield None. Not much more than the limit is buffered.
     """
     parts: list[bytes] = []
     size = 0
@@ -380,7 +384,7 @@ def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
         end = chunk.rfind(b"\n") + 1
         if end:
             begin = 0
-            if size > limit:  # the end of one that is too long
+            if size > limit:  # the end of a line that is too long
                 begin = chunk.index(b"\n") + 1
                 parts = []
                 yield None
@@ -399,13 +403,13 @@ def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
 
 
 def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:
-    """Return which data collection an archive on disk is of.
+    """Return the data collection that an archive on disk belongs to; None if unknown.
 
-    Its id comes from the metadata, else from the vendor's file name.
+    Its id comes from the metadata, else from the file name that Prolific's client chose.
     """
     for key in ("id", "data_collection_id", f"{metadata.kind.noun}_id"):
         id_ = metadata.fields.get(key)
-        if isinstance(id_, str) and _ID.fullmatch(id_):
+        if isinstance(id_, str) and ID.fullmatch(id_):
             return DataCollectionRef(metadata.kind, id_)
     named = _VENDOR_NAME.fullmatch(file_name)
     return DataCollectionRef(metadata.kind, named["id"]) if named else None

@@ -1,4 +1,4 @@
-"""Reading an archive where it lies, behind a presigned URL: its end, and any piece of it."""
+"""Read an archive behind a presigned URL by HTTP range requests, without downloading all of it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from tap_prolific_export.archive.byte_source import (
     CHUNK,
-    LocalBytes,
-    RemoteBytes,
+    HttpSource,
+    LocalSource,
     temporary_file,
     write_all,
     writing,
@@ -40,28 +40,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from io import FileIO
 
-    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.http import Sleep
 
 logger = logging.getLogger("tap-prolific-export")
 
-# The first request is for the end of the archive. This much of it holds what tells where the
-# directory lies, however long the archive's comment, and the directory itself of most.
+# The first request fetches this much of the archive's end. That always includes the record that
+# locates the directory, even after the longest comment, and usually the directory itself.
 TAIL = 65 << 10
-# What comes more slowly than this is as good as nothing.
-LEAST_BYTES_PER_SECOND = 1024
-# What a host says when asked to go on with an archive that is no longer the one it was.
-_ANOTHER_ARCHIVE = frozenset({codes.precondition_failed, codes.requested_range_not_satisfiable})
-_OTHER_PIECE = "it did not answer with the piece that it was asked for."
+# A slower transfer is treated as a failed one.
+MIN_BYTES_PER_SECOND = 1024
+# How a host answers a range request with If-Match when the archive was replaced.
+_REPLACED_STATUSES = frozenset({codes.precondition_failed, codes.requested_range_not_satisfiable})
+_WRONG_RANGE = "it did not answer with the requested range."
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 
 
-class Presigned:
-    """Where an archive lies, for a time: a presigned URL that can be had anew.
+class PresignedUrl:
+    """The presigned URL of an archive, which expires and can be renewed.
 
     Args:
         url: A secret: its query is a signature.
-        renew: Returns another one for the same archive.
+        renew: Returns a new URL of the same archive.
     """
 
     def __init__(self, url: str, renew: Callable[[], str]) -> None:
@@ -70,13 +70,13 @@ class Presigned:
         self._lock = threading.Lock()
 
     def renew(self, expired: str) -> None:
-        """Get a URL that works again, unless somebody else just has.
+        """Replace the expired URL, unless another thread already has.
 
         Args:
-            expired: The one that no longer works.
+            expired: The URL that no longer works.
 
         Raises:
-            DataCollectionError: There is none.
+            DataCollectionError: No new URL can be obtained.
         """
         with self._lock:
             if self.url == expired:
@@ -85,7 +85,7 @@ class Presigned:
 
 @dataclass(frozen=True)
 class _Version:
-    """Which archive it is that the host has; what it does not say is None."""
+    """What identifies the archive on the host; None where the host does not say."""
 
     size: int
     etag: str | None
@@ -93,51 +93,54 @@ class _Version:
 
     @classmethod
     def of(cls, size: int, response: requests.Response) -> _Version:
-        """Return the version that an answer is of."""
+        """Return the version that a response belongs to."""
         return cls(size, response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
     @property
     def is_strong(self) -> bool:
-        """Whether the ETag is one that If-Match takes."""
+        """Whether the ETag can be used with If-Match."""
         return self.etag is not None and not self.etag.startswith("W/")
 
     def same_archive(self, other: _Version) -> bool:
         """Whether both are the same archive, as far as the host tells."""
-        if self.etag:  # decides alone: not all machines of a host may have one time
+        if self.etag:  # enough by itself: the times may differ between servers of one host
             return (self.size, self.etag) == (other.size, other.etag)
         return self == other
 
 
 class _ExpiredError(Exception):
-    """The host no longer takes the URL."""
+    """The host no longer accepts the URL."""
 
 
 class _NoRangeError(TryAgainError):
-    """The host answered with something else than the piece it was asked for."""
+    """The host did not answer with the requested range."""
 
 
-class _Pace:
-    """How much has come in an answer, and how long that was waited for."""
+class _Throughput:
+    """How many bytes of a response arrived, and how long we waited for them."""
 
     def __init__(self) -> None:
-        self.came = 0
-        self.waited = 0.0
+        self.received = 0
+        self.seconds = 0.0
 
     @property
-    def is_good(self) -> bool:
-        """Whether something has come, and fast enough to be worth going on."""
-        return self.came > 0 and self.came >= self.waited * LEAST_BYTES_PER_SECOND
+    def is_sufficient(self) -> bool:
+        """Whether bytes arrived, and at least at the minimum speed."""
+        return self.received > 0 and self.received >= self.seconds * MIN_BYTES_PER_SECOND
 
 
 class Downloader:
-    """Fetches archives from presigned URLs: never with the API's token.
+    """Fetches archives from presigned URLs, never with the API's token.
 
     Args:
-        timeout: Seconds without a byte after which a request is given up.
-        sleep: Waits between two tries.
-        count: Told of every request.
-        concurrency: How many threads fetch something at once.
+        timeout: Seconds without a byte after which a request fails.
+        sleep: Waits between two attempts.
+        count: Called once per request, for metrics.
+        concurrency: Number of threads that fetch at once.
         monotonic: Seconds on a clock that never jumps.
+
+    Attributes:
+        bytes_read: How many bytes of archives were fetched so far.
     """
 
     def __init__(
@@ -153,45 +156,46 @@ class Downloader:
         self._sleep = sleep
         self._count = count
         self._monotonic = monotonic
+        self.bytes_read = 0
         self._session = new_session(NoAuth())
-        # What is asked for is bytes of the ZIP as they lie: nothing may compress them again.
+        # Ranges refer to the ZIP's own bytes, so the host must not compress them.
         self._session.headers["Accept-Encoding"] = "identity"
-        for scheme in ("https://", "http://"):  # a connection for each, and one for the lines
+        for scheme in ("https://", "http://"):  # one per thread, and one for the lines
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=concurrency + 1))
 
     @contextmanager
-    def open(self, where: Presigned, what: str) -> Iterator[Bytes]:
-        """Open an archive where it lies: its end is fetched, the rest when it is read.
+    def open(self, where: PresignedUrl, what: str) -> Iterator[ByteSource]:
+        """Open an archive: fetch its end now, and other ranges when they are read.
 
-        From a host that ignores ranges all of it is fetched at once, into a temporary file. Such
-        files have no name, so that nothing is left even by a process that is killed.
+        If the host ignores ranges, download the whole archive into a temporary file. The file has
+        no name, so that even a killed process leaves nothing behind.
 
         Args:
             where: The archive.
             what: The data collection, for logs and errors.
 
         Raises:
-            DataCollectionError: It cannot be had.
+            DataCollectionError: The archive cannot be fetched.
         """
         policy = self._policy(where, what)
         with ExitStack() as stack:
             while True:
                 try:
-                    opened = self._tail(where, what, stack)
+                    opened = self._fetch_tail(where, what, stack)
                 except TryAgainError as error:
                     if isinstance(error, _NoRangeError) and policy.tries:
-                        opened = self._whole(where, what, stack, None)
+                        opened = self._fetch_whole(where, what, stack, None)
                         break
                     policy.wait(error)
                 else:
                     break
             yield opened
 
-    def _tail(self, where: Presigned, what: str, stack: ExitStack) -> Bytes:
-        """Fetch the archive's end, and with it what the host says of the whole."""
-        with self._opened(where, what, {"Range": f"bytes=-{TAIL}"}) as response:
+    def _fetch_tail(self, where: PresignedUrl, what: str, stack: ExitStack) -> ByteSource:
+        """Fetch the archive's end, and with it the archive's size and version."""
+        with self._open_response(where, what, {"Range": f"bytes=-{TAIL}"}) as response:
             if response.status_code == codes.ok:
-                return self._whole(where, what, stack, response)
+                return self._fetch_whole(where, what, stack, response)
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             begin, last, size = map(int, found.groups()) if found else (0, 0, 0)
             is_tail = begin == max(0, size - TAIL) and last == size - 1
@@ -201,7 +205,7 @@ class Downloader:
             tail = b"".join(self._body(response, size - begin))
             version = _Version.of(size, response)
         return stack.enter_context(
-            RemoteBytes(
+            HttpSource(
                 partial(self.stream, where, what, version),
                 what,
                 size=size,
@@ -212,50 +216,50 @@ class Downloader:
         )
 
     def stream(
-        self, where: Presigned, what: str, version: _Version, begin: int, end: int
+        self, where: PresignedUrl, what: str, version: _Version, begin: int, end: int
     ) -> Iterator[bytes]:
-        """Yield a piece of an archive as it comes; what breaks off goes on where it did.
+        """Yield a range of an archive as it arrives; resume it after an interruption.
 
         Args:
             where: The archive.
             what: The data collection, for logs and errors.
-            version: Which archive it was when it was opened.
+            version: The archive's version when it was opened.
             begin: Offset of the first byte.
-            end: Offset behind the last one.
+            end: Offset after the last byte.
 
         Raises:
-            DataCollectionError: It cannot be had.
-            ReplacedError: There is another archive there.
+            DataCollectionError: The range cannot be fetched.
+            ReplacedError: The archive was replaced.
         """
         policy = self._policy(where, what)
         headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
         while begin < end:
-            pace = _Pace()
+            throughput = _Throughput()
             try:
-                asked = headers | {"Range": f"bytes={begin}-{end - 1}"}
-                with self._opened(where, what, asked) as response:
+                range_headers = headers | {"Range": f"bytes={begin}-{end - 1}"}
+                with self._open_response(where, what, range_headers) as response:
                     _check_piece(response, what, version, begin, end)
-                    for chunk in self._body(response, end - begin, pace):
+                    for chunk in self._body(response, end - begin, throughput):
                         begin += len(chunk)
                         yield chunk
             except TryAgainError as error:
-                if pace.is_good:
+                if throughput.is_sufficient:
                     policy.reset()
                 policy.wait(error)
 
-    def _whole(
-        self, where: Presigned, what: str, stack: ExitStack, response: requests.Response | None
-    ) -> Bytes:
-        """Fetch all of an archive into a temporary file.
+    def _fetch_whole(
+        self, where: PresignedUrl, what: str, stack: ExitStack, response: requests.Response | None
+    ) -> ByteSource:
+        """Download an archive into a temporary file.
 
         Args:
             where: The archive.
             what: The data collection, for logs and errors.
-            stack: Keeps the file.
-            response: An answer that is all of it, if there is one already.
+            stack: Closes the file.
+            response: A response with the whole archive, if there is one already.
         """
         logger.warning(
-            "%s: %s does not let us read pieces of the archive: fetching all of it.",
+            "%s: %s does not support range requests: downloading the whole archive.",
             what,
             host_of(where.url),
         )
@@ -265,15 +269,15 @@ class Downloader:
         while True:
             try:
                 if response is None:
-                    with self._opened(where, what, {}) as answer:
-                        return self._copied(answer, what, file)
-                return self._copied(response, what, file)
+                    with self._open_response(where, what, {}) as retried:
+                        return self._save_body(retried, what, file)
+                return self._save_body(response, what, file)
             except TryAgainError as error:
                 response = None
                 policy.wait(error)
 
-    def _copied(self, response: requests.Response, what: str, file: FileIO) -> Bytes:
-        """Write an answer's body to a file."""
+    def _save_body(self, response: requests.Response, what: str, file: FileIO) -> ByteSource:
+        """Write a response's body to a file."""
         if response.status_code != codes.ok:
             msg = f"it answered {response.status_code}."
             raise TryAgainError(msg)
@@ -286,16 +290,16 @@ class Downloader:
         with writing(what):
             size = file.tell()
         modified = http_date(response.headers.get("Last-Modified"))
-        return LocalBytes(file, size, modified, response.headers.get("ETag"))
+        return LocalSource(file, size, modified, response.headers.get("ETag"))
 
-    def _policy(self, where: Presigned, what: str) -> RetryPolicy:
+    def _policy(self, where: PresignedUrl, what: str) -> RetryPolicy:
         return RetryPolicy(self._sleep, what, f"fetch the archive from {host_of(where.url)}")
 
     @contextmanager
-    def _opened(
-        self, where: Presigned, what: str, headers: Mapping[str, str]
+    def _open_response(
+        self, where: PresignedUrl, what: str, headers: Mapping[str, str]
     ) -> Iterator[requests.Response]:
-        """Send a GET, with a fresh URL where this one has expired; yield its answer, unread."""
+        """Send a GET, renewing an expired URL; yield the response before its body is read."""
         with ExitStack() as stack:
             url = where.url
             try:
@@ -310,60 +314,61 @@ class Downloader:
 
     @contextmanager
     def _get(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
-        """Send a GET and yield its answer, whose body has yet to be read."""
+        """Send a GET; yield the response before its body is read."""
         self._count("GET /archive")
         try:
             request = self._session.prepare_request(requests.Request("GET", url, dict(headers)))
             request.url = url  # as it was signed: requests would re-encode the query
             settings: Any = self._session.merge_environment_settings(url, {}, True, None, None)  # noqa: FBT003
-            # Not the session's own send(): it looks where a redirect leads, if only to say so.
+            # Bypass the session's send(): it processes redirects even if it does not follow them.
             response = self._session.get_adapter(url).send(
                 request, timeout=self._timeout, **settings
             )
         except (requests.RequestException, HTTPError) as error:
-            raise _broken_off(error) from None
+            raise _interrupted(error) from None
         with response:
             _check(response, what, host_of(url))
             yield response
 
     def _body(
-        self, response: requests.Response, length: int | None, pace: _Pace | None = None
+        self, response: requests.Response, length: int | None, throughput: _Throughput | None = None
     ) -> Iterator[bytes]:
-        """Yield an answer's body as it comes.
+        """Yield a response's body as it arrives.
 
         Args:
-            response: The answer.
-            length: How much of it is wanted; None: all there is.
-            pace: Is told how it comes.
+            response: The response.
+            length: Number of bytes to read; None: all.
+            throughput: Is updated as bytes arrive.
 
         Raises:
-            TryAgainError: It ends too soon, or comes too slowly.
+            TryAgainError: The body ends early or arrives too slowly.
         """
-        all_of_it = pace or _Pace()
-        lately = _Pace()
+        total = throughput or _Throughput()
+        recent = _Throughput()
         while length is None or length > 0:
-            if lately.waited >= self._timeout:
-                if not lately.is_good:
-                    msg = f"only {lately.came} bytes came in {lately.waited:.0f} s."
+            if recent.seconds >= self._timeout:
+                if not recent.is_sufficient:
+                    msg = f"only {recent.received} bytes arrived in {recent.seconds:.0f} s."
                     raise TryAgainError(msg)
-                lately = _Pace()
+                recent = _Throughput()
             before, least = self._monotonic(), 0.0
             try:
-                # Not read(): it waits until it has as much as it was asked for, and so for ever
-                # for a server from which there is always a little more.
+                # Not read(): it waits for the full amount, which never ends with a server that
+                # keeps sending a little.
                 chunk = response.raw.read1(min(CHUNK, length or CHUNK), decode_content=False)
             except HTTPError as error:
                 if isinstance(error, ReadTimeoutError):
-                    least = self._timeout  # whatever the clock says
-                raise _broken_off(error) from None
+                    least = self._timeout  # at least that long, even if the clock shows less
+                raise _interrupted(error) from None
             finally:
                 waited = max(self._monotonic() - before, least)
-                all_of_it.waited += waited
-                lately.waited += waited
+                total.seconds += waited
+                recent.seconds += waited
             if not chunk:
                 break
-            all_of_it.came += len(chunk)
-            lately.came += len(chunk)
+            total.received += len(chunk)
+            recent.received += len(chunk)
+            self.bytes_read += len(chunk)
             if length is not None:
                 length -= len(chunk)
             yield chunk
@@ -372,15 +377,15 @@ class Downloader:
             raise TryAgainError(msg)
 
 
-def _broken_off(error: Exception) -> TryAgainError:
+def _interrupted(error: Exception) -> TryAgainError:
     return TryAgainError(f"it broke off ({type(error).__name__}).")
 
 
 def _check(response: requests.Response, what: str, host: str) -> None:
-    """Raise what an answer without a piece of the archive comes to."""
+    """Raise the error for a response that does not contain archive data."""
     status = response.status_code
     problem = f"it answered {status}."
-    if status in {codes.ok, codes.partial_content, *_ANOTHER_ARCHIVE}:
+    if status in {codes.ok, codes.partial_content, *_REPLACED_STATUSES}:
         return
     if status == codes.forbidden:
         raise _ExpiredError(problem)
@@ -394,12 +399,12 @@ def _check(response: requests.Response, what: str, host: str) -> None:
 def _check_piece(
     response: requests.Response, what: str, version: _Version, begin: int, end: int
 ) -> None:
-    """Raise what is wrong with an answer that should be a piece of an archive."""
+    """Raise an error if a response is not the requested range of the same archive."""
     found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-    if response.status_code in _ANOTHER_ARCHIVE:
+    if response.status_code in _REPLACED_STATUSES:
         size = -1
     elif response.status_code != codes.partial_content or not found:
-        raise _NoRangeError(_OTHER_PIECE)
+        raise _NoRangeError(_WRONG_RANGE)
     else:
         size = int(found[3])
     if not version.same_archive(_Version.of(size, response)):
@@ -407,4 +412,4 @@ def _check_piece(
             what, "The archive was replaced by another one while it was read.", "Run again."
         )
     if found and (int(found[1]), int(found[2])) != (begin, end - 1):
-        raise _NoRangeError(_OTHER_PIECE)
+        raise _NoRangeError(_WRONG_RANGE)

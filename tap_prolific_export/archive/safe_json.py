@@ -1,17 +1,16 @@
-"""JSON text that strangers have written -> values that any target can hold; pure.
+"""Decode untrusted JSON into values that every target can store; pure functions.
 
-What JSON allows, or what is often taken for JSON, is more than tables take:
+JSON, and what is often accepted as JSON, allows more than tables can store:
 
-- U+0000, which PostgreSQL refuses, and halves of surrogate pairs, which are no text, become U+FFFD
-  in texts and in names of fields. Who needs them as they came has them beside it.
-- Numbers that no float holds (``1e400``), whole ones of thousands of digits, ``NaN`` and
-  ``Infinity`` become their text.
-- Of fields of one name the last one stands, as everywhere.
+- U+0000, which PostgreSQL rejects, and lone surrogates, which are not valid text, become U+FFFD in
+  strings and field names. `Decoded` has the original value, too.
+- Numbers that overflow a float (``1e400``), integers of thousands of digits, ``NaN`` and
+  ``Infinity`` become strings.
+- If several fields have the same name, the last one wins, as is usual.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -21,19 +20,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_prolific_export.model import sha256_hex
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The whole numbers that any target can hold.
+# The integers that every target can store.
 INT64 = range(-(1 << 63), 1 << 63)
-# What is nested more deeply would take some step to the end of Python's stack.
+# Deeper nesting could exhaust Python's stack in a later step.
 MAX_DEPTH = 200
 REPLACEMENT = "\ufffd"
-_UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
+_INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
-class NoJsonError(Exception):
-    """The text is no JSON, not in UTF-8, or nested deeper than anybody means."""
+class InvalidJsonError(Exception):
+    """The text is not JSON, not UTF-8, or nested more deeply than `MAX_DEPTH`."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Decoded:
     """A JSON value.
 
     Attributes:
-        value: Fit for any target.
-        as_it_came: The same with what was replaced in it; None where nothing was.
+        value: The value in a form that every target can store.
+        as_it_came: The original value; None if nothing was replaced.
     """
 
     value: Any
@@ -53,19 +54,19 @@ def decode(text: bytes) -> Decoded:
     """Decode one JSON text.
 
     Raises:
-        NoJsonError: It is none.
+        InvalidJsonError: The text cannot be decoded.
     """
     try:
         value = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         value = _decode_tolerantly(text)
-        is_textual = False
+        is_clean = False
     else:
-        is_textual = b"\\u0000" not in text
-    # Brackets are counted first: that is far faster, and there are seldom so many.
+        is_clean = b"\\u0000" not in text
+    # Count brackets first: that is much faster, and few texts have that many.
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and depth_of(value) > MAX_DEPTH:
-        raise NoJsonError
-    if is_textual:
+        raise InvalidJsonError
+    if is_clean:
         return Decoded(value)
     clean = cleaned(value)
     return Decoded(clean, None if clean == value else value)
@@ -86,11 +87,11 @@ def depth_of(value: Any) -> int:
 
 
 def _decode_tolerantly(text: bytes) -> Any:
-    """Decode what a strict decoder refuses, as far as its meaning is plain."""
+    """Decode what the strict decoder rejects although its meaning is clear, such as ``NaN``."""
     try:
         return json.loads(text.decode(), parse_float=_float, parse_int=_int, parse_constant=str)
     except (ValueError, RecursionError):
-        raise NoJsonError from None
+        raise InvalidJsonError from None
 
 
 def _float(text: str) -> float | str:
@@ -101,12 +102,12 @@ def _float(text: str) -> float | str:
 def _int(text: str) -> int | str:
     try:
         return int(text)
-    except ValueError:  # Python refuses thousands of digits, to be safe from who sends them
+    except ValueError:  # Python rejects thousands of digits, to prevent denial of service
         return text
 
 
 def cleaned(value: Any) -> Any:
-    """Return a JSON value in which every text is one that any target can hold."""
+    """Return a JSON value in which every target can store every string."""
     if isinstance(value, str):
         return cleaned_text(value)
     if isinstance(value, list):
@@ -118,28 +119,27 @@ def cleaned(value: Any) -> Any:
 
 
 def cleaned_names(names: Iterable[str]) -> dict[str, str]:
-    """Return for each name of an object's fields one that any target can hold, and a different one.
+    """Map the names of an object's fields to distinct names that every target can store.
 
-    Which one that is does not depend on the order of the names.
+    The result does not depend on the order of the names.
     """
     found = {name: cleaned_text(name) for name in names}
-    alike = Counter(found.values())
+    counts = Counter(found.values())
     for name, clean in found.items():
-        if name != clean and alike[clean] > 1:
-            digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-            found[name] = f"{clean}-{digest[:16]}"
+        if name != clean and counts[clean] > 1:
+            found[name] = f"{clean}-{sha256_hex(name, 16)}"
     return found
 
 
 def cleaned_text(text: str) -> str:
-    """Return a text that any target can hold."""
-    return _UNTEXTUAL.sub(REPLACEMENT, text)
+    """Return the text with U+FFFD for each character that some target cannot store."""
+    return _INVALID_CHARACTERS.sub(REPLACEMENT, text)
 
 
 def json_text(value: Any) -> str:
-    """Return a JSON value as text, which is always one that any target can hold."""
+    """Return a JSON value as a text that every target can store."""
     try:
         return msgspec.json.encode(value).decode()
     except (UnicodeEncodeError, ValueError, RecursionError):
-        # Halves of surrogate pairs are escaped; a float that is none cannot come.
+        # The standard encoder escapes lone surrogates. Non-finite floats cannot occur here.
         return json.dumps(value, separators=(",", ":"))

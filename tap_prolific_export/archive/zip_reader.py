@@ -1,11 +1,7 @@
-"""A ZIP that nobody trusts: which members it has, and what they hold.
+"""Read a ZIP that may be hostile: its directory, and its members' content in chunks.
 
-It comes from a network, or from a disk with yesterday's half download, and strangers have named and
-filled its members. So everything that it says twice is compared, what it says of sizes is kept to,
-and nothing that it says makes us take more memory than its directory does.
-
-Of what ZIP knows, stored and deflated members and 64-bit sizes are read; encryption, other methods
-and archives in several parts are not.
+Supports stored and deflated members and ZIP64. Does not support encryption, other compression
+methods or multi-part archives.
 """
 
 from __future__ import annotations
@@ -22,14 +18,14 @@ from tap_prolific_export.errors import DataCollectionError, MemberError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tap_prolific_export.archive.byte_source import Bytes
+    from tap_prolific_export.archive.byte_source import ByteSource
 
 STORED, DEFLATED = 0, 8
-# So much is inflated at a time, at the most, and of so much: rarely is anything of it left over,
-# which would have to be copied. What is made of it stays in a processor's cache.
-INFLATED = 1 << 18
-DEFLATED_AT_ONCE = 1 << 14
-ADVICE = "Export it anew; if that does not help, report this."
+# Decompress in small steps: the output stays in the processor's cache, and little input remains
+# unconsumed, which zlib would have to copy.
+MAX_INFLATED_CHUNK = 1 << 18
+MAX_DEFLATED_CHUNK = 1 << 14
+ADVICE = "Export it again; if that does not help, report this."
 
 # Signature, this disk, the directory's disk, entries here, entries, size, offset, comment's length.
 _END = struct.Struct("<4s4H2LH")
@@ -49,13 +45,13 @@ _ENTRY_SIGNATURE = b"PK\1\2"
 # extra field.
 _HEADER = struct.Struct("<4s5H3L2H")
 _HEADER_SIGNATURE = b"PK\3\4"
-# A header's extra field may be longer than its entry's, by sizes in 64 bits or exact times.
+# A header's extra field may be longer than its entry's, because of 64-bit sizes or exact times.
 _SLACK = 64
 _ENCRYPTED = 1
-_SUMS_FOLLOW = 1 << 3
+_HAS_DATA_DESCRIPTOR = 1 << 3
 _UTF_8 = 1 << 11
-_EXTRA_64 = 1
-_IN_EXTRA = 0xFFFFFFFF
+_ZIP64_EXTRA = 1
+_IN_EXTRA_FIELD = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +61,13 @@ class Member:
     Attributes:
         path: Its name.
         offset: Where its header begins.
-        packed: How many bytes its data takes.
-        size: How many it holds.
-        crc32: Their checksum.
-        method: How they are compressed.
-        flags: As ZIP has them.
-        dated: Date and time, as MS-DOS has them.
-        header: How long its header is, if that is as long as the directory's.
+        packed: Compressed size in bytes.
+        size: Uncompressed size in bytes.
+        crc32: Checksum of the uncompressed data.
+        method: Compression method.
+        flags: General purpose flags.
+        dated: Date and time in MS-DOS format.
+        header: Expected size of its header, computed from the directory's entry.
     """
 
     path: str
@@ -86,7 +82,7 @@ class Member:
 
     @property
     def modified_at(self) -> datetime | None:
-        """Its date, read as UTC; None where it has none."""
+        """The modification time, read as UTC; None if not set."""
         date, time = self.dated
         try:
             return datetime(
@@ -103,62 +99,60 @@ class Member:
 
 
 class _BadZipError(Exception):
-    """What is wrong with a ZIP, in words that quote nothing of it."""
+    """A defect of a ZIP. The message does not quote the ZIP's content."""
 
 
-class Members:
-    """The members of a ZIP.
+class ZipReader:
+    """Lists and reads the members of a ZIP.
 
     Args:
-        source: Its bytes.
-        name: How errors name it.
-        max_directory_bytes: How long its directory may be.
+        source: The ZIP's bytes.
+        name: The ZIP's name in errors.
+        max_directory_bytes: Maximum size of the directory.
 
     Attributes:
-        all: In the order of the directory.
+        all: The members, in the order of the directory.
 
     Raises:
-        DataCollectionError: It is no ZIP, or its directory is too long.
-        ReplacedError: It has become another one.
+        DataCollectionError: It is not a ZIP, or its directory is too large.
+        ReplacedError: The archive was replaced.
     """
 
-    def __init__(self, source: Bytes, name: str, max_directory_bytes: int) -> None:
+    def __init__(self, source: ByteSource, name: str, max_directory_bytes: int) -> None:
         self._source = source
         self._name = name
         try:
             begin, end, shift = self._directory()
             if end - begin > max_directory_bytes:
-                raise too_large(
-                    name, "its directory", end - begin, "max_metadata_bytes", max_directory_bytes
-                )
+                raise too_large(name, "its directory", end - begin, max_directory_bytes)
             self.all = list(_entries(source.read(begin, end), shift))
             offsets = sorted({member.offset for member in self.all})
             if offsets and not 0 <= offsets[0] <= offsets[-1] < begin:
-                raise _BadZipError("its directory has an entry of nothing")  # noqa: TRY301
+                raise _BadZipError("its directory has an invalid offset")  # noqa: TRY301
         except (_BadZipError, OSError) as error:
-            problem = f"The archive is damaged or no ZIP ({_why(error)})."
+            problem = f"The archive is damaged or not a ZIP ({_why(error)})."
             raise DataCollectionError(name, problem, ADVICE) from None
 
-        # Where each ends: where the next one begins, or the directory.
+        # A member ends where the next one, or the directory, begins.
         self._ends = dict(zip(offsets, [*offsets[1:], begin], strict=False))
 
     def span(self, member: Member) -> tuple[int, int]:
-        """Return where a member's header and data are likely to lie, from an offset to another."""
+        """Return the range that probably holds a member's header and data."""
         likely = member.offset + member.header + _SLACK + member.packed
         return member.offset, min(likely, self._ends[member.offset])
 
-    def content(self, member: Member, called: str, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield what a member holds, in chunks, checked against what the directory says of it.
+    def content(self, member: Member, label: str, *, keep: bool = False) -> Iterator[bytes]:
+        """Yield a member's content in chunks; check its size and checksum.
 
         Args:
             member: One of `all`.
-            called: How errors call it.
+            label: The member's name in errors.
             keep: Whether it will be read again.
 
         Raises:
-            MemberError: It is damaged, or of a kind that is not read.
-            DataCollectionError: It cannot be had.
-            ReplacedError: The archive has become another one.
+            MemberError: It is damaged, encrypted or compressed by an unsupported method.
+            DataCollectionError: It cannot be fetched.
+            ReplacedError: The archive was replaced.
         """
         size = checksum = 0
         try:
@@ -171,22 +165,22 @@ class Members:
             if size != member.size:
                 raise _BadZipError("it is longer or shorter than the directory says")  # noqa: TRY301
             if checksum != member.crc32:
-                raise _BadZipError("it has another checksum than the directory says")  # noqa: TRY301
+                raise _BadZipError("its checksum differs from the directory's")  # noqa: TRY301
         except (_BadZipError, zlib.error, OSError) as error:
-            raise MemberError(self._name, f"{called} is damaged: {_why(error)}.", ADVICE) from None
+            raise MemberError(self._name, f"{label} is damaged: {_why(error)}.", ADVICE) from None
 
     def _directory(self) -> tuple[int, int, int]:
-        """Return where the directory begins and ends, and what offsets have to be shifted by."""
+        """Return the directory's begin and end, and what to add to all offsets."""
         size = self._source.size
         tail_begin = max(0, size - _END.size - _MAX_COMMENT)
         tail = b"".join(self._source.read(tail_begin, size))
-        place = tail.rfind(_END_SIGNATURE, 0, len(tail) - _END.size + len(_END_SIGNATURE))
-        if place < 0:
-            raise _BadZipError("it has no end")
-        _, disk, _, _, _, length, offset, _ = _END.unpack_from(tail, place)
-        end = tail_begin + place
+        position = tail.rfind(_END_SIGNATURE, 0, len(tail) - _END.size + len(_END_SIGNATURE))
+        if position < 0:
+            raise _BadZipError("it has no end record")
+        _, disk, _, _, _, length, offset, _ = _END.unpack_from(tail, position)
+        end = tail_begin + position
         if disk not in {0, 0xFFFF}:
-            raise _BadZipError("it is one of several parts")
+            raise _BadZipError("it has several parts")
         locator_begin = end - _LOCATOR.size
         if locator_begin >= _END_64.size:
             locator = b"".join(self._source.read(locator_begin, end))
@@ -195,11 +189,11 @@ class Members:
                 record = b"".join(self._source.read(end, locator_begin))
                 signature, *_, length, offset = _END_64.unpack(record)
                 if signature != _END_64_SIGNATURE:
-                    raise _BadZipError("it has no end in 64 bits")
-        # Something may stand before the ZIP: then all offsets are too low.
+                    raise _BadZipError("it has no ZIP64 end record")
+        # If other data precedes the ZIP, all offsets are too low by its size.
         begin = end - length
         if begin < offset:
-            raise _BadZipError("its directory lies before its begin")
+            raise _BadZipError("its directory begins before the archive")
         return begin, end, begin - offset
 
     def _unpacked(self, member: Member, *, keep: bool) -> Iterator[bytes]:
@@ -214,43 +208,43 @@ class Members:
         )
 
     def _packed(self, member: Member, *, keep: bool) -> Iterator[bytes]:
-        """Yield the data of a member as it lies in the archive."""
+        """Yield the data of a member, still compressed."""
         begin, end = self.span(member)
         chunks = self._source.read(begin, end, keep=keep)
         head = b""
         while len(head) < (size := _header_size(head)):
             if not (chunk := next(chunks, b"")):
-                # The header is longer than all that was likely.
+                # The header is longer than the whole expected range.
                 chunks = self._source.read(begin + len(head), min(begin + size, self._ends[begin]))
                 if not (chunk := next(chunks, b"")):
                     raise _BadZipError("it is cut off")
             head += chunk
-        if not _is_header_of(head, member):
-            raise _BadZipError("its header is not what the directory says")
+        if not _header_matches(head, member):
+            raise _BadZipError("its header differs from the directory")
         left = member.packed
         if not left and not _is_empty(head, member):
             raise _BadZipError("it is longer or shorter than the directory says")
         if begin + size + left > self._ends[begin]:
-            raise _BadZipError("it overlaps with what follows")
+            raise _BadZipError("it overlaps with the next member")
         yield head[size : size + left]
         left -= len(head[size : size + left])
         for chunk in chunks:
             yield chunk[:left]
             left -= len(chunk[:left])
-        if left:  # the header was longer than was likely
+        if left:  # the header was longer than expected
             data_end = begin + size + member.packed
             yield from self._source.read(data_end - left, data_end)
 
 
 def too_large(
-    name: str, called: str, size: int | str, setting: str, limit: int
+    name: str, label: str, size: int | str, limit: int, setting: str | None = None
 ) -> DataCollectionError:
-    """Return the error of what is larger than a setting allows."""
+    """Return the error for data that exceeds a setting or, without one, a fixed limit."""
     size = f"{size:,}" if isinstance(size, int) else size
     return DataCollectionError(
         name,
-        f"{called[0].upper()}{called[1:]} holds {size} bytes; {setting} is {limit:,}.",
-        f"If that is right, raise {setting}.",
+        f"{label[0].upper()}{label[1:]} holds {size} bytes; {setting or 'the limit'} is {limit:,}.",
+        f"If that is right, raise {setting}." if setting else ADVICE,
     )
 
 
@@ -259,21 +253,21 @@ def _why(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return "it does not inflate"
+    return "it cannot be inflated"
 
 
 def _entries(chunks: Iterable[bytes], shift: int) -> Iterator[Member]:
-    """Yield the entries of a directory, whose offsets are to be shifted."""
+    """Yield the entries of a directory; add `shift` to their offsets."""
     buffer = bytearray()
     for chunk in chunks:
         buffer += chunk
         used = 0
-        while (rest := len(buffer) - used) >= _ENTRY.size:
+        while (available := len(buffer) - used) >= _ENTRY.size:
             fields = _ENTRY.unpack_from(buffer, used)
             if fields[0] != _ENTRY_SIGNATURE:
-                raise _BadZipError("its directory has an entry that is none")
+                raise _BadZipError("its directory has an invalid entry")
             length = _ENTRY.size + sum(fields[10:13])
-            if rest < length:
+            if available < length:
                 break
             yield _entry(fields, bytes(buffer[used + _ENTRY.size : used + length]), shift)
             used += length
@@ -286,8 +280,8 @@ def _entry(fields: tuple[int, ...], texts: bytes, shift: int) -> Member:
     _, _, _, flags, method, time, date, crc32, packed, size, name_length, extra_length = fields[:12]
     name, extra = texts[:name_length], texts[name_length : name_length + extra_length]
     offset = fields[16]
-    if _IN_EXTRA in {size, packed, offset}:
-        # What is absurd is as large as a table can hold: there is no such thing, for sure.
+    if _IN_EXTRA_FIELD in {size, packed, offset}:
+        # Cap absurd values at the largest integer that a table can store.
         values = _in_64_bits(extra, (size, packed, offset))
         size, packed, offset = (min(value, INT64.stop - 1) for value in values)
     return Member(
@@ -304,17 +298,17 @@ def _entry(fields: tuple[int, ...], texts: bytes, shift: int) -> Member:
 
 
 def _in_64_bits(extra: bytes, values: tuple[int, ...]) -> Iterator[int]:
-    """Yield values, those that did not fit their fields from the extra field."""
-    at = 0
+    """Yield the values, taking those that exceed 32 bits from the extra field."""
+    position = 0
     found = b""
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        if kind == _EXTRA_64:
-            found = extra[at + 4 : at + 4 + length]
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        if kind == _ZIP64_EXTRA:
+            found = extra[position + 4 : position + 4 + length]
             break
-        at += 4 + length
+        position += 4 + length
     for value in values:
-        if value == _IN_EXTRA and found:
+        if value == _IN_EXTRA_FIELD and found:
             if len(found) < 8:  # noqa: PLR2004
                 raise _BadZipError("its directory lacks a size")
             yield int.from_bytes(found[:8], "little")
@@ -324,23 +318,23 @@ def _in_64_bits(extra: bytes, values: tuple[int, ...]) -> Iterator[int]:
 
 
 def _decoded(name: bytes, flags: int) -> str:
-    """Return a member's name, as its flags say that it is encoded."""
+    """Return a member's name, decoded as its flags say."""
     try:
         return cleaned_text(name.decode("utf-8" if flags & _UTF_8 else "cp437"))
     except UnicodeDecodeError:
-        raise _BadZipError("its directory has a name that is not in UTF-8") from None
+        raise _BadZipError("its directory has a name that is not valid UTF-8") from None
 
 
 def _header_size(head: bytes) -> int:
-    """Return how long a member's header is with its name and extra field, as far as is known."""
+    """Return the size of a member's header; a lower bound while `head` is incomplete."""
     if len(head) < _HEADER.size:
         return _HEADER.size
     *_, name_length, extra_length = _HEADER.unpack_from(head)
     return _HEADER.size + int(name_length) + int(extra_length)
 
 
-def _is_header_of(head: bytes, member: Member) -> bool:
-    """Whether a member's header says what the directory does."""
+def _header_matches(head: bytes, member: Member) -> bool:
+    """Whether a member's header agrees with the directory."""
     signature, _, flags, method, *_, name_length, _ = _HEADER.unpack_from(head)
     name = head[_HEADER.size : _HEADER.size + name_length]
     return (
@@ -351,37 +345,38 @@ def _is_header_of(head: bytes, member: Member) -> bool:
 
 
 def _is_empty(head: bytes, member: Member) -> bool:
-    """Whether a member's header does not say that there is anything in it."""
+    """Whether a member's header allows the member to be empty."""
     _, _, flags, _, _, _, _, packed, size, name_length, _ = _HEADER.unpack_from(head)
-    if _IN_EXTRA in {packed, size}:
+    if _IN_EXTRA_FIELD in {packed, size}:
         extra = head[_HEADER.size + name_length : _header_size(head)]
         size, packed = _in_64_bits(extra, (size, packed))
-    # It is for both to say that the sums follow: else either could hide what there is.
-    return bool(flags & member.flags & _SUMS_FOLLOW) or (
-        packed == size == 0 and not (flags ^ member.flags) & _SUMS_FOLLOW
+    # Header and directory must agree on a data descriptor: otherwise either could hide data.
+    return bool(flags & member.flags & _HAS_DATA_DESCRIPTOR) or (
+        packed == size == 0 and not (flags ^ member.flags) & _HAS_DATA_DESCRIPTOR
     )
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what deflated data holds, never much of it at a time.
+    """Decompress deflated data in small chunks.
 
     Raises:
-        zlib.error: It is damaged, or ends too soon.
+        zlib.error: The data is damaged.
+        _BadZipError: The data ends early.
     """
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     pieces = (
-        chunk[begin : begin + DEFLATED_AT_ONCE]
+        chunk[begin : begin + MAX_DEFLATED_CHUNK]
         for chunk in chunks
-        for begin in range(0, len(chunk), DEFLATED_AT_ONCE)
+        for begin in range(0, len(chunk), MAX_DEFLATED_CHUNK)
     )
     for piece in pieces:
-        rest = piece
+        remaining = piece
         while not inflate.eof:
-            data = inflate.decompress(rest, INFLATED)
-            rest = inflate.unconsumed_tail
+            data = inflate.decompress(remaining, MAX_INFLATED_CHUNK)
+            remaining = inflate.unconsumed_tail
             if data:
                 yield data
-            if not rest and len(data) < INFLATED:
+            if not remaining and len(data) < MAX_INFLATED_CHUNK:
                 break
     if not inflate.eof:
         raise _BadZipError("it is cut off")

@@ -1,1 +1,1 @@
-"""The Prolific API: its calls, and the life of export jobs; no Singer, no ZIP."""
+"""The Prolific API: its calls and the life cycle of export jobs. No Singer, no ZIP."""

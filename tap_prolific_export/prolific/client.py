@@ -1,7 +1,7 @@
-"""The Prolific API: one method a call, typed answers, no Singer.
+"""The Prolific API client: one method per call, typed replies, no Singer.
 
-What is known of the API, and what is not, is in ``docs/prolific-api.md``. Requests go to the
-configured host only, redirects are not followed, and the token never leaves it.
+``docs/prolific-api.md`` says what is known about the API and what is not. To keep the token on
+the configured host, the client sends requests there only and follows no redirects.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tap_prolific_export.http import (
     retry,
     retry_after,
 )
-from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import parse_timestamp, utc_now
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
     from tap_prolific_export.http import Sleep
 
     Clock = Callable[[], datetime]
-    # Told of every request that is sent: its endpoint, with ids left out.
+    # Called for every request with its endpoint, in which placeholders replace the ids.
     Counter = Callable[[str], None]
 
-# An error's body is quoted in a log: enough to recognise it, no more.
+# Maximum number of characters of an API error that logs and errors quote.
 MAX_QUOTE = 300
-# Without a Date header our own clock has to do; it may be ahead of the API's.
+# Without a Date header we use our own clock, which may be ahead of the API's by this much.
 CLOCK_DOUBT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class ExportStatus:
-    """What the API said of an export.
+    """The status of an export, as the API reported it.
 
     Attributes:
-        status: ``generating``, ``complete``, ``failed``, or whatever else it said.
-        date: When it said so, by its own clock (the Date header), else by ours less
+        status: ``generating``, ``complete``, ``failed``, or an unknown word.
+        date: Time of the reply by the API's clock (the Date header), else by ours minus
             `CLOCK_DOUBT`.
-        export_id: The job, where it was named.
-        url: Where the archive lies, once complete. A secret: its query is a signature.
-        expires_at: When the URL stops working, where the API says so.
+        export_id: The job, if the reply names it.
+        url: URL of the archive, once complete. A secret: its query is a signature.
+        expires_at: When the URL stops working, if the API says so.
     """
 
     status: str
@@ -64,7 +64,7 @@ class ExportStatus:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """One job in the list of jobs (newer generation of the API)."""
+    """One entry in the list of export jobs (newer generation of the API)."""
 
     export_id: str
     status: str | None
@@ -74,22 +74,22 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class ApiReply:
-    """A JSON answer and when the API gave it."""
+    """A decoded JSON body and the time of the reply."""
 
     body: Any
     date: datetime
 
 
 class ProlificAPI:
-    """The API's calls.
+    """Makes the API's calls.
 
     Args:
         url: Base URL, without a trailing slash.
         token: The API token.
-        timeout: Seconds without a byte after which a request is given up.
+        timeout: Seconds without a byte after which a request fails.
         sleep: Waits between two tries.
-        clock: The present time, for an API that sends no Date.
-        count: Told of every request.
+        clock: Returns the current time, for replies without a Date header.
+        count: Called for every request.
     """
 
     def __init__(
@@ -111,43 +111,43 @@ class ProlificAPI:
         self._session = new_session(TokenAuth(token))
         self._session.headers["Accept"] = "application/json"
 
-    def request_export(self, ref: DataCollectionRef, narrowed: ExportFilter) -> ExportStatus:
-        """Ask for an export, once. Both generations of the API are understood.
+    def request_export(self, ref: DataCollectionRef, export_filter: ExportFilter) -> ExportStatus:
+        """Request an export, without a retry, from either generation of the API.
 
         Raises:
-            TryAgainError: It may succeed later. The API may have started an export all the same:
-                where it has a list of them, look there before asking again.
-            DataCollectionError: The API will not export this data collection.
-            FatalError: The API will not talk to us at all.
+            TryAgainError: A temporary problem. The API may still have started an export: before
+                trying again, look for it in the list of jobs, if there is one.
+            DataCollectionError: The API refuses to export this data collection.
+            FatalError: The API refuses all requests.
         """
-        doing = "request an export"
-        response = self._send("POST", _path(ref, "export"), narrowed.as_query())
-        return _export_answer(self._read(response, ref, doing), ref, doing)
+        action = "request an export"
+        response = self._send("POST", _path(ref, "export"), export_filter.as_query())
+        return _status_of(self._read(response, ref, action), ref, action)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
-        """Look at an export job."""
-        doing = f"look at export job {export_id}"
-        return _export_answer(
-            self._call("GET", _path(ref, "export", export_id), ref, doing), ref, doing
+        """Get the status of an export job."""
+        action = f"look at export job {export_id}"
+        return _status_of(
+            self._call("GET", _path(ref, "export", export_id), ref, action), ref, action
         )
 
     def export_jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
         """List the export jobs, most recent first.
 
         Returns:
-            None where the API has no such list (its older generation).
+            None if the API has no such list (older generation).
         """
-        answer = self._call(
+        reply = self._call(
             "GET", _path(ref, "export"), ref, "list the export jobs", absent=(404, 405)
         )
-        body = answer.body
+        body = reply.body
         rows = body.get("results", body.get("exports")) if isinstance(body, dict) else body
         if not isinstance(rows, list):
             return None
         return [
             ExportJob(
                 export_id=row["export_id"],
-                status=_text(row.get("status")),
+                status=text_or_none(row.get("status")),
                 created_at=parse_timestamp(row.get("created_at")),
                 filter=row["filter"] if isinstance(row.get("filter"), dict) else {},
             )
@@ -156,32 +156,32 @@ class ProlificAPI:
         ]
 
     def delete_export(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Delete an export job with its archive; one that is not there is no error.
+        """Delete an export job and its archive. A missing job is not an error.
 
         Raises:
-            RefusedError: With status 409, while it is being generated.
+            RefusedError: Status 409 means that it is still being generated.
         """
-        path, doing = _path(ref, "export", export_id), f"delete export job {export_id}"
-        self._call("DELETE", path, ref, doing, absent=(404, 405), empty=True)
+        path, action = _path(ref, "export", export_id), f"delete export job {export_id}"
+        self._call("DELETE", path, ref, action, absent=(404, 405), empty=True)
 
     def data_collection(self, ref: DataCollectionRef) -> ApiReply:
-        """Look up a data collection: its metadata and layout, as the API has it."""
-        doing = f"look up the {ref.kind.noun}"
-        answer = self._call("GET", _path(ref), ref, doing)
-        if not isinstance(answer.body, dict):
-            raise _unreadable(ref, doing, "JSON that is no object")
-        return answer
+        """Get the metadata and layout of a data collection."""
+        action = f"look up the {ref.kind.noun}"
+        reply = self._call("GET", _path(ref), ref, action)
+        if not isinstance(reply.body, dict):
+            raise _unusable_reply(ref, action, "JSON that is not an object")
+        return reply
 
     def batch_instructions(self, ref: DataCollectionRef) -> list[Any]:
-        """Return a legacy batch's instructions; empty where the API no longer has them."""
-        answer = self._call(
+        """Return a legacy batch's instructions; empty if the API no longer has them."""
+        reply = self._call(
             "GET",
             _path(ref, "instructions"),
             ref,
             "list the batch's instructions",
             absent=(404, 405, 410),
         )
-        body = answer.body
+        body = reply.body
         rows = body.get("results", body.get("instructions")) if isinstance(body, dict) else body
         return rows if isinstance(rows, list) else []
 
@@ -189,25 +189,25 @@ class ProlificAPI:
         """List a workspace's data collections of one kind.
 
         Raises:
-            DataCollectionError: The workspace cannot be listed, or not to its end.
+            DataCollectionError: The workspace cannot be listed completely.
         """
-        what = f"workspace {workspace_id}"
-        doing = f"list its {kind.value}"
+        subject = f"workspace {workspace_id}"
+        action = f"list its {kind.value}"
         found: dict[str, DataCollectionRef] = {}
         while True:
             query = {"workspace_id": workspace_id} | ({"offset": str(len(found))} if found else {})
-            answer = self._call(
-                "GET", f"/api/v1/data-collection/{kind.value}", what, doing, query=query
+            reply = self._call(
+                "GET", f"/api/v1/data-collection/{kind.value}", subject, action, query=query
             )
-            rows = answer.body.get("results") if isinstance(answer.body, dict) else None
+            rows = reply.body.get("results") if isinstance(reply.body, dict) else None
             if not isinstance(rows, list):
-                raise _unreadable(what, doing, "JSON without a list of results")
+                raise _unusable_reply(subject, action, "JSON without a list of results")
             new = {
                 row["id"]: DataCollectionRef(kind, row["id"])
                 for row in rows
                 if isinstance(row, dict) and isinstance(row.get("id"), str)
             }
-            meta = answer.body.get("meta")
+            meta = reply.body.get("meta")
             count = meta.get("count") if isinstance(meta, dict) else None
             fresh = new.keys() - found.keys()
             found |= new
@@ -215,8 +215,8 @@ class ProlificAPI:
                 return [*found.values()]
             if not fresh:
                 raise DataCollectionError(
-                    what,
-                    f"Tried to {doing}; the API counts {count} but shows only {len(found)}.",
+                    subject,
+                    f"Tried to {action}; the API counts {count} but shows only {len(found)}.",
                     f"List the ids themselves under {kind.noun}_ids.",
                 )
 
@@ -224,27 +224,27 @@ class ProlificAPI:
         self,
         method: str,
         path: str,
-        what: DataCollectionRef | str,
-        doing: str,
+        subject: DataCollectionRef | str,
+        action: str,
         *,
         query: Mapping[str, str] | None = None,
         absent: tuple[int, ...] = (),
         empty: bool = False,
     ) -> ApiReply:
-        """Make a call until it succeeds, fails for good or has been tried often enough.
+        """Make a call, retrying it after temporary problems.
 
         Returns:
-            The answer; without a body where its status is one of `absent`, or the call is one
-            that is answered by nothing (`empty`).
+            The reply. Its body is None if the status is in `absent`, or if `empty` is set for a
+            call whose successful reply has no body.
         """
 
         def call() -> ApiReply:
             response = self._send(method, path, query)
             if response.status_code in absent:
                 return ApiReply(None, self._date(response))
-            return self._read(response, what, doing, empty=empty)
+            return self._read(response, subject, action, empty=empty)
 
-        return retry(call, RetryPolicy(self._sleep, what, doing))
+        return retry(call, RetryPolicy(self._sleep, subject, action))
 
     def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
         self._count(_endpoint(method, path))
@@ -261,8 +261,8 @@ class ProlificAPI:
                 msg = f"no answer from {self.url} (TLS failed)."
                 raise TryAgainError(msg) from None
             msg = (
-                f"The TLS certificate of {self.url} is not trusted. Check api_url; where a proxy "
-                "stands in between, name its certificates in REQUESTS_CA_BUNDLE."
+                f"The TLS certificate of {self.url} is not trusted. Check api_url; behind a "
+                "proxy, set REQUESTS_CA_BUNDLE to a file with its certificates."
             )
             raise FatalError(msg) from None
         except requests.RequestException as error:
@@ -272,8 +272,8 @@ class ProlificAPI:
     def _read(
         self,
         response: requests.Response,
-        what: DataCollectionRef | str,
-        doing: str,
+        subject: DataCollectionRef | str,
+        action: str,
         *,
         empty: bool = False,
     ) -> ApiReply:
@@ -285,26 +285,28 @@ class ProlificAPI:
                 retry_after=retry_after(response.headers.get("Retry-After"), self._clock()),
             )
         if not requests.codes.ok <= status < requests.codes.multiple_choices:
-            raise self._refusal(response, what, doing)
+            raise self._refusal(response, subject, action)
         if empty:
             return ApiReply(None, self._date(response))
         try:
             body = msgspec.json.decode(response.content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise _unreadable(what, doing, f"{status} and a body that is no JSON") from None
+            raise _unusable_reply(
+                subject, action, f"{status} and a body that is not JSON"
+            ) from None
         return ApiReply(body, self._date(response))
 
     def _date(self, response: requests.Response) -> datetime:
         return http_date(response.headers.get("Date")) or self._clock() - CLOCK_DOUBT
 
     def _refusal(
-        self, response: requests.Response, what: DataCollectionRef | str, doing: str
+        self, response: requests.Response, subject: DataCollectionRef | str, action: str
     ) -> DataCollectionError | FatalError:
         status = response.status_code
-        problem = f"Tried to {doing}; the API answered {self._quote(response)}."
+        problem = f"Tried to {action}; the API answered {self._quote(response)}."
         if status == requests.codes.unauthorized:
             msg = (
-                f"{what}: {problem} The token is not valid. Make one in Prolific under "
+                f"{subject}: {problem} The token is not valid. Create one in Prolific under "
                 "Settings > API tokens, and set it as api_token or PROLIFIC_TOKEN."
             )
             return FatalError(msg)
@@ -315,16 +317,16 @@ class ProlificAPI:
             )
         elif status == requests.codes.not_found:
             advice = "Check the id."
-            if isinstance(what, DataCollectionRef):
-                advice = self._advice_on_id(what)
+            if isinstance(subject, DataCollectionRef):
+                advice = self._advice_on_id(subject)
         elif status < requests.codes.bad_request:
-            advice = "Redirects are not followed, as they would carry the token: check api_url."
+            advice = "Redirects are not followed, as they would get the token: check api_url."
         else:
             advice = "Check the settings of this data collection."
-        return RefusedError(str(what), problem, advice, status=status)
+        return RefusedError(str(subject), problem, advice, status=status)
 
     def _advice_on_id(self, ref: DataCollectionRef) -> str:
-        """Say what may be wrong with an id that is not there; its kind may be the other one."""
+        """Advise on an id that was not found: it may be the id of the other kind."""
         other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
         try:
             status = self._send("GET", _path(DataCollectionRef(other, ref.id)), None).status_code
@@ -337,12 +339,12 @@ class ProlificAPI:
         return f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
 
     def _quote(self, response: requests.Response) -> str:
-        """Return status, title and detail of an error, scrubbed and short."""
+        """Return the status, title and detail of an API error, scrubbed and shortened."""
         return f"{response.status_code}{_envelope(response, [self._token])}"
 
 
 def _endpoint(method: str, path: str) -> str:
-    """Return what is asked for, whichever data collection it is of."""
+    """Return the method and path of a call, with placeholders for the ids."""
     parts = path.removeprefix("/api/v1/").split("/")
     for place, name in ((2, "{id}"), (4, "{export_id}")):
         if len(parts) > place:
@@ -355,7 +357,7 @@ def _path(ref: DataCollectionRef, *more: str) -> str:
 
 
 def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:
-    """Return the title and detail of the API's error envelope, or that there is none."""
+    """Return the title and detail of the API's error envelope, or say that it is missing."""
     try:
         error = msgspec.json.decode(response.content)["error"]
         parts = [error.get("title"), error.get("detail")]
@@ -363,7 +365,7 @@ def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:
         return " without the API's error envelope"
     except AttributeError:  # "error": "some text"
         parts = [error]
-    # Scrubbed before it is cut: a piece of a secret is found no more.
+    # Scrub before cutting: a partial secret would not be recognised.
     text = scrub(": ".join(_flat(part) for part in parts if part), secrets)
     return f" ({text[:MAX_QUOTE]})" if text else ""
 
@@ -376,38 +378,34 @@ def _flat(detail: object) -> str:
     return " ".join(str(detail).split())
 
 
-def _unreadable(what: object, doing: str, came: str) -> DataCollectionError:
+def _unusable_reply(subject: object, action: str, reply: str) -> DataCollectionError:
     return DataCollectionError(
-        str(what),
-        f"Tried to {doing}; the API answered {came}.",
-        "Check api_url, and whether a proxy stands in between.",
+        str(subject),
+        f"Tried to {action}; the API answered {reply}.",
+        "Check api_url and any proxy in between.",
     )
 
 
-def _export_answer(answer: ApiReply, ref: DataCollectionRef, doing: str) -> ExportStatus:
-    body = answer.body
-    status = _text(body.get("status")) if isinstance(body, dict) else None
+def _status_of(reply: ApiReply, ref: DataCollectionRef, action: str) -> ExportStatus:
+    body = reply.body
+    status = text_or_none(body.get("status")) if isinstance(body, dict) else None
     if status is None:
-        raise _unreadable(ref, doing, "JSON without a status")
+        raise _unusable_reply(ref, action, "JSON without a status")
     return ExportStatus(
         status=status,
-        date=answer.date,
-        export_id=_text(body.get("export_id")),
-        url=_text(body.get("url")),
+        date=reply.date,
+        export_id=text_or_none(body.get("export_id")),
+        url=text_or_none(body.get("url")),
         expires_at=parse_timestamp(body.get("expires_at")),
     )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _reason(error: requests.RequestException) -> str:
-    """Return a network error in a few words; its own text may hold a URL or a header."""
+    """Describe a network error briefly; its own text may contain a URL or a header."""
     if isinstance(error, requests.Timeout):
         return "timed out"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy did not let us through"
+        return "the proxy refused the connection"
     if isinstance(error, requests.ConnectionError):
         return "connection failed"
     return type(error).__name__

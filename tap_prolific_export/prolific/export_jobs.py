@@ -1,7 +1,7 @@
-"""Getting an export job: in the newer generation of the API there are ten places for them.
+"""Start export jobs. The newer generation of the API allows ten jobs per data collection.
 
-They are shared with everybody else who exports the data collection. `OwnedJobs` knows which jobs
-are certainly ours; no other is ever deleted.
+All users who export the data collection share these ten. `OwnedJobs` knows which jobs are
+certainly ours; the tap never deletes any other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAga
 from tap_prolific_export.http import RetryPolicy
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.prolific.client import ExportStatus
-from tap_prolific_export.times import parse_timestamp
+from tap_prolific_export.times import parse_timestamp, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-# So many jobs may a data collection have, over all filters; the API refuses one more.
+# The API allows this many jobs per data collection, over all filters.
 MAX_JOBS = 10
 
 
@@ -38,9 +38,9 @@ class Wanted:
     """An export that is due.
 
     Attributes:
-        ref: Of which data collection.
-        asked: What it is narrowed to, if the API does that.
-        latest: `exported_at` of what was delivered last; None: nothing was.
+        ref: The data collection.
+        asked: The filter to ask for; the API may ignore it.
+        latest: `exported_at` of the last delivery; None if there was none.
     """
 
     ref: DataCollectionRef
@@ -49,89 +49,89 @@ class Wanted:
 
 
 class OwnedJobs(Protocol):
-    """Which export jobs are certainly ours, in earlier runs and in this one."""
+    """The export jobs that are certainly ours, from this run and earlier ones."""
 
     def ours(self, ref: DataCollectionRef) -> Sequence[str]:
         """Return the ids of our jobs."""
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note at once that a job is ours: a crash must leave none that nobody dares to delete."""
+        """Record ownership of a job at once, so that a crash leaks no job."""
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that a job of ours is no more."""
+        """Forget a job of ours that was deleted."""
 
 
 class JobStarter:
-    """Gets export jobs started, and deletes those that were.
+    """Starts export jobs and deletes them when they are no longer needed.
 
     Args:
         api: The Prolific API.
-        delete: Whether our jobs are deleted once they are of no more use, or never.
-        sleep: Waits so many seconds.
+        delete: Whether to delete our jobs once they are no longer needed, or never.
+        sleep: Waits the given number of seconds.
     """
 
     def __init__(self, api: ProlificAPI, *, delete: DeleteExports, sleep: Sleep) -> None:
         self._api = api
         self._deletes = delete == "created"
         self._sleep = sleep
-        # What the API said last of whether it has a list of jobs; a refusal says nothing.
+        # Whether the API has a list of jobs, by its last reply; a refusal does not count.
         self._has_list: bool | None = None
-        # Whether it has turned out to have none: it is not asked for again.
+        # Whether the API is of the older generation, without a list: do not ask for it again.
         self._is_older = False
 
     def start(self, wanted: Wanted, owned_jobs: OwnedJobs) -> tuple[ExportStatus, bool]:
-        """Start a job, or find the one that will do.
+        """Start a job, or find an existing one that can be used instead.
 
         Returns:
-            The API's answer, and whether it has a list of jobs.
+            The API's reply, and whether the API has a list of jobs.
 
         Raises:
-            DataCollectionError: There is none to be had.
-            FatalError: Nor for any other data collection.
+            DataCollectionError: There is no usable job.
+            FatalError: The API refuses all requests.
         """
         ref, asked = wanted.ref, wanted.asked
         before = self.jobs(ref)
         policy = RetryPolicy(self._sleep, ref, "request an export")
         lost = False
         while True:
-            if lost and (found := self._adopted(ref, before, asked)):
+            if lost and (found := self._started_by_lost_request(ref, before, asked)):
                 return found, True
             try:
-                answer = self._api.request_export(ref, asked)
+                reply = self._api.request_export(ref, asked)
             except (RefusedError, TryAgainError) as error:
-                if before is not None and _is_for_want_of_room(error, before):
+                if before is not None and _is_job_limit(error, before):
                     if not self._make_room(ref, before, owned_jobs):
-                        return self._of_somebody_else(wanted, before, error), True
+                        return self._job_of_others(wanted, before, error), True
                     before = self.jobs(ref) or []
                 elif isinstance(error, TryAgainError):
                     policy.wait(error)
-                    lost = True  # the API may have started a job all the same
+                    lost = True  # the API may have started a job nevertheless
                 elif error.status == codes.bad_request and asked.start:
-                    # Whether every API knows the filter is not known. Without it more comes, which
-                    # is chosen from afterwards.
+                    # The API may not know this filter. Without it, the export contains more, and
+                    # we filter the rows ourselves.
                     asked = replace(asked, start=None)
                 else:
                     raise
             else:
-                self._note(ref, before, answer, owned_jobs)
-                return answer, before is not None
+                self._record_owner(ref, before, reply, owned_jobs)
+                return reply, before is not None
 
     def jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
-        """Return the export jobs, most recent first; None where the API does not tell."""
+        """Return the export jobs, most recent first; None if the API does not list them."""
         if self._is_older:
             return None
         try:
             found = self._api.export_jobs(ref)
-        except RefusedError as error:  # what it comes to, the request itself will say
+        except RefusedError as error:  # the export request will fail with a better error
             logger.debug("%s", error)
             return None
         self._has_list = found is not None
         return found
 
     def discard(self, ref: DataCollectionRef, owned_jobs: OwnedJobs) -> None:
-        """Delete our jobs of a data collection: what they hold has been delivered, or is nothing.
+        """Delete our jobs of a data collection: they are delivered or empty.
 
-        One that cannot be deleted stays known as ours; the next run tries again.
+        If a job cannot be deleted, we still own it, and the next run tries again.
         """
         for export_id in owned_jobs.ours(ref) if self._deletes else ():
             try:
@@ -141,35 +141,35 @@ class JobStarter:
             else:
                 owned_jobs.release(ref, export_id)
 
-    def _note(
+    def _record_owner(
         self,
         ref: DataCollectionRef,
         before: Sequence[ExportJob] | None,
-        answer: ExportStatus,
+        reply: ExportStatus,
         owned_jobs: OwnedJobs,
     ) -> None:
-        """Note whose the job is: ours only if our request was answered by one that is new."""
+        """Record that the job is ours if our request created it, that is, if it is new."""
         if before is None and self._has_list is False:
             self._is_older = True
         known = {job.export_id for job in before or ()}
-        # Where none is deleted, nobody needs to know.
-        is_new = before is not None and answer.export_id not in known
-        if answer.export_id and is_new and self._deletes:
-            owned_jobs.take(ref, answer.export_id)
+        # Ownership matters only if we delete jobs.
+        is_new = before is not None and reply.export_id not in known
+        if reply.export_id and is_new and self._deletes:
+            owned_jobs.take(ref, reply.export_id)
 
-    def _adopted(
+    def _started_by_lost_request(
         self, ref: DataCollectionRef, before: Sequence[ExportJob] | None, asked: ExportFilter
     ) -> ExportStatus | None:
-        """Return the newest job that a request of which the answer was lost may have started.
+        """Return the newest job that may come from our request whose reply was lost.
 
-        Somebody else may have asked for the same just then: it is not ours to delete.
+        Another user may have made the same request, so we do not own the job.
         """
         if before is None:
             return None
         known = {job.export_id for job in before}
         for job in self.jobs(ref) or ():
-            alike = job.export_id not in known and filter_of(job) == asked
-            if alike and job.created_at and job.status in {"generating", "complete"}:
+            matches = job.export_id not in known and filter_of(job) == asked
+            if matches and job.created_at and job.status in {"generating", "complete"}:
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
                 return ExportStatus("generating", job.created_at, job.export_id)
         return None
@@ -177,7 +177,7 @@ class JobStarter:
     def _make_room(
         self, ref: DataCollectionRef, jobs: Sequence[ExportJob], owned_jobs: OwnedJobs
     ) -> bool:
-        """Delete what is ours of the jobs that take all places; return whether any was."""
+        """Delete our finished jobs to get below the limit; return whether there were any."""
         if not self._deletes:
             return False
         ours = {*owned_jobs.ours(ref)}
@@ -187,13 +187,13 @@ class JobStarter:
             owned_jobs.release(ref, job.export_id)
         return bool(done)
 
-    def _of_somebody_else(
+    def _job_of_others(
         self, wanted: Wanted, jobs: Sequence[ExportJob], refusal: Exception
     ) -> ExportStatus:
-        """Return the newest job of somebody else's that will do instead of one of ours.
+        """Return another user's newest job that can be used instead of a new one.
 
         Raises:
-            DataCollectionError: There is none.
+            DataCollectionError: There is no such job.
         """
         usable = {
             job.created_at: job
@@ -207,42 +207,42 @@ class JobStarter:
             raise DataCollectionError(
                 str(wanted.ref),
                 f"Tried to request an export; {refusal} All places for export jobs are taken, none "
-                f"by this tap: {'; '.join(_told(job) for job in jobs)}.",
+                f"by this tap: {'; '.join(_describe(job) for job in jobs)}.",
                 'Delete one: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
                 f"{self._api.url}/api/v1/data-collection/{wanted.ref.kind.value}/{wanted.ref.id}"
                 "/export/<job>",
             ) from None
-        made = max(usable)
-        job = usable[made]
+        created_at = max(usable)
+        job = usable[created_at]
         logger.warning(
             "%s: all places for export jobs are taken, none by this tap. Reading job %s instead, "
             "of %s; delete one of the jobs to get newer responses.",
             wanted.ref,
             job.export_id,
-            f"{made:%Y-%m-%d %H:%M:%S} UTC",
+            utc_text(created_at),
         )
-        return ExportStatus("generating", made, job.export_id)
+        return ExportStatus("generating", created_at, job.export_id)
 
 
-def _is_for_want_of_room(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:
-    """Whether a request was refused because all places are taken.
+def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:
+    """Whether a request was refused because of the limit on jobs.
 
-    With which status is not published: any refusal is taken for it while there are ten jobs.
+    The status for this is not documented: while there are ten jobs, any refusal counts.
     """
     refused = isinstance(error, RefusedError) or error.status == codes.too_many_requests
     return refused and len(jobs) >= MAX_JOBS
 
 
 def filter_of(job: ExportJob) -> ExportFilter:
-    """Return what a job was narrowed to."""
+    """Return the filter of a job."""
     study_id = job.filter.get("study_id")
     return ExportFilter(
         study_id if isinstance(study_id, str) else None, parse_timestamp(job.filter.get("from"))
     )
 
 
-def _told(job: ExportJob) -> str:
-    """Return a job as an error lists it."""
-    made = f" of {job.created_at:%Y-%m-%d %H:%M:%S} UTC" if job.created_at else ""
-    narrowed = ", ".join(f"{name} {value}" for name, value in job.filter.items())
-    return f"{job.export_id}{made} ({job.status}, {narrowed or 'everything'})"
+def _describe(job: ExportJob) -> str:
+    """Describe a job for an error message."""
+    created = f" of {utc_text(job.created_at)}" if job.created_at else ""
+    filters = ", ".join(f"{name} {value}" for name, value in job.filter.items())
+    return f"{job.export_id}{created} ({job.status}, {filters or 'everything'})"

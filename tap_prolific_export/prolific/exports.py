@@ -1,4 +1,4 @@
-"""The life of exports: wait for all at once, know what each is a snapshot of."""
+"""Request exports, wait for all of them at once, and date the snapshots they contain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.prolific.export_jobs import filter_of
 from tap_prolific_export.redaction import host_of
-from tap_prolific_export.settings import is_loopback
+from tap_prolific_export.times import utc_text
+from tap_prolific_export.validation import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-# A long wait says that it is alive this often.
+# Interval of the log lines during a long wait.
 LOG_EVERY_SECONDS = 60.0
-# A status is a word.
+# Maximum length of a status in errors: a status should be one word.
 MAX_STATUS = 40
 
 
@@ -40,12 +41,12 @@ class Export:
     """A complete export.
 
     Attributes:
-        ref: Of which data collection.
-        url: Where its archive lies. A secret: its query is a signature.
-        export_id: The job; None where the API names none.
-        asked_at: When the API answered our request with this job, by its own clock.
-        created_at: When the job was created; None where the API does not tell.
-        applied: By what the API says that it narrowed the export; it may ignore what it is asked.
+        ref: The data collection.
+        url: URL of the archive. A secret: its query is a signature.
+        export_id: The job; None if the API does not name it.
+        asked_at: Time of the reply that named this job, by the API's clock.
+        created_at: When the job was created; None if the API does not say.
+        applied: The filter that the API reports; it may ignore the one we ask for.
     """
 
     ref: DataCollectionRef
@@ -56,10 +57,10 @@ class Export:
     applied: ExportFilter
 
     def exported_at(self, last_modified: datetime | None) -> datetime:
-        """Return a time that is never later than the snapshot that the archive holds.
+        """Return a time that is never later than the snapshot in the archive.
 
         Args:
-            last_modified: When the archive was written, where its host tells.
+            last_modified: When the archive was written, if its host says so.
         """
         if self.created_at:
             return self.created_at
@@ -68,7 +69,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has become of an export: it is complete, or there is none, for a reason."""
+    """The result of a wanted export: the complete export, or the error."""
 
     wanted: Wanted
     export: Export | None = None
@@ -77,39 +78,39 @@ class Outcome:
 
 @dataclass
 class _Pending:
-    """An export that is being waited for.
+    """A requested export that is not complete yet.
 
     Attributes:
-        wanted: What it is for.
+        wanted: The export that is due.
         began: When it was first requested.
-        first: The answer to our request: it names the job, and its date is the snapshot's.
-        answer: What the API said last.
+        first: The reply to our request. It names the job; its date is the snapshot's.
+        reply: The latest reply.
         listed: Whether the API has a list of jobs.
-        next_look: When to look again.
-        restarts: How often a job of it has failed or vanished.
+        next_poll: When to poll the job again.
+        restarts: How many of its jobs have failed or vanished.
     """
 
     wanted: Wanted
     began: float
     first: ExportStatus
-    answer: ExportStatus
+    reply: ExportStatus
     listed: bool
-    next_look: float
+    next_poll: float
     restarts: int = 0
 
 
 class Exporter:
-    """Gets exports made.
+    """Requests exports and polls their jobs until they are complete.
 
     Args:
         api: The Prolific API.
-        job_starter: Gets jobs started, and deletes them.
-        poll_interval: Seconds between two looks at a job.
-        timeout: Seconds after which a job that is still generating is given up.
-        retries: How often a job that failed or vanished is requested again.
-        max_pending: How many exports are waited for at once.
-        sleep: Waits so many seconds.
-        monotonic: Seconds on a clock that never jumps.
+        job_starter: Starts jobs and deletes them.
+        poll_interval: Seconds between two polls of a job.
+        timeout: Seconds after which a job that is still being generated fails.
+        retries: How often to replace a job that failed or vanished.
+        max_pending: Maximum number of exports to wait for at once.
+        sleep: Waits the given number of seconds.
+        monotonic: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -134,17 +135,16 @@ class Exporter:
         self._monotonic = monotonic
 
     def exports(self, due: Iterable[Wanted], owned_jobs: OwnedJobs) -> Iterator[Outcome]:
-        """Request exports and yield them as they are completed.
+        """Request exports and yield each as soon as it is complete.
 
-        They are requested before the first is waited for, but for what exceeds `max_pending`, and
-        go on being generated while what is yielded is worked upon.
+        Up to `max_pending` are generated at once, also while the caller works on earlier ones.
 
         Raises:
-            FatalError: The API will not talk to us at all.
+            FatalError: The API refuses all requests.
         """
         queue = deque(due)
         pending: list[_Pending] = []
-        said = self._monotonic()
+        logged_at = self._monotonic()
         while queue or pending:
             if queue and len(pending) < self._max_pending:
                 wanted = queue.popleft()
@@ -153,15 +153,15 @@ class Exporter:
                 except DataCollectionError as error:
                     yield Outcome(wanted, error=error)
                 continue
-            job = min(pending, key=lambda each: each.next_look)
+            job = min(pending, key=lambda each: each.next_poll)
             now = self._monotonic()
-            if job.next_look > now:
-                if now - said >= LOG_EVERY_SECONDS:
-                    said = now
-                    _say_waiting(pending, len(queue), now)
-                self._sleep(job.next_look - now)
+            if job.next_poll > now:
+                if now - logged_at >= LOG_EVERY_SECONDS:
+                    logged_at = now
+                    _log_waiting(pending, len(queue), now)
+                self._sleep(job.next_poll - now)
             try:
-                export = self._look(job, owned_jobs)
+                export = self._poll(job, owned_jobs)
             except DataCollectionError as error:
                 pending.remove(job)
                 yield Outcome(job.wanted, error=error)
@@ -171,42 +171,42 @@ class Exporter:
                     yield Outcome(job.wanted, export)
 
     def fresh_url(self, export: Export) -> str:
-        """Return a URL that works, for an archive whose own has expired.
+        """Return a new URL for an archive whose URL has expired.
 
         Raises:
-            DataCollectionError: There is none any more.
+            DataCollectionError: The API has no new URL.
         """
         ref = export.ref
         if export.export_id:
-            answer = self._api.export_status(ref, export.export_id)
+            reply = self._api.export_status(ref, export.export_id)
         else:
-            # Asked again, the older generation hands out its recent archive under a new URL.
+            # The older generation replies with its recent archive under a new URL.
             policy = RetryPolicy(self._sleep, ref, "get a fresh URL for the archive")
-            answer = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
-        if answer.status != "complete":
+            reply = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
+        if reply.status != "complete":
             raise DataCollectionError(
                 str(ref),
                 "The archive's URL has expired, and the API has no new one for it "
-                f"({_quoted(answer.status)}).",
+                f"({_quoted(reply.status)}).",
                 "Run again later.",
             )
-        return self._checked_url(ref, answer)
+        return self._checked_url(ref, reply)
 
     def _request(self, wanted: Wanted, owned_jobs: OwnedJobs) -> _Pending:
         began = self._monotonic()
-        answer, listed = self._job_starter.start(wanted, owned_jobs)
+        reply, listed = self._job_starter.start(wanted, owned_jobs)
         logger.info(
             "%s: export requested%s%s.",
             wanted.ref,
             _from_suffix(wanted.asked),
-            f" (job {answer.export_id})" if answer.export_id else "",
+            f" (job {reply.export_id})" if reply.export_id else "",
         )
-        return _Pending(wanted, began, answer, answer, listed, began)
+        return _Pending(wanted, began, reply, reply, listed, began)
 
-    def _look(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
-        """Look at a job; return its export if it is complete."""
+    def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
+        """Poll a job; return its export if it is complete."""
         ref = job.wanted.ref
-        if job.answer.status == "generating":
+        if job.reply.status == "generating":
             if job.first.export_id is None:
                 raise DataCollectionError(
                     str(ref),
@@ -214,21 +214,21 @@ class Exporter:
                     "Run again later.",
                 )
             try:
-                job.answer = self._api.export_status(ref, job.first.export_id)
+                job.reply = self._api.export_status(ref, job.first.export_id)
             except RefusedError as error:
                 if error.status != codes.not_found:
                     raise
                 self._restart(job, "is gone", owned_jobs)
                 return None
-        if job.answer.status == "complete":
+        if job.reply.status == "complete":
             return self._completed(job)
-        if job.answer.status == "failed":
+        if job.reply.status == "failed":
             self._restart(job, "failed", owned_jobs)
             return None
-        if job.answer.status != "generating":
+        if job.reply.status != "generating":
             raise DataCollectionError(
                 str(ref),
-                f"The API gave the export the unknown status {_quoted(job.answer.status)}.",
+                f"The API gave the export the unknown status {_quoted(job.reply.status)}.",
                 "Upgrade the tap, or report this.",
             )
         now = self._monotonic()
@@ -239,28 +239,28 @@ class Exporter:
                 f"{now - job.began:.0f} s.",
                 "Run again later, or raise export_timeout_seconds.",
             )
-        job.next_look = now + self._poll_interval
+        job.next_poll = now + self._poll_interval
         return None
 
     def _restart(self, job: _Pending, why: str, owned_jobs: OwnedJobs) -> None:
-        """Request an export again whose job has come to nothing."""
+        """Request an export again after its job failed or vanished."""
         ref, export_id = job.wanted.ref, job.first.export_id
         if job.restarts >= self._retries:
             raise DataCollectionError(
                 str(ref),
-                f"Prolific says that export job {export_id} {why}, as did {job.restarts} before.",
+                f"Prolific says: export job {export_id} {why}; earlier attempts: {job.restarts}.",
                 "Run again later to request a new one.",
             )
         logger.info("%s: export job %s %s; requesting another.", ref, export_id, why)
         job.restarts += 1
         job.first, job.listed = self._job_starter.start(job.wanted, owned_jobs)
-        job.answer = job.first
-        # Not before the interval is over: there may be no end to failing at once.
-        job.next_look = self._monotonic() + self._poll_interval
+        job.reply = job.first
+        # Keep the interval: each new job may fail at once.
+        job.next_poll = self._monotonic() + self._poll_interval
 
     def _completed(self, job: _Pending) -> Export:
         ref, export_id = job.wanted.ref, job.first.export_id
-        url = self._checked_url(ref, job.answer)
+        url = self._checked_url(ref, job.reply)
         jobs = self._job_starter.jobs(ref) if job.listed else None
         listed = next((each for each in jobs or () if each.export_id == export_id), None)
         waited = self._monotonic() - job.began
@@ -268,37 +268,37 @@ class Exporter:
         return Export(
             ref=ref,
             url=url,
-            export_id=export_id or job.answer.export_id,
+            export_id=export_id or job.reply.export_id,
             asked_at=job.first.date,
             created_at=listed.created_at if listed else None,
             applied=_applied(listed, job.wanted.asked, may_filter=jobs is not None),
         )
 
-    def _checked_url(self, ref: DataCollectionRef, answer: ExportStatus) -> str:
-        """Return the archive's URL if it may be fetched: https, unless all is on loopback."""
-        if answer.url is None:
+    def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:
+        """Return the archive's URL if it is https, or if the API and the URL are both local."""
+        if reply.url is None:
             raise DataCollectionError(
                 str(ref),
                 "The API says that the export is complete, but gives no URL for it.",
                 "Run again later.",
             )
-        both_local = self._api.url.startswith("http://") and is_loopback(answer.url)
+        both_local = self._api.url.startswith("http://") and is_loopback(reply.url)
         allowed = ("https://", "http://") if both_local else ("https://",)
-        if not answer.url.startswith(allowed):
+        if not reply.url.startswith(allowed):
             raise DataCollectionError(
                 str(ref),
-                f"The archive's URL on {host_of(answer.url)} is not https: not fetched.",
+                f"The archive's URL on {host_of(reply.url)} is not https: not fetched.",
                 "Check api_url.",
             )
-        return answer.url
+        return reply.url
 
 
 def _quoted(status: str) -> str:
-    """Return a status whole or not at all: of a secret, a piece would not be recognised."""
+    """Quote a short status; omit a long one: a part of a secret would escape redaction."""
     return repr(status) if len(status) <= MAX_STATUS else "(a long text)"
 
 
-def _say_waiting(pending: Sequence[_Pending], queued: int, now: float) -> None:
+def _log_waiting(pending: Sequence[_Pending], queued: int, now: float) -> None:
     longest = min(pending, key=lambda each: each.began)
     logger.info(
         "%s: still being generated after %.0f s; %d exports pending, %d yet to be requested.",
@@ -311,13 +311,13 @@ def _say_waiting(pending: Sequence[_Pending], queued: int, now: float) -> None:
 
 def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) -> ExportFilter:
     if job is None:
-        # An API that has a list of jobs filters. What a job that is not in it holds nobody tells:
-        # rather too much of it is taken than too little, but not of other studies.
+        # An API with a list of jobs can filter, but this job is not in the list. Assume the start
+        # we asked for, so that no row is dropped by time; do not rely on the study filter.
         return ExportFilter(start=asked.start) if may_filter else EVERYTHING
     return filter_of(job)
 
 
-def _from_suffix(narrowed: ExportFilter) -> str:
-    if narrowed.start is None:
+def _from_suffix(asked: ExportFilter) -> str:
+    if asked.start is None:
         return ""
-    return f", of responses from {narrowed.start:%Y-%m-%d %H:%M:%S} UTC on"
+    return f", of responses from {utc_text(asked.start)} on"

@@ -1,1 +1,1 @@
-"""Parsed lines and metadata -> the rows of the six tables; pure."""
+"""Pure functions that turn parsed lines and metadata into the rows of the six tables."""

@@ -1,9 +1,9 @@
-"""One answer, in any documented or plausible shape -> a typed value; pure.
+"""Convert one answer, in any documented or plausible shape, to a typed value; pure functions.
 
-The vendor documents that the shape of an answer differs by instruction type, but publishes no
-full list. So an entry is first read into `Value` s, whatever its shape, and these are then fitted
-to the type that the instruction's column has. What does not fit, and what a column has no place
-for, is reported, so that the caller can keep the entry as it came.
+Prolific documents that the shape of an answer depends on the instruction type, but publishes no
+complete list. `read` therefore reads an entry of any known shape into `Value` objects, and `fit`
+converts these to the type of the instruction's column. If the column cannot hold the whole entry,
+`fit` reports it, so that the caller can keep the original entry.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ Scalar = str | int | float | bool | None
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
-_NOTHING_REPEATED: Mapping[str, Any] = {}
+_NO_FIELDS: Mapping[str, Any] = {}
 
 
 class ScalarType(str, Enum):
-    """The one type that a column's scalars have, by JSON Schema's name."""
+    """The type of a column's scalars, named as in JSON Schema."""
 
     STRING = "string"
     NUMBER = "number"
@@ -57,9 +57,9 @@ class ColumnType:
 
     Attributes:
         kind: What the column holds.
-        scalar: Of which type its values are.
-        mixed: Whether the instruction's options are of several types: then a value that is no
-            string is kept as its JSON text.
+        scalar: Type of its values.
+        mixed: Whether the instruction's options have several types. A value that is not a string
+            is then stored as its JSON text.
     """
 
     kind: ColumnKind
@@ -69,14 +69,14 @@ class ColumnType:
 
 @dataclass(frozen=True)
 class Value:
-    """One chosen or given value of an answer.
+    """One value of an answer: a chosen option, a text, a number or an upload.
 
     Attributes:
         value: The value itself; None for an upload.
-        unit: Its unit.
-        explanation: What the participant wrote beside a choice.
-        file: An upload: ``path``, ``file_name``, ``content_type``, as far as they came.
-        has_extra: Whether the answer held more than the fields above.
+        unit: Unit of the value.
+        explanation: What the participant wrote to explain a choice.
+        file: An upload: those of ``path``, ``file_name`` and ``content_type`` that are given.
+        has_extra: Whether the answer holds more than the fields above.
     """
 
     value: Scalar = None
@@ -88,9 +88,9 @@ class Value:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A typed value, and whether it says all that the entry said.
+    """A typed value, and whether it holds everything that the entry held.
 
-    Where it does not, the entry as it came has to be kept beside it.
+    If it does not, the caller must keep the original entry, too.
     """
 
     value: Any
@@ -102,7 +102,7 @@ MISFIT = Fitted(None, lossless=False)
 
 
 class _DoesNotFit(Exception):  # noqa: N818  # it never leaves this module
-    """The column has no place for this value."""
+    """The column cannot hold this value."""
 
 
 def column_type_of(instruction: Instruction) -> ColumnType:
@@ -132,15 +132,15 @@ def fit(
     entry: Any,
     column_type: ColumnType,
     uploads: Mapping[str, Upload],
-    repeated: Mapping[str, Any] = _NOTHING_REPEATED,
+    repeated: Mapping[str, Any] = _NO_FIELDS,
 ) -> Fitted:
     """Fit an entry to a column.
 
     Args:
-        entry: What stands under the instruction's id in a line, as it came.
+        entry: The answer from the line, unchanged.
         column_type: The column's type.
         uploads: The uploaded files in the archive, by path.
-        repeated: Fields, with their values, that say again what is known of the instruction.
+        repeated: Fields that only repeat the instruction (its type, its id), with their values.
     """
     if entry is None:
         return NO_ANSWER
@@ -149,7 +149,7 @@ def fit(
     values = read(entry, repeated)
     if values is None:
         return MISFIT
-    if not values and _says_nothing(entry, repeated):
+    if not values and _is_absent(entry, repeated):
         return NO_ANSWER
     try:
         return _FITTERS[column_type.kind](values, column_type, uploads)
@@ -157,11 +157,11 @@ def fit(
         return MISFIT
 
 
-def read(entry: Any, repeated: Mapping[str, Any] = _NOTHING_REPEATED) -> tuple[Value, ...] | None:
-    """Return the values of an entry, whatever its shape; None for one that nobody foresaw.
+def read(entry: Any, repeated: Mapping[str, Any] = _NO_FIELDS) -> tuple[Value, ...] | None:
+    """Return the values of an entry; None if its shape is unknown.
 
-    Known: a scalar, a list of scalars, an object with ``value``, a list of such, an object with
-    ``answer`` (a list as in the JSON API), a path or an object with one, a list of either.
+    Known shapes: a scalar, an object with ``value``, an object with ``answer`` (as in the JSON
+    API), a path, an object with a path, and lists of these.
     """
     return _read(entry, repeated, 4)
 
@@ -191,22 +191,22 @@ def _read_object(
         for name in ("file_name", "content_type"):
             if isinstance(fields.get(name), str):
                 file[name] = fields.pop(name)
-        return (Value(file=file, has_extra=_some(fields)),)
+        return (Value(file=file, has_extra=_any_set(fields)),)
     inner = next((name for name in ("value", "answer") if name in fields), None)
     if inner is None:
         return None
     content = fields.pop(inner)
     unit = fields.pop("unit") if isinstance(fields.get("unit"), str) else None
-    note = next((name for name in _EXPLANATIONS if isinstance(fields.get(name), str)), None)
-    explanation = fields.pop(note) if note else None
+    key = next((name for name in _EXPLANATIONS if isinstance(fields.get(name), str)), None)
+    explanation = fields.pop(key) if key else None
     values = _read(content, repeated, depth - 1)
-    alone = unit is None and explanation is None and not _some(fields)
-    if values is None or (alone and len(values) != 1):
+    is_plain = unit is None and explanation is None and not _any_set(fields)
+    if values is None or (is_plain and len(values) != 1):
         return values
-    if len(values) > 1:  # what stands beside several values cannot be given to one of them
+    if len(values) > 1:  # a unit or explanation of several values belongs to none in particular
         return tuple(replace(value, has_extra=True) for value in values)
     value = values[0] if values else Value()
-    # An empty text is one, too.
+    # Compare with None: an empty text counts as a unit or explanation, too.
     clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
     return (
         Value(
@@ -214,48 +214,48 @@ def _read_object(
             unit if value.unit is None else value.unit,
             explanation if value.explanation is None else value.explanation,
             value.file,
-            has_extra=value.has_extra or clash or _some(fields),
+            has_extra=value.has_extra or clash or _any_set(fields),
         ),
     )
 
 
-def _some(fields: Mapping[str, Any]) -> bool:
+def _any_set(fields: Mapping[str, Any]) -> bool:
     return any(value is not None for value in fields.values())
 
 
-def _says_nothing(entry: Any, repeated: Mapping[str, Any]) -> bool:
-    """Whether an entry that holds no value is an absent answer, and not an empty list."""
+def _is_absent(entry: Any, repeated: Mapping[str, Any]) -> bool:
+    """Whether an entry without values is a missing answer, as opposed to an empty list."""
     if isinstance(entry, dict):
         return all(
-            repeated.get(name, ...) == value or _says_nothing(value, repeated)
+            repeated.get(name, ...) == value or _is_absent(value, repeated)
             for name, value in entry.items()
         )
     return entry is None
 
 
 def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:
-    """Return the path of an upload as the archive has it; None for what names no file.
+    """Return the path of an upload in the archive; None if the value names no file.
 
-    A key of some other store is taken for the archive's file of that name, if there is one.
+    A path or key elsewhere stands for the file of the same name in the archive, if there is one.
     """
     path = value.file["path"] if value.file else value.value
     return path_in(path, uploads) if isinstance(path, str) else None
 
 
 def is_elsewhere(value: Value, uploads: Mapping[str, Upload]) -> bool:
-    """Whether an upload has another path in the archive than its answer says."""
+    """Whether the upload's path in the archive differs from the path in the answer."""
     return upload_path(value, uploads) != upload_path(value, {})
 
 
 def path_in(path: str, uploads: Collection[str]) -> str:
-    """Return the path of an upload as the archive has it; see `upload_path`."""
+    """Return the path of an upload in the archive; see `upload_path`."""
     path = path.removeprefix("/").removeprefix("./")
     by_name = f"{UPLOADS}{path.rpartition('/')[2]}"
     return by_name if path not in uploads and by_name in uploads else path
 
 
 def number_of(value: Value, column_type: ColumnType) -> float | int | None:
-    """Return a value as a number: where it is one, or is text in a column of numbers."""
+    """Return a value as a number, if it is one or is numeric text in a column of numbers."""
     if isinstance(value.value, str) and column_type.scalar is not ScalarType.NUMBER:
         return None
     return as_number(value.value)
@@ -270,7 +270,7 @@ def text_of(value: Value) -> str | None:
 
 def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
     value = _only(values)
-    return Fitted(_scalar(value, column_type), lossless=_placed(values))
+    return Fitted(_scalar(value, column_type), lossless=_holds_all(values))
 
 
 def _fit_with_unit(
@@ -278,13 +278,13 @@ def _fit_with_unit(
 ) -> Fitted:
     value = _only(values)
     typed = {"value": _scalar(value, column_type), "unit": value.unit}
-    return Fitted(typed, lossless=_placed(values, unit=True))
+    return Fitted(typed, lossless=_holds_all(values, unit=True))
 
 
 def _fit_many(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
     if any(value.value is None for value in values):
         raise _DoesNotFit
-    return Fitted([_scalar(value, column_type) for value in values], lossless=_placed(values))
+    return Fitted([_scalar(value, column_type) for value in values], lossless=_holds_all(values))
 
 
 def _fit_explained(
@@ -293,17 +293,17 @@ def _fit_explained(
     typed = [
         {"value": _scalar(value, column_type), "explanation": value.explanation} for value in values
     ]
-    return Fitted(typed, lossless=_placed(values, explanation=True))
+    return Fitted(typed, lossless=_holds_all(values, explanation=True))
 
 
 def _fit_files(values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upload]) -> Fitted:
     typed = []
-    elsewhere = False
+    moved = False
     for value in values:
         path = upload_path(value, uploads)
         if path is None:
             raise _DoesNotFit
-        elsewhere |= is_elsewhere(value, uploads)
+        moved |= is_elsewhere(value, uploads)
         file = value.file or {}
         typed.append(
             {
@@ -313,7 +313,7 @@ def _fit_files(values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upl
                 "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
-    return Fitted(typed, lossless=_placed(values) and not elsewhere)
+    return Fitted(typed, lossless=_holds_all(values) and not moved)
 
 
 _FITTERS = {
@@ -332,8 +332,8 @@ def _only(values: Sequence[Value]) -> Value:
     return values[0]
 
 
-def _placed(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
-    """Whether a column with these places has taken all that the values hold."""
+def _holds_all(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
+    """Whether a column with (or without) unit and explanation holds all of the values."""
     return not any(
         value.has_extra
         or (value.unit is not None and not unit)
@@ -342,10 +342,10 @@ def _placed(values: Sequence[Value], *, unit: bool = False, explanation: bool = 
     )
 
 
-def _scalar(given: Value, column_type: ColumnType) -> Scalar:
-    """Return a value as its column has it."""
-    value = given.value
-    if given.file:
+def _scalar(source: Value, column_type: ColumnType) -> Scalar:
+    """Return the scalar of a value, converted to the column's type."""
+    value = source.value
+    if source.file:
         raise _DoesNotFit
     if value is None:
         return None
@@ -363,16 +363,16 @@ def _scalar(given: Value, column_type: ColumnType) -> Scalar:
 
 
 def _integer(number: float | None) -> int | None:
-    """Return a number as an integer that targets can hold, if it is one."""
+    """Return a whole number as a 64-bit integer; None for anything else."""
     if number is None or number != number // 1 or int(number) not in INT64:
         return None
     return int(number)
 
 
 def as_number(value: Scalar) -> float | int | None:
-    """Return a number, or a string that is a JSON number as one; None for anything else.
+    """Return a number, or the number that a string holds as JSON; None for anything else.
 
-    Whole ones have at most 64 bits: targets have no place for more.
+    Integers over 64 bits give None, because targets cannot store them.
     """
     if isinstance(value, bool):
         return None
@@ -387,7 +387,7 @@ def as_number(value: Scalar) -> float | int | None:
 
 
 def _int(text: str) -> int | None:
-    # Python refuses to parse thousands of digits, to be safe from those who send them.
+    # Python raises ValueError for thousands of digits, as protection against slow parsing.
     return int(text) if len(text) <= 400 else None  # noqa: PLR2004
 
 
@@ -397,7 +397,7 @@ def _validated_as(validation: Any) -> ScalarType:
 
 
 def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[ScalarType, bool]:
-    """Return the one type of all options' values, and whether they have several."""
+    """Return the common type of the options' values, and whether they have several types."""
     kinds = {_kind(option.get("value")) for option in options}
     if len(kinds) == 1:
         kind = kinds.pop()

@@ -1,7 +1,7 @@
-"""``collection.json`` / ``batch.json``, or the API's look-up, as a typed data collection; pure.
+"""Read ``collection.json`` / ``batch.json``, or the API's reply, as a data collection; pure.
 
-Both say much the same in ways that differ: instructions lie in a flat list, nested in the layout,
-or both; every field may be missing. What is not known by name is kept in ``rest``.
+The sources differ: instructions are in a flat list, nested in the layout, or both, and any field
+may be missing. Fields that are not known by name are kept in ``rest``.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from tap_prolific_export.model import text_or_none
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tap_prolific_export.model import DataCollectionRef
 
 LAYOUTS = ("collection_items", "batch_items")
-# What stands between instructions in a layout without being one.
+# Layout items that are not instructions.
 CONTENT_BLOCKS = frozenset({"rich_text", "image", "dataset_field"})
-# What holds other items is a page, a row or a column, whatever else it has.
+# An item with any of these fields is a page, a row or a column.
 _CONTAINER_FIELDS = (*LAYOUTS, "page_items", "rows", "columns", "items")
 
 _INSTRUCTION_FIELDS = (
@@ -49,12 +51,12 @@ class Instruction:
 
     Attributes:
         id: Prolific's id.
-        type: ``free_text``, ``multiple_choice``, ...; None where it is not told.
-        question: Its ``description``: what participants were asked.
-        page: Number of its page in the layout, from 1; None where the layout is not told.
-        position: Its place among all instructions, from 1, in the order of the layout.
-        fields: The known fields as they came.
-        rest: Every other field as it came.
+        type: ``free_text``, ``multiple_choice``, ...; None if unknown.
+        question: The text that participants saw (``description``).
+        page: Number of its page in the layout, from 1; None if it is not in the layout.
+        position: Position among all instructions, from 1, in the order of the layout.
+        fields: The known fields, unchanged.
+        rest: All other fields, unchanged.
     """
 
     id: str
@@ -73,13 +75,13 @@ class Instruction:
 
 @dataclass(frozen=True)
 class DataCollection:
-    """A collection or batch: what its metadata says.
+    """The metadata of a collection or batch.
 
     Attributes:
-        ref: Which one.
-        metadata: Everything as it came, but for the instructions and the layout.
-        layout: The pages as they came; None where they are not told.
-        instructions: In the order of the layout, each once.
+        ref: Its kind and id.
+        metadata: All fields except instructions and layout, unchanged.
+        layout: The pages, unchanged; None if unknown.
+        instructions: The questions in the order of the layout, each once.
     """
 
     ref: DataCollectionRef
@@ -92,15 +94,15 @@ def parse(ref: DataCollectionRef, raw: Mapping[str, Any]) -> DataCollection:
     """Make a data collection from its metadata.
 
     Args:
-        ref: Which one it is; the metadata's own id is not trusted over it.
-        raw: ``collection.json``, ``batch.json`` or the API's look-up.
+        ref: Its kind and id; they take precedence over an id in the metadata.
+        raw: ``collection.json``, ``batch.json`` or the API's reply.
     """
     layout = next((name for name in LAYOUTS if raw.get(name)), LAYOUTS[0])
     found = tuple(instructions(raw.get(layout), raw.get("instructions")))
     taken = {"instructions", layout, *(name for name in LAYOUTS if raw.get(name) is None)}
     flat = _list(raw.get("instructions"))
     if len(flat) != len({item["id"] for item in flat if _is_question(item)}):
-        taken.discard("instructions")  # not all of it is questions, each once: kept as it came
+        taken.discard("instructions")  # keep a list with duplicates or items that are no questions
     return DataCollection(
         ref=ref,
         metadata={name: value for name, value in raw.items() if name not in taken},
@@ -110,24 +112,25 @@ def parse(ref: DataCollectionRef, raw: Mapping[str, Any]) -> DataCollection:
 
 
 def instructions(layout: Any, flat: Any) -> Iterator[Instruction]:
-    """Yield every instruction once, in the order of the layout, then those only in the list.
+    """Yield every instruction once: first those in the layout, then those only in the flat list.
 
-    One that stands in both is the union of its fields; the flat list, which the vendor documents
-    as complete, wins.
+    The fields of an instruction in both are merged. The flat list wins, because Prolific documents
+    it as complete.
     """
     nested = {item["id"]: (item, page) for item, page in _nested(layout)}
     listed = {item["id"]: item for item in _list(flat) if _is_question(item)}
     for position, id_ in enumerate(dict.fromkeys([*nested, *listed]), 1):
         item, page = nested.get(id_, ({}, None))
-        told = listed.get(id_, {})
-        # A null of the list does not hide what the layout says.
+        # A null in the flat list does not override a value from the layout.
         raw = item | {
-            name: told[name] for name in told if told[name] is not None or name not in item
+            name: value
+            for name, value in listed.get(id_, {}).items()
+            if value is not None or name not in item
         }
         yield Instruction(
             id=id_,
-            type=_text(raw.get("type")),
-            question=_text(raw.get("description")),
+            type=text_or_none(raw.get("type")),
+            question=text_or_none(raw.get("description")),
             page=page,
             position=position,
             fields={name: raw[name] for name in _INSTRUCTION_FIELDS if name in raw},
@@ -136,7 +139,7 @@ def instructions(layout: Any, flat: Any) -> Iterator[Instruction]:
 
 
 def with_instructions(collection: DataCollection, flat: Any) -> DataCollection:
-    """Return the data collection with more instructions, from a list the API has apart."""
+    """Return the data collection with the instructions of a separate list in the API."""
     more = tuple(instructions(collection.layout, flat))
     return replace(collection, instructions=more or collection.instructions)
 
@@ -144,8 +147,8 @@ def with_instructions(collection: DataCollection, flat: Any) -> DataCollection:
 def _nested(layout: Any) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the instructions of a layout, each with its page's number from 1.
 
-    Pages hold ``page_items``, or ``rows`` of ``columns`` of ``items``: whatever lists are there
-    are walked to their end, however they are nested.
+    Pages hold ``page_items``, or ``rows`` of ``columns`` of ``items``. All of these lists are
+    searched, however they are nested.
     """
     for page, content in enumerate(_ordered(layout), 1):
         for item in _walk(content):
@@ -153,7 +156,7 @@ def _nested(layout: Any) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _walk(node: Any) -> Iterator[dict[str, Any]]:
-    # An explicit stack: metadata is no more trusted to be shallow than to be right.
+    # An explicit stack, because deeply nested metadata would exceed the recursion limit.
     stack = [node]
     while stack:
         node = stack.pop()
@@ -161,23 +164,23 @@ def _walk(node: Any) -> Iterator[dict[str, Any]]:
             lists = [node[name] for name in _CONTAINER_FIELDS if isinstance(node.get(name), list)]
             if lists:
                 stack.extend(reversed([item for items in lists for item in _ordered(items)]))
-            elif _is_question(node) and _text(node.get("type")):
+            elif _is_question(node) and text_or_none(node.get("type")):
                 yield node
         elif isinstance(node, list):
             stack.extend(reversed(_ordered(node)))
 
 
 def _is_question(node: Any) -> bool:
-    """Whether an item has an id and is no content block."""
+    """Whether an item has an id and is not a content block."""
     return (
         isinstance(node, dict)
-        and _text(node.get("id")) is not None
-        and _text(node.get("type")) not in CONTENT_BLOCKS
+        and text_or_none(node.get("id")) is not None
+        and text_or_none(node.get("type")) not in CONTENT_BLOCKS
     )
 
 
 def _ordered(items: Any) -> list[Any]:
-    """Return the items by their ``order``, where all have one; else as they came."""
+    """Return the items sorted by ``order`` if all have one, else in their given order."""
     if not isinstance(items, list):
         return []
     orders = [item.get("order") if isinstance(item, dict) else None for item in items]
@@ -187,9 +190,5 @@ def _ordered(items: Any) -> list[Any]:
 
 
 def _list(items: Any) -> list[Any]:
-    """Return the flat list as it came: its ``order`` is a place on a page, not in the list."""
+    """Return the flat list unsorted: its ``order`` is a position on a page, not in the list."""
     return items if isinstance(items, list) else [] if items is None else [items]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
-from tap_prolific_export.rows.files import Found, names_in
+from tap_prolific_export.rows.files import NamedFile, names_in
 from tap_prolific_export.rows.tables import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.typed import (
     DoesNotFitError,
@@ -326,14 +326,14 @@ class NamedFiles(_Making):
         """See `Maker.rows`."""
         return list(map(self._found_in, lines))
 
-    def _found_in(self, line: Any) -> list[Found]:
+    def _found_in(self, line: Any) -> list[NamedFile]:
         found = []
         for place, id_, find in self._questions:
             entry = getattr(line.responses, place)
             if entry is not None and entry is not UNSET:
                 for path, described in find(entry):
                     to = (line.submission_id, line.participant_id, None, id_)
-                    found.append(Found(path, *to, described))
+                    found.append(NamedFile(path, *to, described))
         if len({each.path for each in found}) < len(found):
             raise DoesNotFitError  # the answer counts that came first, which is not known here
         return found

@@ -1,4 +1,4 @@
-"""Responses that share an id -> responses with ids of their own; pure."""
+"""Drop duplicate responses, and give different responses with one id ids of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.archive.export_archive import Block
+from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.responses import content_hash
 
 if TYPE_CHECKING:
@@ -23,19 +24,19 @@ _GROUP_SHIFT = 8 * _HASH_BYTES + 1
 def distinct(
     read: Callable[[], Iterable[Response]], wants: Callable[[Response], bool] = lambda _: True
 ) -> Iterator[Response]:
-    """Yield each response that is wanted once, and those that share an id under ids of their own.
+    """Yield each wanted response once, and different responses with one id under unique ids.
 
-    Of several with one id the first keeps it and the others get ``:2``, ``:3`` and so on, in the
-    order of their content's hash, whatever the order of the lines; identical ones are one. Where
-    there is such an id already, a digest follows. If any of them is wanted, all are: one that is
-    new may have moved the others to other ids.
+    Identical responses count as one. Of different ones with the same id, sorted by the hash of
+    their content so that the order of lines does not matter, the first keeps the id and the others
+    get ``:2``, ``:3`` and so on, followed by a hash if that id exists already. If any of them is
+    wanted, all are yielded, because a new one may change the ids of the others.
 
-    That is rare, so they are looked for in more readings, and only if there are any: what was
-    yielded under the id by then may be yielded anew, with `again` set. Of each nothing is held but
-    hashes, however many there are.
+    Shared ids are rare, so the responses are read again only if there are any. A response that was
+    yielded under its id before may then be replaced by another, with `again` set. Only hashes are
+    kept in memory, however many responses there are.
 
     Args:
-        read: Begins a reading of the responses.
+        read: Starts a new reading of all responses.
         wants: Whether a response is wanted.
     """
     seen = SeenIds()
@@ -45,7 +46,7 @@ def distinct(
             repeated.add(hash_of(response.id))
         elif wants(response):
             yield response
-    yield from _sharing(read, repeated, seen, wants)
+    yield from _with_unique_ids(read, repeated, seen, wants)
 
 
 def distinct_in_blocks(
@@ -53,12 +54,12 @@ def distinct_in_blocks(
     read: Callable[[], Iterable[Response]],
     ahead: Callable[[], int] = lambda: 0,
 ) -> Iterator[Response | list[list[Any]]]:
-    """Yield what `distinct` does, all of it wanted, of those in blocks what was made of them.
+    """Yield the same as `distinct`, with everything wanted, and for blocks their finished rows.
 
     Args:
-        found: A reading of the responses, as far as they are not in blocks.
-        read: Begins a reading of all responses.
-        ahead: Returns about how many are yet to be found.
+        found: One reading of the responses; some come in blocks of finished rows.
+        read: Starts a new reading of all responses.
+        ahead: Returns an estimate of how many responses follow.
     """
     seen = SeenIds()
     repeated: set[int] = set()
@@ -77,34 +78,34 @@ def distinct_in_blocks(
                 [row for place, row in enumerate(rows) if place not in left_out] for rows in made
             ]
         yield made
-    yield from _sharing(read, repeated, seen)
+    yield from _with_unique_ids(read, repeated, seen)
 
 
-def _sharing(
+def _with_unique_ids(
     read: Callable[[], Iterable[Response]],
     repeated: Collection[int],
     seen: SeenIds,
     wants: Callable[[Response], bool] = lambda _: True,
 ) -> Iterator[Response]:
-    """Yield the responses that share an id, as far as they do not stand as they were yielded.
+    """Yield the responses that share an id, except those already yielded under the right id.
 
     Args:
-        read: Begins a reading of the responses.
-        repeated: The hashes of ids that came more than once; the first of each was yielded.
+        read: Starts a new reading of all responses.
+        repeated: Hashes of the ids that occur more than once; the first of each was yielded.
         seen: All ids.
         wants: Whether a response is wanted.
     """
     if not repeated:
         return
     ranks = _Ranks((each for each in read() if hash_of(each.id) in repeated), wants)
-    unmet = set(repeated)
+    first_pending = set(repeated)
     for response in read():
         hashed = hash_of(response.id)
         if hashed not in repeated:
             continue
-        # The first of a hash was yielded above; of two ids with one hash, one was not.
-        was_yielded = hashed in unmet and wants(response)
-        unmet.discard(hashed)
+        # The caller yielded the first response of each hash, but not a second id with that hash.
+        was_yielded = hashed in first_pending and wants(response)
+        first_pending.discard(hashed)
         found = ranks.take(response, was_yielded=was_yielded)
         if found is None:
             continue
@@ -116,18 +117,17 @@ def _sharing(
 
 
 def _new_id(id_: str, number: int, seen: SeenIds) -> str:
-    found = f"{id_}:{number}"
-    if found not in seen:
-        return found
-    digest = hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{found}:{digest[:16]}"
+    new_id = f"{id_}:{number}"
+    if new_id not in seen:
+        return new_id
+    return f"{new_id}:{sha256_hex(id_, 16)}"
 
 
 class _Ranks:
-    """The ranks that responses have among those of their id, by the hash of their content.
+    """Rank of each response among those with its id, in the order of their content hashes.
 
     Args:
-        responses: They.
+        responses: All responses that share an id.
         wants: Whether a response is wanted.
     """
 
@@ -135,13 +135,13 @@ class _Ranks:
         self._wants = wants
         self._keys = sorted(map(self._key, responses))
         unique = 0
-        for key in self._keys:  # in place: there may be very many
+        for key in self._keys:  # in place, to save memory
             if not unique or key != self._keys[unique - 1]:
                 self._keys[unique] = key
                 unique += 1
         del self._keys[unique:]
         self._taken = bytearray(unique)
-        # Of each group, where it begins: whether any of it is wanted, or was yielded before.
+        # At the first place of each group: whether any response of it is wanted, was yielded.
         self._is_wanted = bytearray(unique)
         self._was_yielded = bytearray(unique)
         group, begin = -1, 0
@@ -153,7 +153,7 @@ class _Ranks:
     def take(self, response: Response, *, was_yielded: bool) -> tuple[int, bool] | None:
         """Return a response's rank, and whether another was yielded under its id before.
 
-        None for one that was taken already, or in whose group none is wanted.
+        None for a duplicate, or if no response with this id is wanted.
         """
         key = self._key(response)
         place = bisect_left(self._keys, key)
@@ -165,7 +165,7 @@ class _Ranks:
         return place - begin, bool(self._was_yielded[begin])
 
     def _key(self, response: Response) -> int:
-        """Return a number that sorts by id, then content; the last bit tells what is wanted."""
+        """Return a number that sorts by id, then content; its last bit is set if it is wanted."""
         id_ = hashlib.sha256(response.id.encode("utf-8", "surrogatepass")).digest()
         number = int.from_bytes(id_[:_HASH_BYTES] + content_hash(response)[:_HASH_BYTES], "big")
         return number << 1 | self._wants(response)
@@ -175,11 +175,11 @@ _EMPTY = 0
 
 
 class SeenIds:
-    """A set of ids that remembers 8 bytes of each, in a table at most three quarters full.
+    """A set of ids that stores an 8-byte hash of each, in a table at most three quarters full.
 
-    So it costs 11 to 16 bytes an id, where a Python set of strings costs over 100. Two ids of one
-    hash (about one in 10^8 sets of a million) are taken for the same: whoever asks has to look
-    again at what is said to be seen.
+    It needs 11 to 16 bytes an id, where a Python set of strings needs over 100. Two ids with the
+    same hash (in about one of 10^8 sets of a million) count as the same id, so a caller must check
+    every hit.
     """
 
     def __init__(self) -> None:
@@ -191,11 +191,11 @@ class SeenIds:
         self._room = size * 3 // 4
 
     def add(self, id_: str) -> bool:
-        """Add an id; return whether it, or one of its hash, was there already."""
+        """Add an id; return whether it, or one with the same hash, was in the set."""
         return bool(self.add_all([id_]))
 
     def __contains__(self, id_: str) -> bool:
-        """Whether an id was added, or one of its hash."""
+        """Whether the id, or one with the same hash, is in the set."""
         hashed = hash_of(id_)
         place = hashed % self._size
         while found := self._table[place]:
@@ -205,40 +205,40 @@ class SeenIds:
         return False
 
     def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
-        """Add ids; return the places of those which, or one of whose hash, were there already.
+        """Add ids; return the indexes of those that were in the set, or whose hash was.
 
         Args:
-            ids: To add.
-            ahead: About how many may follow them.
+            ids: The ids to add.
+            ahead: An estimate of how many more will follow.
         """
-        # All in one place: it is done for every response.
+        # One function with no calls in its loop, because this runs for every response.
         while self._room <= len(ids):
             self._grow(len(ids) + ahead)
         table, size = self._table, self._size
-        again = []
-        for number, hashed in enumerate(map(hash, ids)):
+        repeated = []
+        for index, hashed in enumerate(map(hash, ids)):
             hashed = hashed or 1  # noqa: PLW2901  # as `hash_of`
             place = hashed % size
             while found := table[place]:
                 if found == hashed:
-                    again.append(number)
+                    repeated.append(index)
                     break
                 place += 1
                 if place == size:
                     place = 0
             else:
                 table[place] = hashed
-        self._room -= len(ids) - len(again)
-        return again
+        self._room -= len(ids) - len(repeated)
+        return repeated
 
     def _grow(self, more: int) -> None:
-        """Make room for more ids: the fewer times, the better, but not on anybody's word alone."""
+        """Make room for more ids: up to 8 times the size, as `more` may be a wrong estimate."""
         old = self._table
-        taken = self._size * 3 // 4 - self._room
-        enough = (taken + more) * 7 // 5
-        while enough > self._size * 8:  # by such steps, the last one ends where it should
-            enough = enough // 8 + 1
-        self._resize(max(enough, self._size * 3 // 2))
+        used = self._size * 3 // 4 - self._room
+        wanted = (used + more) * 7 // 5
+        while wanted > self._size * 8:  # equal steps, so that the last one ends at the full size
+            wanted = wanted // 8 + 1
+        self._resize(max(wanted, self._size * 3 // 2))
         table, size = self._table, self._size
         for hashed in old:
             if hashed:
@@ -250,5 +250,5 @@ class SeenIds:
 
 
 def hash_of(id_: str) -> int:
-    """Return 64 bits of an id, never 0; they differ between processes."""
+    """Return a 64-bit hash of an id, never 0; it differs between processes."""
     return hash(id_) or 1

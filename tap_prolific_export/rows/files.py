@@ -1,4 +1,4 @@
-"""Uploaded files -> the rows of `files`, each with the answer that names it; pure.
+"""Build the rows of `files`: each uploaded file, with the answer that names it; pure functions.
 
 An archive lists its uploaded files, and answers name them. A file that no answer names belongs to
 the submission whose id its name begins with.
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.tables import AnswerColumn, ExportFacts, Row
 
     Uploads = Mapping[str, Upload]
-    # Finds files, of those that are left.
-    Find = Callable[[Uploads], Iterable["Found"]]
+    # Finds the owners of files, given those that have none yet.
+    Find = Callable[[Uploads], Iterable["NamedFile"]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """An uploaded file, and where it belongs.
+class NamedFile:
+    """An uploaded file and the response it belongs to.
 
     Attributes:
-        path: In the archive.
-        submission_id: Of its response, as are the following.
-        participant_id: Who uploaded it.
-        task_id: To which task of a batch.
-        instruction_id: The question; None where no answer names the file.
-        described: What the answer says of it: ``file_name``, ``content_type``.
-        wanted: Whether its response is wanted.
+        path: Path in the archive.
+        submission_id: Submission of the response.
+        participant_id: Participant who uploaded the file.
+        task_id: Task of the response, in a batch.
+        instruction_id: The question; None if no answer names the file.
+        described: Fields from the answer: ``file_name``, ``content_type``.
+        wanted: Whether the response is wanted.
     """
 
     path: str
@@ -49,43 +49,43 @@ class Found:
 
 
 def file_rows(
-    facts: ExportFacts, finds: Sequence[Find], uploads: Uploads, *, strays: bool
+    facts: ExportFacts, finds: Sequence[Find], uploads: Uploads, *, include_unmatched: bool
 ) -> Iterator[Row]:
-    """Yield a row for each uploaded file, with the answer that names it, as far as one does.
+    """Yield a row for each uploaded file, with the answer that names it, if one does.
 
     Args:
-        facts: Of the export.
-        finds: Find where files belong, one after the other; the first that finds one is right.
+        facts: The columns that all rows of the export share.
+        finds: Functions that find the response of a file, tried in order; the first match counts.
         uploads: The uploaded files in the archive, by path.
-        strays: Whether a file that belongs to no response is wanted.
+        include_unmatched: Whether to yield files that belong to no response.
     """
-    left = dict(uploads)
+    remaining = dict(uploads)
     for find in finds:
-        others: set[str] = set()
-        for found in find(left) if left else ():
-            if found.path not in left:
+        unwanted: set[str] = set()
+        for found in find(remaining) if remaining else ():
+            if found.path not in remaining:
                 continue
             if found.wanted:
-                yield _file_row(facts, found.path, left.pop(found.path), found)
+                yield _file_row(facts, found.path, remaining.pop(found.path), found)
             else:
-                others.add(found.path)
-        for path in others & left.keys():
-            del left[path]
-    if strays:
-        for path, upload in left.items():
+                unwanted.add(found.path)
+        for path in unwanted & remaining.keys():
+            del remaining[path]
+    if include_unmatched:
+        for path, upload in remaining.items():
             yield _file_row(facts, path, upload)
 
 
-def named_in(
+def find_by_answers(
     responses: Iterable[Response],
     wants: Callable[[Response], bool],
     columns: Mapping[str, AnswerColumn],
     uploads: Uploads,
-) -> Iterator[Found]:
+) -> Iterator[NamedFile]:
     """Yield the files that answers name.
 
     Args:
-        responses: They.
+        responses: The responses to search.
         wants: Whether a response's files are wanted.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
@@ -99,29 +99,29 @@ def named_in(
 def names_in(
     entry: Any, column: AnswerColumn | None, uploads: Uploads
 ) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the files that an answer names, and what it says of each."""
+    """Yield the path of each file that an answer names, and the answer's fields about it."""
     for value in read(entry, column.repeated if column else {}) or ():
         path = upload_path(value, uploads)
         if path is not None and path in uploads:
             yield path, value.file or {}
 
 
-def begun_with(
-    responses: Iterable[Response], wants: Callable[[Response], bool], left: Uploads
-) -> Iterator[Found]:
-    """Yield those files of `left`, from which they may be taken, whose name begins with an id.
+def find_by_file_name(
+    responses: Iterable[Response], wants: Callable[[Response], bool], remaining: Uploads
+) -> Iterator[NamedFile]:
+    """Yield the files whose name begins with the submission id of a response.
 
     Args:
-        responses: With the submissions whose ids they are.
+        responses: The responses to match.
         wants: Whether a response's files are wanted.
-        left: The files to look among, by path.
+        remaining: The files to search, by path; the caller may remove some meanwhile.
     """
-    names = sorted(left)
+    names = sorted(remaining)
     for response in responses:
-        begin = f"{UPLOADS}{response.submission_id}"
-        place = bisect_left(names, begin) if response.submission_id else len(names)
-        while place < len(names) and names[place].startswith(begin):
-            if names[place] in left:
+        prefix = f"{UPLOADS}{response.submission_id}"
+        place = bisect_left(names, prefix) if response.submission_id else len(names)
+        while place < len(names) and names[place].startswith(prefix):
+            if names[place] in remaining:
                 yield _found(response, names[place], None, {}, wants)
             place += 1
 
@@ -132,12 +132,12 @@ def _found(
     instruction_id: str | None,
     described: Mapping[str, str],
     wants: Callable[[Response], bool],
-) -> Found:
-    return Found(
+) -> NamedFile:
+    return NamedFile(
         path,
         response.submission_id,
         response.participant_id,
-        # To which of its tasks a file belongs that no answer names, nothing tells.
+        # If no answer names the file, its task is unknown: a submission can have several.
         response.task_id if instruction_id is not None else None,
         instruction_id,
         described,
@@ -145,7 +145,7 @@ def _found(
     )
 
 
-def _file_row(facts: ExportFacts, path: str, upload: Upload, found: Found | None = None) -> Row:
+def _file_row(facts: ExportFacts, path: str, upload: Upload, found: NamedFile | None = None) -> Row:
     described = found.described if found else {}
     return {
         **facts.as_row(),

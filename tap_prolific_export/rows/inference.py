@@ -1,15 +1,15 @@
-"""Questions that nobody describes -> instructions, as far as the answers tell; pure.
+"""Infer instructions from the answers to them; pure functions.
 
-An archive without its metadata still holds its answers. Their types are made from what they hold:
-what is ambiguous is text.
+An archive without metadata still holds the answers. Each question's type is inferred from its
+answers; an ambiguous one becomes text.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tap_prolific_export.model import ID
 from tap_prolific_export.rows.answers import read
 from tap_prolific_export.rows.collection import Instruction
 
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.answers import Value
     from tap_prolific_export.rows.responses import Response
 
-# A column for each of more ids than this, or of ids such as Prolific gives none, is nobody's wish:
-# what is under them stays in additional_fields.
+# Limit on inferred columns. Answers to further questions, and under ids that do not look like
+# Prolific's, stay in additional_fields.
 MAX_INSTRUCTIONS = 1000
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
-# Fields of an entry that say again what is known of the question.
+# Fields of an entry that only repeat the question.
 _REPEATED = ("type", "instruction_id")
 
 
 @dataclass
-class _Seen:
-    """What the answers to one question hold."""
+class _Evidence:
+    """What the answers to one question have held so far."""
 
     types: set[str] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
@@ -37,17 +36,17 @@ class _Seen:
     units: bool = False
     explained: bool = False
     files: bool = False
-    unforeseen: bool = False
+    unknown_shape: bool = False
 
     def add(self, entry: Any) -> None:
-        told: dict[str, Any] = {}
+        repeated: dict[str, Any] = {}
         if isinstance(entry, dict):
-            told = {name: entry.get(name) for name in _REPEATED}
-            if isinstance(told["type"], str) and len(self.types) <= 1:  # that there are two will do
-                self.types.add(told["type"])
-        values = read(entry, told)
+            repeated = {name: entry.get(name) for name in _REPEATED}
+            if isinstance(repeated["type"], str) and len(self.types) <= 1:  # two suffice
+                self.types.add(repeated["type"])
+        values = read(entry, repeated)
         if values is None:
-            self.unforeseen = True
+            self.unknown_shape = True
             return
         self.several |= len(values) != 1 and entry is not None
         for value in values:
@@ -62,10 +61,10 @@ class _Seen:
             self.kinds.add(kinds.get(type(value.value), "string"))
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of an instruction whose column takes the answers."""
+        """Return the fields of an instruction whose column can hold these answers."""
         kind = self.kinds.pop() if len(self.kinds) == 1 else "string"
         options = [{"value": {"number": 0, "boolean": True, "string": ""}[kind]}]
-        if self.unforeseen or len(self.types) > 1:
+        if self.unknown_shape or len(self.types) > 1:
             return {"type": None}
         if self.files:
             return {"type": "file_upload"}
@@ -84,20 +83,20 @@ class _Seen:
 
 
 def instructions(responses: Iterable[Response]) -> tuple[Instruction, ...]:
-    """Return an instruction for each id that answers are given under.
+    """Return an instruction for each instruction id that has answers.
 
     Args:
-        responses: All of them: one that differs from the others makes a column text.
+        responses: All responses, because a single one can turn a column into text.
     """
-    seen: dict[str, _Seen] = {}
+    seen: dict[str, _Evidence] = {}
     for response in responses:
         for id_, entry in response.answers.items():
-            if id_ not in seen and (len(seen) == MAX_INSTRUCTIONS or not _ID.fullmatch(id_)):
+            if id_ not in seen and (len(seen) == MAX_INSTRUCTIONS or not ID.fullmatch(id_)):
                 continue
-            seen.setdefault(id_, _Seen()).add(entry)
+            seen.setdefault(id_, _Evidence()).add(entry)
     return tuple(
-        _instruction(id_, position, what.fields())
-        for position, (id_, what) in enumerate(seen.items(), 1)
+        _instruction(id_, position, evidence.fields())
+        for position, (id_, evidence) in enumerate(seen.items(), 1)
     )
 
 

@@ -1,8 +1,8 @@
-"""One line of a JSON Lines member -> the responses it holds; pure.
+"""Read the responses of one line of a JSON Lines file; pure functions.
 
 A collection's line is one submission. A batch's line is one submission with its ``tasks``, one
-submission's answers to one task, or (in the file by task) one task with its submissions. What a
-line holds beyond the fields known here is kept in ``rest``: nothing that came is dropped.
+submission's answers to one task, or (in the file by task) one task with its submissions. All
+fields that are not known here are kept in ``rest``, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-# Best first: when the participant was done, else when the record came to be.
+# Best first: when the participant finished, else when the record was created.
 TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
-# What holds answers, or what does.
+# Fields that hold tasks, submissions or answers.
 NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
@@ -34,7 +34,7 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 def _encode(value: Any) -> bytes:
     try:
         return _encoder.encode(value)
-    except UnicodeEncodeError:  # halves of surrogate pairs, in a line as it came
+    except UnicodeEncodeError:  # lone surrogates, in an original line
         return json.dumps(value, sort_keys=True).encode()
 
 
@@ -43,19 +43,19 @@ class Response:
     """One submission's answers; in a batch, to one task.
 
     Attributes:
-        id: Prolific's response id, else the submission's, else in a batch submission and task,
-            else a digest of the line. Never empty.
-        submission_id: As it came, like the fields below; None where the line has no such text.
-        participant_id: Who answered.
-        study_id: In which study.
-        task_id: To which task of a batch.
-        submitted_at: The best time that the line has.
-        done_at: When the participant was done; None where only the record's making is told.
-        datapoint: What the task is about: the fields of the dataset's row, as they came.
-        answers: Instruction id to its entry, as it came.
-        rest: Every other field of the line, as it came.
-        again: Whether it stands in the place of one that was yielded under its id before.
-        as_it_came: The same without what was replaced in its texts; None where nothing was.
+        id: Prolific's response id; without one, the submission's id (in a batch submission and
+            task); without that, a hash of the line. Never empty.
+        submission_id: The submission; like the next three, None if the line has no such text.
+        participant_id: The participant who answered.
+        study_id: The study.
+        task_id: The task of a batch.
+        submitted_at: The best time in the line, in the order of `TIMES`.
+        done_at: When the participant finished; None if only the creation time is known.
+        datapoint: The dataset row that the task is about, unchanged.
+        answers: Instruction id to entry, unchanged.
+        rest: All other fields of the line, unchanged.
+        again: Whether it replaces another response that was yielded under the same id.
+        as_it_came: The original, if characters in its texts were replaced; None otherwise.
     """
 
     id: str
@@ -78,9 +78,9 @@ class Task:
 
     Attributes:
         id: Prolific's id.
-        datapoint: What it is about, as it came.
-        rest: What else the file by task says of it, as it came.
-        answered: Whether it came with any submission.
+        datapoint: The dataset row that the task is about, unchanged.
+        rest: All other fields in the file by task, unchanged.
+        answered: Whether the line has any submission.
     """
 
     id: str
@@ -92,21 +92,21 @@ class Task:
 def responses(
     line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None
 ) -> Iterator[Response]:
-    """Yield the responses of one line, as decoded.
+    """Yield the responses of one decoded line.
 
-    A batch's nested line yields one for each task, or for each submission; what stands beside
-    them belongs to each.
+    A batch's nested line yields one response for each task or submission. The line's other fields
+    apply to each of them.
 
     Args:
-        line: In texts that any target can hold.
-        as_it_came: The same with what was replaced in them, where anything was.
+        line: The line, with characters replaced that some targets cannot store.
+        as_it_came: The original line, if any were replaced.
     """
     if as_it_came is None:
         yield from _responses(line)
         return
-    # In both the same things have the same places: only what their texts say differs.
+    # Replacing characters changes only texts, so both have the same responses in the same order.
     for response, original in zip(_responses(line), _responses(as_it_came), strict=True):
-        # Of a line's responses some may be as they came.
+        # Some of a line's responses may be unchanged.
         yield response if response == original else replace(response, as_it_came=original)
 
 
@@ -121,15 +121,15 @@ def _responses(line: Mapping[str, Any]) -> Iterator[Response]:
 
 
 def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
-    """Return the task of a line of the file by task; None if it names none.
+    """Return the task of a line of the file by task; None if the line has no task id.
 
     Args:
-        line: In texts that any target can hold.
-        as_it_came: The same with what was replaced in them, where anything was.
+        line: The line, with characters replaced that some targets cannot store.
+        as_it_came: The original line, if any were replaced.
     """
     found = _task(line)
     original = _task(as_it_came) if as_it_came else None
-    if found and original:  # what becomes JSON may hold any text
+    if found and original:  # these become JSON text, which can hold any character
         return replace(found, datapoint=original.datapoint, rest=original.rest)
     return found
 
@@ -140,18 +140,17 @@ def _task(line: Mapping[str, Any]) -> Task | None:
     fields.pop(nest or "", None)
     answered = nest is not None or any(name in fields for name in _PERSONS)
     id_ = _take(fields, "task_id")
-    about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
-    return Task(id_, fields.pop(about) if about else None, fields, answered) if id_ else None
+    key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
+    return Task(id_, fields.pop(key) if key else None, fields, answered) if id_ else None
 
 
 def content_hash(response: Response) -> bytes:
-    """Return a digest of all that a response says, the same in whatever order it came."""
+    """Return a digest of a response's content that does not depend on the order of fields."""
     digest = hashlib.sha256(_encode(replace(response, as_it_came=None)))
-    if response.as_it_came:  # in what is no text, they may differ still
-        came = response.as_it_came
-        told: list[Any] = [came.submission_id, came.participant_id, came.study_id, came.task_id]
-        told += [came.datapoint, came.answers, came.rest, came.id]
-        digest.update(json.dumps(told, sort_keys=True).encode())
+    if original := response.as_it_came:  # two responses may differ only in replaced characters
+        ids = [original.submission_id, original.participant_id, original.study_id, original.task_id]
+        content = [*ids, original.datapoint, original.answers, original.rest, original.id]
+        digest.update(json.dumps(content, sort_keys=True).encode())
     return digest.digest()
 
 
@@ -161,31 +160,31 @@ def _nest(line: Mapping[str, Any]) -> str | None:
         items = line.get(name)
         if not isinstance(items, list) or not items:
             continue
-        # A list of answers is called responses, too; only submissions say whose they are.
-        wanted = _PERSONS if name == "responses" else ()
-        if all(isinstance(item, dict) and (not wanted or {*wanted} & {*item}) for item in items):
+        # A list of answers is also called responses, but only submissions have person ids.
+        required = {*_PERSONS} if name == "responses" else None
+        if all(isinstance(item, dict) and (not required or required & {*item}) for item in items):
             return name
     return None
 
 
 def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
-    """Put a value under a name, or one like it where a field of that name is there already."""
+    """Add a field, appending ``_`` to its name until no other field has that name."""
     while name in fields:
         name += "_"
     fields[name] = value
 
 
 def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
-    # A task's own field stands before its line's; and an id of the line is not its tasks'.
-    hidden = {
+    # A task's own fields override the line's, and the line's response id is not the tasks' id.
+    overridden = {
         name: value
         for name, value in shared.items()
-        # Compared as JSON: to Python, 1 and true are equal.
+        # Compared as JSON, because 1 == True in Python.
         if name in _RESPONSE_IDS or (name in own and _encode(own[name]) != _encode(value))
     }
-    fields = {name: value for name, value in shared.items() if name not in hidden} | dict(own)
-    if hidden:
-        add_renamed(fields, "submission", hidden)
+    fields = {name: value for name, value in shared.items() if name not in overridden} | dict(own)
+    if overridden:
+        add_renamed(fields, "submission", overridden)
     submission_id = _take(fields, "submission_id")
     participant_id = _take(fields, "participant_id")
     study_id = _take(fields, "study_id")
@@ -196,10 +195,10 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     answers = _take_answers(fields)
     datapoint = None
     if task_id:
-        about = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
-        datapoint = fields.pop(about) if about else None
+        key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
+        datapoint = fields.pop(key) if key else None
     return Response(
-        id=own_id or _own_id(submission_id, task_id, [own, shared] if shared else own),
+        id=own_id or _derived_id(submission_id, task_id, [own, shared] if shared else own),
         submission_id=submission_id,
         participant_id=participant_id,
         study_id=study_id,
@@ -212,14 +211,14 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
     )
 
 
-def _own_id(submission_id: str | None, task_id: str | None, line: Any) -> str:
+def _derived_id(submission_id: str | None, task_id: str | None, line: Any) -> str:
     if submission_id:
         return f"{submission_id}:{task_id}" if task_id else submission_id
     return f"line-{hashlib.sha256(_encode(line)).hexdigest()}"
 
 
 def _take(fields: dict[str, Any], name: str) -> str | None:
-    """Remove a text from the fields and return it; anything else stays where it is."""
+    """Remove a non-empty text from the fields and return it; leave any other value there."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         return None
@@ -227,7 +226,7 @@ def _take(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _take_answers(fields: dict[str, Any]) -> dict[str, Any]:
-    """Remove the answers: an object by instruction id, or a list of entries that name theirs."""
+    """Remove the answers: an object by instruction id, or a list of entries with their ids."""
     raw = fields.get("responses")
     if isinstance(raw, dict):
         return dict(fields.pop("responses"))
@@ -237,7 +236,7 @@ def _take_answers(fields: dict[str, Any]) -> dict[str, Any]:
             for entry in raw
             if isinstance(entry, dict) and isinstance(entry.get("instruction_id"), str)
         }
-        if len(by_id) == len(raw):  # only where that is lossless: an id of its own for each
+        if len(by_id) == len(raw):  # otherwise answers would be lost: not every id is unique
             del fields["responses"]
             return by_id
     return {}

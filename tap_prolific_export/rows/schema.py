@@ -1,18 +1,18 @@
-"""The streams' columns, and the schema of ``responses.answers`` made from instructions; pure.
+"""The columns of each stream, and the JSON Schema of ``responses.answers``; pure functions.
 
-`STREAMS` is the only place that describes a column: JSON Schemas and the documentation's tables
-are made from it.
+`STREAMS` is the only place that describes a column. JSON Schemas and the tables in the
+documentation are generated from it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 JsonSchema = dict[str, Any]
 ValueKind = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
-# Goes up when records come out differently from the same archive: then they are delivered anew.
+# Increase when the same archive gives different records: everything is then delivered again.
 RECORD_FORMAT = 1
 
-# Names over 63 bytes are fatal in PostgreSQL, and flattening makes longer ones of these: of a value
-# with a unit `answers__<key>__value`.
+# PostgreSQL rejects names over 63 bytes, and flattening makes names longer: a value with a unit
+# becomes `answers__<key>__value`.
 MAX_KEY_BYTES = 63 - len("answers__") - len("__value")
 
 _TYPES: dict[str, JsonSchema] = {
@@ -37,7 +37,7 @@ _TYPES: dict[str, JsonSchema] = {
     "integer": {"type": ["integer", "null"]},
     "boolean": {"type": ["boolean", "null"]},
     "time": {"type": ["string", "null"], "format": "date-time"},
-    # Text, not an object of unknown properties: some targets have no column for the latter.
+    # Text, because some targets cannot store an object whose properties are unknown.
     "json": {"type": ["string", "null"]},
     "answers": {"type": ["object", "null"], "properties": {}},
 }
@@ -48,10 +48,10 @@ class Column:
     """One column of a stream.
 
     Attributes:
-        name: Its name; Prolific's own word where there is one.
-        type: ``json`` is text that holds JSON; ``answers`` is the derived object.
-        description: What it holds.
-        example: A value, as a reader of the table sees it.
+        name: Column name: Prolific's own field name where there is one.
+        type: ``json`` is text that holds JSON; ``answers`` is an object, one property per question.
+        description: What the column holds.
+        example: A typical value, shown in the documentation.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Column:
 
 @dataclass(frozen=True)
 class StreamColumns:
-    """A stream's name, what a row is, its key and its columns."""
+    """A stream: its name, what one row stands for, its key and its columns."""
 
     name: str
     row: str
@@ -70,7 +70,7 @@ class StreamColumns:
     columns: tuple[Column, ...]
 
     def json_schema(self) -> JsonSchema:
-        """Return a fresh JSON Schema. Key columns and `exported_at` are never null."""
+        """Return a new JSON Schema. Key columns and `exported_at` are never null."""
         properties: JsonSchema = {}
         for column in self.columns:
             schema = {**_TYPES[column.type], "description": column.description}
@@ -88,17 +88,17 @@ _SUBMISSION = "6651a0b1c2d3e4f5a6b7c8d9"
 _PARTICIPANT = "5f9d2c3b4a5e6f7081920a1b"
 _UPLOAD = f"files/{_SUBMISSION}_table.png"
 _EXPORT = (
-    Column("data_collection_id", "text", "The collection's or batch's id.", _ID),
+    Column("data_collection_id", "text", "Id of the collection or batch.", _ID),
     Column(
         "export_id",
         "text",
-        "The export job that the row came with; null where the API names none.",
+        "Id of the export job that the row comes from; null if the API gives none.",
         "0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b",
     ),
     Column(
         "exported_at",
         "time",
-        "When the exported data was read by Prolific; never later than the snapshot.",
+        "Time of the exported snapshot; the data may be slightly newer.",
         "2026-11-23T09:00:00+00:00",
     ),
 )
@@ -115,35 +115,35 @@ COLLECTIONS = StreamColumns(
             "`AI_TASK_BUILDER_COLLECTION` or `AI_TASK_BUILDER_BATCH`.",
             "AI_TASK_BUILDER_COLLECTION",
         ),
-        Column("name", "text", "Its name.", "Breakfast diary"),
+        Column("name", "text", "Name of the collection or batch.", "Breakfast diary"),
         Column("workspace_id", "text", "The workspace it belongs to.", _ID),
-        Column("status", "text", "Its status, as Prolific words it.", "READY"),
-        Column("schema_version", "text", "Version of its layout.", "3"),
-        Column("created_at", "time", "When it was made.", "2026-11-01T10:00:00+00:00"),
-        Column("created_by", "text", "Who made it.", _ID),
-        Column("last_modified_at", "time", "When it was changed.", "2026-11-02T10:00:00+00:00"),
-        Column("last_modified_by", "text", "Who changed it.", _ID),
+        Column("status", "text", "Status, as Prolific reports it.", "READY"),
+        Column("schema_version", "text", "Version of the layout's format.", "3"),
+        Column("created_at", "time", "When it was created.", "2026-11-01T10:00:00+00:00"),
+        Column("created_by", "text", "Id of the user who created it.", _ID),
+        Column("last_modified_at", "time", "When it last changed.", "2026-11-02T10:00:00+00:00"),
+        Column("last_modified_by", "text", "Id of the user who last changed it.", _ID),
         Column("task_details", "json", "Title, introduction and steps shown to participants."),
         Column("datasets", "json", "The datasets of a batch."),
-        Column("layout", "json", "Pages and items as they came."),
-        Column("instruction_count", "integer", "How many questions it has.", "8"),
+        Column("layout", "json", "Pages and their items, unchanged."),
+        Column("instruction_count", "integer", "Number of questions.", "8"),
         Column(
             "exported_response_count",
             "integer",
-            "How many responses this run read; null if it read none of them.",
+            "Number of responses that this run read; null if it did not read responses.",
             "120",
         ),
-        Column("exported_file_count", "integer", "How many uploads the archive holds.", "14"),
-        Column("archive_bytes", "integer", "Size of the archive.", "5242880"),
-        Column("export_filter", "json", "What narrowed the export; null: everything."),
+        Column("exported_file_count", "integer", "Number of uploaded files in the archive.", "14"),
+        Column("archive_bytes", "integer", "Size of the archive in bytes.", "5242880"),
+        Column("export_filter", "json", "Filter of the export; null if it has none."),
         Column(
             "full_exported_at",
             "time",
-            "When the last export of everything that was delivered whole was read: rows of "
-            "`responses`, `answers`, `tasks` and `files` that are older have been withdrawn.",
+            "`exported_at` of the last unfiltered export that was delivered completely. Rows of "
+            "`responses`, `answers`, `tasks` and `files` with an older one have been withdrawn.",
             "2026-11-23T09:00:00+00:00",
         ),
-        Column("additional_fields", "json", "Whatever else its metadata held."),
+        Column("additional_fields", "json", "All other fields of its metadata."),
     ),
 )
 
@@ -153,34 +153,34 @@ INSTRUCTIONS = StreamColumns(
     ("data_collection_id", "instruction_id"),
     (
         *_EXPORT[:1],
-        Column("instruction_id", "text", "The question's id.", _QUESTION),
+        Column("instruction_id", "text", "Id of the question.", _QUESTION),
         *_EXPORT[1:],
-        Column("type", "text", "Its type.", "multiple_choice"),
-        Column("description", "text", "What participants were asked.", "What did you have?"),
-        Column("position", "integer", "Its place among all questions, from 1.", "2"),
-        Column("page", "integer", "Its page, from 1.", "1"),
+        Column("type", "text", "Type of the question.", "multiple_choice"),
+        Column("description", "text", "Text of the question.", "What did you have?"),
+        Column("position", "integer", "Position among all questions, from 1.", "2"),
+        Column("page", "integer", "Number of its page, from 1.", "1"),
         Column(
             "answer_key",
             "text",
-            "Its property in `responses.answers`.",
+            "Name of its property in `responses.answers`.",
             "what_did_you_have_3f2a9c1d",
         ),
         Column("options", "json", "The choices.", '[{"label": "Tea", "value": "tea"}]'),
-        Column("answer_limit", "integer", "How many may be chosen; -1: any number.", "1"),
+        Column("answer_limit", "integer", "How many options may be chosen; -1: any number.", "1"),
         Column("unit_options", "json", "The units to choose from."),
-        Column("default_unit", "text", "The unit chosen beforehand.", "g"),
-        Column("unit_position", "text", "Where the unit stands.", "suffix"),
-        Column("validation", "json", "What a text must be.", '{"type": "number", "min": 0}'),
-        Column("accepted_file_types", "json", "Which files may be uploaded.", '["image/png"]'),
-        Column("max_file_size_mb", "number", "Largest upload.", "25"),
-        Column("min_file_count", "integer", "Fewest uploads.", "1"),
-        Column("max_file_count", "integer", "Most uploads.", "10"),
-        Column("max_stars", "integer", "Stars of a rating.", "5"),
-        Column("helper_text", "text", "Help shown beside it."),
+        Column("default_unit", "text", "The unit that is selected by default.", "g"),
+        Column("unit_position", "text", "Where the unit is shown.", "suffix"),
+        Column("validation", "json", "Rules for a text.", '{"type": "number", "min": 0}'),
+        Column("accepted_file_types", "json", "Allowed file types.", '["image/png"]'),
+        Column("max_file_size_mb", "number", "Maximum size of an uploaded file, in MB.", "25"),
+        Column("min_file_count", "integer", "Minimum number of uploaded files.", "1"),
+        Column("max_file_count", "integer", "Maximum number of uploaded files.", "10"),
+        Column("max_stars", "integer", "Number of stars in a rating.", "5"),
+        Column("helper_text", "text", "Help text shown with the question."),
         Column("placeholder_text_input", "text", "Text shown in the empty field."),
-        Column("created_at", "time", "When it was made.", "2026-11-01T10:00:00+00:00"),
-        Column("created_by", "text", "Who made it.", _ID),
-        Column("additional_fields", "json", "Whatever else it held, and what did not fit."),
+        Column("created_at", "time", "When it was created.", "2026-11-01T10:00:00+00:00"),
+        Column("created_by", "text", "Id of the user who created it.", _ID),
+        Column("additional_fields", "json", "All other fields; values that do not fit a column."),
     ),
 )
 
@@ -193,22 +193,22 @@ RESPONSES = StreamColumns(
         Column(
             "response_id",
             "text",
-            "Prolific's response id, else the submission's, else `submission:task`, else `line-` "
-            "and a digest of the line.",
+            "Prolific's id of the response; without one, the submission's id (in a batch "
+            "`submission:task`); without that, `line-` and a hash of the line.",
             "6651a0b1c2d3e4f5a6b7c8d9",
         ),
         *_EXPORT[1:],
-        Column("submission_id", "text", "The submission.", _SUBMISSION),
-        Column("participant_id", "text", "Who answered.", _PARTICIPANT),
-        Column("study_id", "text", "In which study.", _ID),
-        Column("task_id", "text", "To which task of a batch.", "task-0007"),
+        Column("submission_id", "text", "Id of the submission.", _SUBMISSION),
+        Column("participant_id", "text", "Id of the participant who answered.", _PARTICIPANT),
+        Column("study_id", "text", "Id of the study.", _ID),
+        Column("task_id", "text", "Id of the task; null outside of batches.", "task-0007"),
         Column("submitted_at", "time", "When it was submitted.", "2026-11-20T08:30:00+00:00"),
-        Column("answers", "answers", "One property per question, by its `answer_key`."),
+        Column("answers", "answers", "One property per question, named by its `answer_key`."),
         Column(
             "additional_fields",
             "json",
-            "Whatever else the line held; under `answers`, by instruction id, every answer that "
-            "did not fit its column, as it came.",
+            "All other fields of the response. Its `answers` holds, by instruction id and "
+            "unchanged, every answer that `responses.answers` cannot hold completely.",
         ),
     ),
 )
@@ -219,15 +219,15 @@ TASKS = StreamColumns(
     ("data_collection_id", "task_id"),
     (
         *_EXPORT[:1],
-        Column("task_id", "text", "The task.", "task-0007"),
+        Column("task_id", "text", "Id of the task.", "task-0007"),
         *_EXPORT[1:],
         Column(
             "datapoint",
             "json",
-            "The fields of the dataset's row.",
+            "The dataset row that the task is about.",
             '{"caption": "A dog on a beach"}',
         ),
-        Column("additional_fields", "json", "Whatever else the file by task says of it."),
+        Column("additional_fields", "json", "All other fields of the task in the export."),
     ),
 )
 
@@ -237,32 +237,32 @@ ANSWERS = StreamColumns(
     ("data_collection_id", "response_id", "instruction_id", "answer_index"),
     (
         *_EXPORT[:1],
-        Column("response_id", "text", "The response.", _SUBMISSION),
-        Column("instruction_id", "text", "The question.", _QUESTION),
-        Column("answer_index", "integer", "Its place among the answer's values, from 1.", "1"),
+        Column("response_id", "text", "Id of the response.", _SUBMISSION),
+        Column("instruction_id", "text", "Id of the question.", _QUESTION),
+        Column("answer_index", "integer", "Position among the values of the answer, from 1.", "1"),
         *_EXPORT[1:],
-        Column("submission_id", "text", "The submission.", _SUBMISSION),
-        Column("participant_id", "text", "Who answered.", _PARTICIPANT),
-        Column("task_id", "text", "To which task of a batch.", "task-0007"),
-        Column("instruction_type", "text", "The question's type.", "free_text_with_unit"),
-        Column("question", "text", "What was asked.", "How much did you eat?"),
+        Column("submission_id", "text", "Id of the submission.", _SUBMISSION),
+        Column("participant_id", "text", "Id of the participant who answered.", _PARTICIPANT),
+        Column("task_id", "text", "Id of the task; null outside of batches.", "task-0007"),
+        Column("instruction_type", "text", "Type of the question.", "free_text_with_unit"),
+        Column("question", "text", "Text of the question.", "How much did you eat?"),
         Column("value", "text", "The value as text; null for an upload.", "40.5"),
         Column(
             "value_number",
             "number",
-            "The value, where it is a number or the question asks for one.",
+            "The value as a number, if it is one or the question asks for one.",
             "40.5",
         ),
-        Column("value_boolean", "boolean", "The value, where it is true or false.", "true"),
+        Column("value_boolean", "boolean", "The value, if it is true or false.", "true"),
         Column("value_label", "text", "The label of the chosen option.", "Coffee"),
-        Column("unit", "text", "Its unit.", "g"),
-        Column("explanation", "text", "What was written beside a choice.", "It was cold."),
-        Column("file_path", "text", "The upload's `path` in `files`.", _UPLOAD),
+        Column("unit", "text", "Unit of the value.", "g"),
+        Column("explanation", "text", "Text that explains the choice.", "It was cold."),
+        Column("file_path", "text", "For an upload: its `path` in the table `files`.", _UPLOAD),
         Column(
             "raw",
             "json",
-            "The whole answer as it came, where its shape was not foreseen or it does not fit "
-            "its column in `responses.answers`; only beside its first value.",
+            "The whole answer, unchanged, if the other columns or `responses.answers` cannot hold "
+            "all of it. Set only in the row of its first value.",
             '{"strokes": [[0, 0.5]]}',
         ),
     ),
@@ -274,34 +274,32 @@ FILES = StreamColumns(
     ("data_collection_id", "path"),
     (
         *_EXPORT[:1],
-        Column("path", "text", "Where it lies in the archive.", _UPLOAD),
+        Column("path", "text", "Path of the file in the archive.", _UPLOAD),
         *_EXPORT[1:],
-        Column("submission_id", "text", "With which submission it came.", _SUBMISSION),
-        Column("participant_id", "text", "Who uploaded it.", _PARTICIPANT),
-        Column(
-            "instruction_id", "text", "To which question; null if no answer names it.", _QUESTION
-        ),
-        Column("task_id", "text", "To which task of a batch.", "task-0007"),
-        Column("file_name", "text", "Its name, as the answer has it.", "table.png"),
-        Column("content_type", "text", "Its type, where the answer tells.", "image/png"),
-        Column("size_bytes", "integer", "Its size.", "48213"),
-        Column("crc32", "text", "Its checksum, 8 hex digits.", "0a1b2c3d"),
+        Column("submission_id", "text", "Id of the submission that it belongs to.", _SUBMISSION),
+        Column("participant_id", "text", "Id of the participant who uploaded it.", _PARTICIPANT),
+        Column("instruction_id", "text", "Its question; null if no answer names it.", _QUESTION),
+        Column("task_id", "text", "Its task in a batch; null if no answer names it.", "task-0007"),
+        Column("file_name", "text", "Name of the file, as given in the answer.", "table.png"),
+        Column("content_type", "text", "Content type, if the answer gives one.", "image/png"),
+        Column("size_bytes", "integer", "Size of the file in bytes.", "48213"),
+        Column("crc32", "text", "CRC-32 checksum: 8 hexadecimal digits.", "0a1b2c3d"),
         Column(
             "modified_at",
             "time",
-            "Its date in the archive, read as UTC.",
+            "Modification time in the archive, read as UTC.",
             "2026-11-20T08:30:00+00:00",
         ),
         Column(
             "sha256",
             "text",
-            "Its digest, once it is stored (see `files_uri`); null until then.",
+            "SHA-256 of the file once it is stored (see `files_uri`); null until then.",
             "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         ),
         Column(
             "uri",
             "text",
-            "Where it is stored; null until then.",
+            "Where the file is stored; null until then.",
             "s3://lab/uploads/6650f1c2a3b4c5d6e7f80912/6651a0b1c2d3e4f5a6b7c8d9_table.png",
         ),
     ),
@@ -313,12 +311,12 @@ STREAMS = (COLLECTIONS, INSTRUCTIONS, TASKS, RESPONSES, ANSWERS, FILES)
 def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
     """Return the name of an instruction's property in ``responses.answers``.
 
-    Either its id, or the question as an ASCII slug and 8 hex digits of the id's sha256: at most
-    `MAX_KEY_BYTES`, lower case, and dependent on nothing but the instruction.
+    Either its id, or the question as a lower-case ASCII slug and 8 hex digits of the id's SHA-256,
+    at most `MAX_KEY_BYTES` long. The name depends on nothing but the instruction.
     """
     if keys == "instruction_id":
         return instruction.id
-    digest = hashlib.sha256(instruction.id.encode()).hexdigest()[:8]
+    digest = sha256_hex(instruction.id, 8)
     ascii_ = unicodedata.normalize("NFKD", instruction.question or "").encode("ascii", "ignore")
     slug = re.sub(r"[^a-z0-9]+", "_", ascii_.decode().lower()).strip("_")
     slug = slug[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
@@ -326,7 +324,7 @@ def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
 
 
 def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> JsonSchema:
-    """Return the properties of ``responses.answers`` for some data collections."""
+    """Return the properties of ``responses.answers`` for these data collections."""
     return {
         answer_key(instruction, keys): answer_schema(instruction)
         for collection in collections
@@ -336,11 +334,11 @@ def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> J
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
     """Return the JSON Schema of one instruction's property; its title is the question."""
-    schema = deepcopy(_shape_schema(column_type_of(instruction)))
+    schema = deepcopy(_column_schema(column_type_of(instruction)))
     return schema | ({"title": instruction.question} if instruction.question else {})
 
 
-def _shape_schema(column_type: ColumnType) -> JsonSchema:
+def _column_schema(column_type: ColumnType) -> JsonSchema:
     scalar = _TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
     text = _TYPES["text"]
     if column_type.kind is ColumnKind.SCALAR:
@@ -363,9 +361,9 @@ def _array(properties: JsonSchema) -> JsonSchema:
 
 
 def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
-    """Return a schema's properties grown by another's, to any depth; nothing is dropped.
+    """Return the union of two schemas' properties, merged at every level.
 
-    Where both have a property, the newer type is taken: the records at hand are of that type.
+    If both have a property, the newer type wins, because the current records have that type.
     """
     result = dict(older)
     for name, schema in newer.items():

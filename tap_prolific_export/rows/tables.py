@@ -1,6 +1,6 @@
-"""Parsed things -> the rows of each stream; pure.
+"""Build the rows of each stream from parsed objects; pure functions.
 
-A row has exactly the columns of `schema`; what it cannot place goes to ``additional_fields``.
+A row has exactly the columns in `schema`; all other fields go to ``additional_fields``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# What a row of `answers` says of one value.
+# The columns of `answers` that describe one value.
 VALUE_COLUMNS = (
     *("value", "value_number", "value_boolean", "value_label"),
     *("unit", "explanation", "file_path", "raw"),
@@ -47,7 +47,7 @@ _NOT_REPLACED = object()
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What every row says about the export it came with."""
+    """The export that a row comes from."""
 
     data_collection_id: str
     export_id: str | None
@@ -67,10 +67,10 @@ class AnswerColumn:
     """One property of ``responses.answers``.
 
     Attributes:
-        key: Its name.
-        column_type: Its type.
+        key: Name of the property.
+        column_type: Type of the property.
         instruction: The question.
-        repeated: Fields of an entry that say again what is known of the question.
+        repeated: Fields of an entry that only repeat the question, with their values.
         labels: The options' labels, by the JSON text of their values.
     """
 
@@ -109,8 +109,8 @@ def collection_row(
 ) -> Row:
     """Return the row of a collection or batch.
 
-    ``exported_response_count`` and ``full_exported_at`` are None: the responses have yet to be
-    read.
+    ``exported_response_count`` and ``full_exported_at`` are None, because the responses have not
+    been read yet.
     """
     fields = dict(collection.metadata)
     query = export_filter.as_query() if export_filter else {}
@@ -129,7 +129,7 @@ def collection_row(
         del fields["data_collection_method"]
     if fields.get("id") == facts.data_collection_id:
         del fields["id"]
-    return _placed(COLLECTIONS, own, fields)
+    return _with_columns(COLLECTIONS, own, fields)
 
 
 def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: AnswerKeys) -> list[Row]:
@@ -145,7 +145,7 @@ def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: Answe
             "page": instruction.page,
             "answer_key": answer_key(instruction, keys),
         }
-        rows.append(_placed(INSTRUCTIONS, own, fields))
+        rows.append(_with_columns(INSTRUCTIONS, own, fields))
     return rows
 
 
@@ -161,85 +161,85 @@ def response_row(
     """Return the row of a response, and how many of its answers did not fit their columns.
 
     Args:
-        facts: Of the export.
-        response: As read from its line.
+        facts: The export that the row comes from.
+        response: The response, as read from its line.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-        hidden: Instructions whose answers may not appear, in whatever column; where there are
-            any, nor may those that do not tell whose they are.
-        hide_unknown: Whether that goes for instructions that have no column, too.
+        hidden: Instructions whose answers must not appear in any column. If there are any, fields
+            with answers to unknown instructions are removed, too.
+        hide_unknown: Whether to hide the answers to instructions without a column, too.
     """
     answers: Row = {}
-    kept: Row = {}
+    unfitted: Row = {}
     for instruction_id, entry in response.answers.items():
         column = columns.get(instruction_id)
         if instruction_id in hidden or (column is None and hide_unknown):
             continue
         if column is None:
-            kept[instruction_id] = entry
+            unfitted[instruction_id] = entry
             continue
         fitted = fit(entry, column.column_type, uploads, column.repeated)
         answers[column.key] = fitted.value
         if not fitted.lossless:
-            kept[instruction_id] = entry
+            unfitted[instruction_id] = entry
     for id_, original, entry in _replaced(response):
         if id_ not in hidden and not (hide_unknown and id_ not in columns):
-            kept.pop(id_, None)
-            kept[original] = entry
-    rest = _other_fields(response)
+            unfitted.pop(id_, None)
+            unfitted[original] = entry
+    extra = _additional_fields(response)
     if hidden or hide_unknown:
-        rest = _without_answers(rest)
-    if kept:
-        own = rest.pop("answers", None)
-        rest["answers"] = kept
-        if own is not None:  # a field of the line itself: neither may hide the other
-            add_renamed(rest, "answers", own)
+        extra = _without_answers(extra)
+    if unfitted:
+        own = extra.pop("answers", None)
+        extra["answers"] = unfitted
+        if own is not None:  # the line has a field of that name: keep both
+            add_renamed(extra, "answers", own)
     row = {
         **facts.as_row(),
         "response_id": response.id,
-        **_who(response),
+        **_person_columns(response),
         "study_id": response.study_id,
         "task_id": response.task_id,
         "submitted_at": response.submitted_at and response.submitted_at.isoformat(),
         "answers": answers,
-        "additional_fields": _json(rest or None),
+        "additional_fields": _json(extra or None),
     }
-    return row, len(kept)
+    return row, len(unfitted)
 
 
 def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
-    """Yield the answers in which something was replaced: the id, then as it came, and the entry."""
-    came = response.as_it_came.answers if response.as_it_came else {}
-    ids = cleaned_names(came)
-    for original, entry in came.items():
+    """Yield each answer with replaced characters: its id, its original id and original entry."""
+    originals = response.as_it_came.answers if response.as_it_came else {}
+    ids = cleaned_names(originals)
+    for original, entry in originals.items():
         id_ = ids[original]
         if id_ != original or response.answers.get(id_) != entry:
             yield id_, original, entry
 
 
-def _without_answers(rest: Row) -> Row:
-    """Return fields without those that hold answers in a way that does not tell to which question.
+def _without_answers(fields: Row) -> Row:
+    """Return the fields without those that may hold answers to unknown instructions.
 
-    What is hidden may be among them: rather too little is told than too much.
+    Hidden answers may be among them, so it is safer to remove too much than too little.
     """
     return {
         name: _without_answers(value) if isinstance(value, dict) else value
-        for name, value in rest.items()
+        for name, value in fields.items()
         if name not in {*NESTS, "answers"}
     }
 
 
-def _other_fields(response: Response) -> Row:
-    """Return the other fields as they came, and those with a column where they came otherwise."""
+def _additional_fields(response: Response) -> Row:
+    """Return the fields without a column, and the originals of ids with replaced characters."""
     original = response.as_it_came or response
-    rest = dict(original.rest)
+    extra = dict(original.rest)
     for name in ("submission_id", "participant_id", "study_id", "task_id"):
-        came = getattr(original, name)
-        if came != getattr(response, name):
-            add_renamed(rest, name, came)
+        value = getattr(original, name)
+        if value != getattr(response, name):
+            add_renamed(extra, name, value)
     if cleaned_text(original.id) != original.id != original.submission_id:
-        add_renamed(rest, "response_id", original.id)
-    return rest
+        add_renamed(extra, "response_id", original.id)
+    return extra
 
 
 def answer_rows(
@@ -250,7 +250,7 @@ def answer_rows(
 ) -> Iterator[Row]:
     """Yield the rows of a response's answers: one for each chosen or given value.
 
-    An answer in a shape that nobody foresaw is one row, with the whole of it in ``raw``.
+    An answer of unknown shape gives one row, with the whole answer in ``raw``.
     """
     replaced = {id_: entry for id_, _, entry in _replaced(response)}
     for instruction_id, entry in response.answers.items():
@@ -262,7 +262,7 @@ def answer_rows(
                 "response_id": response.id,
                 "instruction_id": instruction_id,
                 "answer_index": index,
-                **_who(response),
+                **_person_columns(response),
                 "task_id": response.task_id,
                 "instruction_type": column.instruction.type if column else None,
                 "question": column.instruction.question if column else None,
@@ -279,10 +279,10 @@ def value_rows(
     """Yield `VALUE_COLUMNS` for each value of an answer.
 
     Args:
-        entry: What stands under the instruction's id.
-        column: The question's; None for one that is not known.
+        entry: The answer.
+        column: The question's column; None for an unknown question.
         uploads: The uploaded files in the archive, by path.
-        as_it_came: The same with what was replaced in it, if anything was.
+        as_it_came: The original answer, if characters in it were replaced.
     """
     values = read(entry, column.repeated if column else {})
     lossless = values is not None and not any(
@@ -328,15 +328,15 @@ def task_row(facts: ExportFacts, task: Task) -> Row:
     }
 
 
-def _who(response: Response) -> Row:
+def _person_columns(response: Response) -> Row:
     return {
         "submission_id": response.submission_id,
         "participant_id": response.participant_id,
     }
 
 
-def _placed(stream: StreamColumns, own: Row, fields: Row) -> Row:
-    """Return a row: its own columns, the fields that fit theirs, and the rest as JSON text."""
+def _with_columns(stream: StreamColumns, own: Row, fields: Row) -> Row:
+    """Return a complete row: `own`, the fields that fit a column, and the others as JSON text."""
     row = dict(own)
     for column in stream.columns:
         if column.name in row or column.name == "additional_fields":
@@ -345,8 +345,8 @@ def _placed(stream: StreamColumns, own: Row, fields: Row) -> Row:
         row[column.name] = value
         if value is not None:
             del fields[column.name]
-    rest = {name: value for name, value in fields.items() if value is not None}
-    row["additional_fields"] = _json(rest or None)
+    extra = {name: value for name, value in fields.items() if value is not None}
+    row["additional_fields"] = _json(extra or None)
     return row
 
 

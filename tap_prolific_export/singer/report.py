@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Skipped
+    from tap_prolific_export.snapshots.snapshot import Snapshot
 
 WIDTH = 100
 GAP = "  "
@@ -21,6 +22,60 @@ MAX_ID = 44
 # What failed has more to say than what to do.
 SHARE_OF_PROBLEM = 0.55
 _LOOK = "Look at them in the export."
+
+
+def delivered_line(snapshot: Snapshot, rows: Mapping[str, int]) -> str:
+    """Return what was delivered of one snapshot.
+
+    Args:
+        snapshot: The snapshot.
+        rows: How many rows were written, by stream.
+    """
+    of = f"archive of {snapshot.collection.ref}" if snapshot.on_disk else snapshot.collection.ref
+    counts = [
+        _count(rows[name], noun)
+        for name, noun in (("answers", "answer"), ("files", "file"), ("tasks", "task"))
+        if rows.get(name)
+    ]
+    if "responses" in rows:
+        first = _count(rows["responses"], "response")
+        what = f"{first} ({', '.join(counts)})" if counts else first
+    else:
+        what = ", ".join(counts) or "no responses"
+    as_of = f"{snapshot.facts.exported_at:%Y-%m-%d %H:%M} UTC"
+    read = snapshot.bytes_read()
+    return f"{of}: {what} as of {as_of}" + (f"; {size_text(read)} read." if read else ".")
+
+
+def totals_line(
+    outcomes: Mapping[str, int], failed: int, rows: Mapping[str, int], seconds: float
+) -> str:
+    """Return what a whole run did.
+
+    Args:
+        outcomes: How many data collections were delivered, unchanged or passed over.
+        failed: How many failed.
+        rows: How many rows were written, by stream.
+        seconds: How long the run took.
+    """
+    names = ("delivered", "unchanged", "passed over")
+    parts = [f"{outcomes[name]} {name}" for name in names if outcomes.get(name)]
+    parts += [f"{failed} failed"] if failed or not parts else []
+    written = ", ".join(f"{name} {count}" for name, count in sorted(rows.items())) or "none"
+    return f"Data collections: {', '.join(parts)}. Rows: {written}. Took {seconds:.0f} s."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes as people write it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def failure(failures: Sequence[TapError], delivered: int) -> FatalError:

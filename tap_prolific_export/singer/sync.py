@@ -1,10 +1,16 @@
-"""One run: which data collection is open, what was delivered and what failed."""
+"""The loop: for each due snapshot, for each stream: schema, rows, bookmark."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+import time
+from collections import Counter
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
 
+from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import (
     DataCollectionError,
     FilesError,
@@ -12,196 +18,365 @@ from tap_prolific_export.errors import (
     ReplacedError,
     TapError,
 )
-from tap_prolific_export.singer.report import failure, skipped
-from tap_prolific_export.snapshots.bookmarks import Bookmarks
-from tap_prolific_export.snapshots.progress import Progress
+from tap_prolific_export.model import sha256_hex
+from tap_prolific_export.rows import tables
+from tap_prolific_export.rows.schema import COLLECTIONS, FILES, INSTRUCTIONS, answers_schema
+from tap_prolific_export.rows.typed import TypedLines
+from tap_prolific_export.singer.report import delivered_line, failure, skipped, totals_line
+from tap_prolific_export.singer.streams import ResponseRows, upload_rows
+from tap_prolific_export.singer.writer import MappedWriter, PlainWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from singer_sdk.helpers.types import Context, TapState
+    from singer_sdk import metrics
 
     from tap_prolific_export.archive.export_archive import Skipped
     from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import Settings
+    from tap_prolific_export.singer.metrics import RequestMetrics
+    from tap_prolific_export.singer.state import ThrottledStateWriter
     from tap_prolific_export.singer.stream import ProlificStream
+    from tap_prolific_export.singer.streams import LineRows
+    from tap_prolific_export.snapshots.progress import Progress
     from tap_prolific_export.snapshots.snapshot import Snapshot
     from tap_prolific_export.snapshots.source import DueSnapshot, SnapshotSource
     from tap_prolific_export.uploads.transfer import Transfers
 
-# What the API may say of a data collection that was never published, or is gone: with which status
-# is not published. Only of one that a workspace lists, and nobody named, is that no failure.
+logger = logging.getLogger("tap-prolific-export")
+
+# The API may refuse a data collection that was never published, or is gone; with which status is
+# not documented. That is no failure for one that only a workspace's list names.
 NOT_EXPORTABLE = frozenset({400, 404, 409, 410, 422})
-
-
-# So often an archive is read that becomes another one while it is.
+# How often an archive is read that is replaced while it is being read.
 MAX_READINGS = 4
+# A schema that grew with every data collection would be written as often, each time longer. From
+# this growth on, the questions of all data collections are looked up at once.
+FORESEE_AFTER = 4
 
 
-class Run:
-    """One sync: which delivery is open, what has been delivered and what has failed.
+class Sync:
+    """One run: delivers every due snapshot to every stream.
 
     Args:
-        settings: What is wanted.
-        deliveries: Makes the deliveries.
-        checkpoint: Called after each data collection: the state may be written.
-        urgent: Called when the state says something that must not be lost.
+        settings: The tap's settings.
+        source: Yields and opens the due snapshots.
+        streams: All streams, in the order in which a snapshot's rows are written.
+        progress: What earlier runs delivered; its bookmarks move in this run.
+        state: Writes STATE.
+        requests: Counts the HTTP requests.
+        transfers: Stores uploaded files; None where they are not stored.
+        limit: Deliver only so many snapshots, and as many records of each stream (``--test``).
     """
 
     def __init__(
         self,
         settings: Settings,
-        snapshots: SnapshotSource,
+        source: SnapshotSource,
+        streams: Sequence[ProlificStream],
+        progress: Progress,
+        state: ThrottledStateWriter,
         *,
-        checkpoint: Callable[[], None],
-        urgent: Callable[[], None],
+        requests: RequestMetrics,
+        transfers: Transfers | None = None,
+        limit: int | None = None,
     ) -> None:
-        self.settings = settings
-        self.failures: list[TapError] = []
-        self.delivered = 0
-        self.passed_over = 0
+        self._settings = settings
+        self._source = source
+        self._streams = [stream for stream in streams if stream.is_emitted]
+        self._progress = progress
+        self._state = state
+        self._requests = requests
+        self._transfers = transfers
+        self._limit = limit
+        self._drops_streams = any(each.selected and each.is_dropped for each in streams)
+        self._failures: list[TapError] = []
         self._skipped: list[tuple[str, Skipped]] = []
-        # Of the open delivery: its responses, once all of them have been read, and whether a
-        # stream has failed on it, which then fails for all.
-        self.response_count: int | None = None
-        self.snapshot_failed = False
-        # Stores uploaded files, where they are wanted.
-        self.transfers: Transfers | None = None
-        self._snapshots = snapshots
-        self._checkpoint = checkpoint
-        self._urgent = urgent
-        self._open: Snapshot | None = None
-        self._replaced: ReplacedError | None = None
-        self._progress: Progress | None = None
+        self._outcomes: Counter[str] = Counter()
+        self._rows: Counter[str] = Counter()
+        self._counters: dict[str, metrics.Counter] = {}
+        self._metrics = ExitStack()
+        self._has_empty_snapshot = False
+        self._began = time.time()
+        self._growths = 0
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The delivery that is open; there is one while a context is being synced."""
-        if self._open is None:
-            msg = "No delivery is open."
-            raise TapError(msg)
-        return self._open
-
-    @property
-    def progress(self) -> Progress:
-        """What has been delivered; known once the run has begun."""
-        if self._progress is None:
-            msg = "The run has not begun."
-            raise TapError(msg)
-        return self._progress
-
-    def contexts(self, streams: Sequence[ProlificStream], state: TapState) -> Iterator[Context]:
-        """Open each delivery in turn and yield the Singer context of its data collection.
-
-        What cannot be delivered is recorded and passed over; what has nothing new is passed over.
-
-        Args:
-            streams: All streams, the parent first.
-            state: The tap's.
-        """
-        self._progress = Progress(
-            Bookmarks(cast(dict[str, Any], state)),
-            streams,
-            self.settings.lookback_seconds,
-            self._urgent,
-        )
-        progress = self._progress
-        try:
-            due = self._snapshots.due(with_archive=progress.needs_archives, history=progress)
-            for each in due:
-                yield from self._walk(each, progress)
-                self._checkpoint()
-        except TapError as error:  # no source can be delivered any more
-            self.fail(error)
-
-    def _walk(self, due: DueSnapshot, progress: Progress) -> Iterator[Context]:
-        before = len(self.failures)
-        try:
-            yield from self._read(due, progress)
-            readings = 1
-            while self._replaced:
-                if readings == MAX_READINGS:
-                    raise self._replaced
-                logger.info("%s", self._replaced)
-                yield from self._read(due, progress, anew=True)
-                readings += 1
-            if len(self.failures) == before:
-                self._snapshots.discard(due, progress)
-                self.delivered += 1
-        except RefusedError as error:
-            if due.source.is_listed and error.status in NOT_EXPORTABLE:
-                logger.warning("%s Passed over: it came from its workspace's list.", error)
-                self.passed_over += 1
-            else:
-                self.fail(error)
-        except DataCollectionError as error:
-            self.fail(error)
-
-    def _read(
-        self, due: DueSnapshot, progress: Progress, *, anew: bool = False
-    ) -> Iterator[Context]:
-        """Open a delivery and have all streams read it, as far as its archive stays what it is."""
-        self.response_count = None
-        self.snapshot_failed = False
-        self._replaced = None
-        try:
-            with self._snapshots.open(due, progress) as snapshot:
-                if snapshot:
-                    self._open = snapshot
-                    progress.begin(snapshot, anew=anew)
-                    yield snapshot.context
-                    if snapshot.archive:
-                        of = str(snapshot.collection.ref)
-                        self._skipped += [(of, each) for each in snapshot.archive.skipped.values()]
-        except ReplacedError as error:
-            self.begin_anew(error)
-        finally:
-            self._open = None
-
-    def foreseen(self) -> list[DataCollection]:
-        """Return what can be told of all data collections, without exporting any.
-
-        What cannot be told fails nothing here: it is said when its turn comes.
-        """
-        found = []
-        try:
-            for source in self._snapshots.sources():
-                try:
-                    found.append(self._snapshots.describe(source))
-                except DataCollectionError as error:
-                    logger.debug("%s", error)
-        except TapError as error:
-            logger.debug("%s", error)
-        return found
-
-    def fail(self, error: TapError) -> None:
-        """Record a failure; the run goes on and `raise_failures` ends it.
-
-        What fails of a delivery fails all streams that come after, but for files that cannot be
-        stored: they keep nobody from the answers.
-        """
-        logger.error("%s", error)
-        self.failures.append(error)
-        self.snapshot_failed |= not isinstance(error, FilesError)
-
-    def begin_anew(self, replaced: ReplacedError) -> None:
-        """Leave an archive that has become another one; it will be read from its begin."""
-        self._replaced = replaced
-        self.snapshot_failed = True
-
-    def say_skipped(self) -> None:
-        """Log which lines were left out, if any were."""
-        if self._skipped:
-            logger.warning("%s", skipped(self._skipped))
-
-    def raise_failures(self) -> None:
-        """End a run in which something failed.
+    def run(self) -> None:
+        """Deliver everything that is due.
 
         Raises:
-            FatalError: With a table of what failed.
+            FatalError: Something failed; the error holds a table of what, and why.
         """
-        if self.failures:
-            raise failure(self.failures, self.delivered)
+        if not self._streams:
+            logger.warning("Nothing to deliver: no stream is selected, or stream_maps drop all.")
+        with self._requests, self._metrics:
+            self._deliver_all()
+        if self._skipped:
+            logger.warning("%s", skipped(self._skipped))
+        outcomes, seconds = self._outcomes, time.time() - self._began
+        logger.info("%s", totals_line(outcomes, len(self._failures), self._rows, seconds))
+        if self._failures:
+            raise failure(self._failures, outcomes["delivered"] + outcomes["unchanged"])
+        self._activate_versions()
+
+    def _activate_versions(self) -> None:
+        """Tell the target to remove what did not come again, if that is certainly gone."""
+        if all(stream.version is None for stream in self._streams):
+            return
+        doubts = {
+            "nothing was delivered": not self._outcomes["delivered"],
+            "a data collection was passed over": self._outcomes["passed over"],
+            "lines were skipped": self._skipped,
+            "an archive has no responses": self._has_empty_snapshot,
+            "stream_maps drop a stream": self._drops_streams,
+        }
+        if reasons := [reason for reason, holds in doubts.items() if holds]:
+            logger.warning(
+                "No ACTIVATE_VERSION is sent, and the target removes nothing: %s.",
+                "; ".join(reasons),
+            )
+            return
+        for stream in self._streams:
+            stream.write_activate_version()
+
+    def _deliver_all(self) -> None:
+        progress = self._progress
+        try:
+            due = self._source.due(with_archive=progress.needs_archives, history=progress)
+            for stream in self._streams:
+                if stream.name == COLLECTIONS.name:  # even where nothing is due: its table is made
+                    stream.ensure_schema_is_written()
+            for each in due if self._streams else ():
+                self._deliver(each)
+                self._state.checkpoint()
+                if self._outcomes["delivered"] == self._limit:
+                    return
+        except TapError as error:  # no data collection can be delivered any more
+            self._fail(error)
+
+    def _deliver(self, due: DueSnapshot) -> None:
+        """Deliver one snapshot, unless it holds nothing new; record what became of it."""
+        failures = len(self._failures)
+        try:
+            outcome = self._read(due)
+            if len(self._failures) == failures:
+                self._source.discard(due, self._progress)
+        except RefusedError as error:
+            if not (due.source.is_listed and error.status in NOT_EXPORTABLE):
+                self._fail(error)
+                return
+            logger.warning("%s Passed over: it came from its workspace's list.", error)
+            outcome = "passed over"
+        except DataCollectionError as error:
+            self._fail(error)
+            return
+        if len(self._failures) == failures:
+            self._outcomes[outcome] += 1
+
+    def _read(self, due: DueSnapshot) -> str:
+        """Open a snapshot and write its rows; start over if its archive is replaced meanwhile."""
+        for reading in range(1, MAX_READINGS + 1):
+            try:
+                with self._source.open(due, self._progress) as snapshot:
+                    if snapshot is None:
+                        return "unchanged"
+                    self._progress.begin(snapshot, anew=reading > 1)
+                    self._write_snapshot(snapshot)
+                    return "delivered"
+            except ReplacedError as error:
+                if reading == MAX_READINGS:
+                    raise
+                logger.info("%s: %s Starting over.", error.what, error.problem)
+        raise AssertionError  # the loop returns or raises
+
+    def _write_snapshot(self, snapshot: Snapshot) -> None:
+        before, failures = self._rows.copy(), len(self._failures)
+        pending = [each for each in self._streams if self._progress.is_pending(each)]
+        for stream in self._streams:
+            self._grow_schema(stream, snapshot)
+            stream.ensure_schema_is_written()
+        lines = {each: make(each, snapshot) for each in pending if (make := each.definition.lines)}
+        try:
+            self._write_rows(pending, lines, snapshot)
+        except ReplacedError:
+            raise
+        except DataCollectionError as error:  # no stream can go on with this snapshot
+            self._fail(error)
+        response_count = next(
+            (
+                rows.count
+                for stream, rows in lines.items()
+                if isinstance(rows, ResponseRows) and not self._progress.is_pending(stream)
+            ),
+            None,
+        )
+        if archive := snapshot.archive:
+            ref = str(snapshot.collection.ref)
+            self._skipped += [(ref, each) for each in archive.skipped.values()]
+            self._has_empty_snapshot |= archive.has_lines is False
+        self._write_collection(snapshot, response_count)
+        if len(self._failures) == failures:
+            logger.info("%s", delivered_line(snapshot, self._rows - before))
+
+    def _write_rows(
+        self,
+        pending: Sequence[ProlificStream],
+        lines: Mapping[ProlificStream, LineRows],
+        snapshot: Snapshot,
+    ) -> None:
+        """Write the rows of all pending streams but `collections`."""
+        together = {
+            stream: rows
+            for stream, rows in lines.items()
+            if self._limit is None and stream.is_plain and rows.takes_typed_lines
+        }
+        for stream in pending:
+            if stream in together:
+                if stream is next(iter(together)):
+                    self._write_together(together, snapshot)
+            elif stream in lines:
+                self._write(stream, lines[stream].rows())
+            elif stream.name == INSTRUCTIONS.name:
+                self._write_instructions(stream, snapshot)
+            elif stream.name == FILES.name:
+                self._write_uploads(stream, snapshot)
+
+    def _write_together(
+        self, streams: Mapping[ProlificStream, LineRows], snapshot: Snapshot
+    ) -> None:
+        """Write the rows of several streams from one reading of the lines."""
+        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
+        typed = TypedLines(columns, *(rows.maker for rows in streams.values()))
+        with ExitStack() as stack:
+            writers = [(r, stack.enter_context(self._writing(s))) for s, r in streams.items()]
+            for rows, writer in writers:
+                for row in rows.begin():
+                    writer.write([row])
+            for found in snapshot.responses_in_blocks(typed):
+                if isinstance(found, list):
+                    for (rows, writer), made in zip(writers, found, strict=True):
+                        writer.write(rows.of_typed(made))
+                else:
+                    for rows, writer in writers:
+                        writer.write([*rows.of(found)])
+            for rows, _ in writers:
+                rows.end()
+        for stream in streams:
+            self._progress.complete(stream)
+
+    def _write(
+        self, stream: ProlificStream, rows: Iterable[Row], content: str | None = None
+    ) -> None:
+        """Write the rows of one stream, then move its bookmark."""
+        with self._writing(stream) as writer:
+            for row in islice(rows, self._limit):
+                writer.write([row])
+        if self._limit is None:
+            self._progress.complete(stream, content)
+
+    def _write_uploads(self, stream: ProlificStream, snapshot: Snapshot) -> None:
+        """Write the rows of `files`; files that cannot be stored do not hold up other streams."""
+        try:
+            self._write(stream, upload_rows(stream, snapshot, self._transfers))
+        except FilesError as error:
+            self._fail(error)
+
+    def _write_instructions(self, stream: ProlificStream, snapshot: Snapshot) -> None:
+        """Write all questions, unless they are what was delivered last: they seldom change."""
+        content = sha256_hex(json_text([*snapshot.collection.instructions]), 8)
+        keys = self._settings.answer_keys
+        rows = tables.instruction_rows(snapshot.facts, snapshot.collection, keys)
+        is_known = self._progress.has_content(stream, content)
+        self._write(stream, () if is_known else rows, content)
+
+    def _write_collection(self, snapshot: Snapshot, response_count: int | None) -> None:
+        """Write the row of `collections`, which follows all others, and close the snapshot."""
+        archive = snapshot.archive
+        is_whole = not self._drops_streams and (
+            archive is None or (archive.has_lines is not False and not archive.skipped)
+        )
+        stream = next((each for each in self._streams if each.name == COLLECTIONS.name), None)
+        if stream:
+            full = self._progress.full_exported_at(is_whole=is_whole)
+            row = tables.collection_row(
+                snapshot.facts,
+                snapshot.collection,
+                file_count=len(archive.uploads) if archive else None,
+                archive_bytes=snapshot.archive_bytes,
+                export_filter=snapshot.asked,
+            )
+            row["exported_response_count"] = response_count
+            row["full_exported_at"] = full and full.isoformat()
+            with self._writing(stream) as writer:
+                writer.write([row])
+        if self._limit is None:
+            self._progress.close(stream, is_whole=is_whole)
+
+    def _grow_schema(self, stream: ProlificStream, snapshot: Snapshot) -> None:
+        """Add the snapshot's questions to the schema of ``answers``, if the stream has it."""
+        if stream.definition.lines is not ResponseRows:
+            return
+        keys = self._settings.answer_keys
+        known = stream.known_answers
+        needed = answers_schema([snapshot.collection], keys)
+        new = {name: schema for name, schema in needed.items() if known.get(name) != schema}
+        if new and self._settings.freeze_schema:
+            if left_out := len(new.keys() - known.keys()):
+                logger.warning(
+                    "%s: answers to %d questions that the catalog does not have are left out, as "
+                    "freeze_schema is set.",
+                    snapshot.collection.ref,
+                    left_out,
+                )
+        elif new:
+            self._growths += 1
+            if self._growths == FORESEE_AFTER:
+                new |= answers_schema(foreseen(self._source), keys)
+            stream.grow({"answers": {"properties": new}})
+
+    @contextmanager
+    def _writing(self, stream: ProlificStream) -> Iterator[PlainWriter | MappedWriter]:
+        """Yield what writes a stream's records, and write what is left of them at the end."""
+        count = partial(self._count, stream)
+        writer: PlainWriter | MappedWriter
+        if stream.is_plain:
+            writer = PlainWriter(stream.name, stream.version, count)
+        else:
+            writer = MappedWriter(stream, count)
+        try:
+            yield writer
+        finally:
+            writer.flush()
+
+    def _count(self, stream: ProlificStream, records: int) -> None:
+        """Count records for the log and for the SDK's metrics: one of each per stream and run."""
+        counter = self._counters.get(stream.name)
+        if counter is None:
+            timer = self._metrics.enter_context(stream.get_sync_timer())
+            timer.start_time = self._began
+            counter = self._metrics.enter_context(stream.get_record_counter())
+            self._counters[stream.name] = counter
+        counter.increment(records)
+        self._rows[stream.name] += records
+
+    def _fail(self, error: TapError) -> None:
+        """Record a failure; the run goes on, and ends with a table of all failures."""
+        logger.error("%s", error)
+        self._failures.append(error)
 
 
-logger = logging.getLogger("tap-prolific-export")
+def foreseen(source: SnapshotSource) -> list[DataCollection]:
+    """Return what is known of all data collections without exporting any.
+
+    A failure here is only logged: it is reported when the data collection's turn comes.
+    """
+    found = []
+    try:
+        for each in source.sources():
+            try:
+                found.append(source.describe(each))
+            except DataCollectionError as error:
+                logger.debug("%s", error)
+    except TapError as error:
+        logger.debug("%s", error)
+    return found

@@ -1,15 +1,9 @@
-"""Records past the SDK: as fast as they can be encoded.
+"""Records and messages on their way to stdout, in whole lines.
 
-The SDK takes each record through ``Stream._sync_records``: it conforms it to its schema, removes
-what is deselected, has it transformed by stream maps, makes a message of it, encodes that with
-simplejson, and flushes stdout. Our rows are made from the very schema that is written before them,
-so where nobody has deselected anything, and no stream map or flattening is configured, all of that
-changes nothing, and costs most of the time. There, rows are encoded as they are, and written in
-blocks of whole lines.
-
-Wherever anything of the kind is in use, and for ``--test``, the SDK's own way is gone.
-``tests/test_fast.py`` compares both, record by record. The SDK's minor version is pinned, and
-``tests/test_sdk_canary.py`` fails where a newer one does more to a record than is told here.
+Rows are made from the schema that is written before them. Where nothing is deselected, mapped or
+flattened, the SDK would not change them: they are encoded in blocks, past the SDK (`PlainWriter`).
+Everything else goes through the SDK, record by record (`MappedWriter`). ``tests/test_fast.py``
+compares both.
 """
 
 from __future__ import annotations
@@ -19,42 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.io_base import SingerWriter
-from singer_sdk.mapper import SameRecordTransform
 
-from tap_prolific_export.signals import TERMINATION, OutputClosedError, discard
+from tap_prolific_export.signals import OutputClosedError, deferred, discard
 from tap_prolific_export.times import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from singer_sdk import Stream
     from singer_sdk.singerlib import Message
-    from typing_extensions import Self
+
+    from tap_prolific_export.singer.sdk import SdkStream
+
 
 # So much is written at a time.
 BLOCK = 1 << 16
 
 
-def is_plain(stream: Stream) -> bool:
-    """Whether the SDK would write a stream's records just as they are."""
-    return (
-        stream.selected
-        and stream.ABORT_AT_RECORD_COUNT is None
-        and isinstance(stream._tap.message_writer, WholeLines)  # noqa: SLF001
-        and all(stream.mask.values())
-        and len(stream.stream_maps) == 1
-        and type(stream.stream_maps[0]) is SameRecordTransform
-        and not stream.stream_maps[0].flattening_enabled
-    )
-
-
-class RecordBlocks:
-    """Writes records to stdout, in blocks of whole lines; a context manager.
+class PlainWriter:
+    """Encodes records as they are, and writes them in blocks of whole lines.
 
     Args:
-        stream: Their stream.
-        version: Of the table, where there is one.
-        count: Told how many a block held.
+        stream: The name of their stream.
+        version: The version of the table, if it has one.
+        count: Called with the number of records of each block.
     """
 
     def __init__(self, stream: str, version: int | None, count: Callable[[int], None]) -> None:
@@ -70,28 +51,21 @@ class RecordBlocks:
         self._size = self._records = 0
         self._now = utc_now().isoformat()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Write what is left."""
-        self.flush()
-
     def write(self, rows: Sequence[Any]) -> None:
-        """Write records, sooner or later."""
-        if not rows:  # nothing would be encoded into a kilobyte, and kept until there is more
+        """Write records, at the latest with the next `flush`."""
+        if not rows:  # an encoder allocates a kilobyte even for no rows
             return
         message, stream, now = self._message, self._stream, self._now
         lines = self._encoder.encode_lines([message("RECORD", stream, now, row) for row in rows])
-        self._written.append(lines)  # a signal finds them in whole, or not at all
+        self._written.append(lines)  # one operation: a signal never splits it
         self._size += len(lines)
         self._records += len(rows)
         if self._size >= BLOCK:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has not been written yet."""
-        with TERMINATION.held():
+        """Write the records that are left."""
+        with deferred():
             if self._written:
                 write_lines(b"".join(self._written))
                 self._count(self._records)
@@ -99,8 +73,30 @@ class RecordBlocks:
             self._now = utc_now().isoformat()
 
 
-class WholeLines(SingerWriter):
-    """Writes messages, each of them whole."""
+class MappedWriter:
+    """Writes records through the SDK: selection, stream maps and flattening apply.
+
+    Args:
+        stream: Their stream.
+        count: Called with the number of records read, whatever the stream maps leave of them.
+    """
+
+    def __init__(self, stream: SdkStream, count: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._count = count
+
+    def write(self, rows: Sequence[Any]) -> None:
+        """Write records."""
+        for row in rows:
+            self._stream.write_record(row)
+        self._count(len(rows))
+
+    def flush(self) -> None:
+        """Do nothing: every record has been written."""
+
+
+class WholeLineWriter(SingerWriter):
+    """Writes each message as one whole line."""
 
     def write_message(self, message: Message) -> None:
         """Write a message to stdout; a signal waits until all of it is written."""
@@ -114,7 +110,7 @@ def write_lines(lines: bytes) -> None:
         OutputClosedError: Nobody reads them.
     """
     try:
-        with TERMINATION.held():
+        with deferred():
             _write(lines)
     except BrokenPipeError:
         discard(sys.stdout)  # or Python would try once more as it ends, and say so

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.model import sha256_hex, text_or_none
+from tap_prolific_export.signals import deferred
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Identity:
         """Return an identity with the ETag of an HTTP header, as short as it is kept."""
         etag = etag and etag.replace('"', "")
         if etag and len(etag) > MAX_ETAG:
-            etag = digest(etag, 32)
+            etag = sha256_hex(etag, 32)
         return cls(export_id, etag or None)
 
     def same_archive(self, other: Identity) -> bool:
@@ -87,10 +87,10 @@ class Bookmark:
             exported_at = parse_timestamp(state.get("replication_key_value"))
         if exported_at is None and "replication_key" in state:
             return None
-        fingerprint, _, content = (_text(state.get("fingerprint")) or "").partition("-")
+        fingerprint, _, content = (text_or_none(state.get("fingerprint")) or "").partition("-")
         if not fingerprint:
             return None
-        archive = Identity(_text(state.get("export_id")), _text(state.get("etag")))
+        archive = Identity(text_or_none(state.get("export_id")), text_or_none(state.get("etag")))
         return cls(exported_at, archive, fingerprint, content or None)
 
 
@@ -124,15 +124,6 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
         return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
     except OverflowError:  # before all time
         return None
-
-
-def digest(text: str, length: int = 8) -> str:
-    """Return so many hex digits that tell a text from any other; by default few, for the state."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 COLLECTIONS = "collections"
@@ -208,7 +199,7 @@ class Bookmarks:
             del entry[name]
         self._write(COLLECTIONS, context, entry or None)
 
-    @TERMINATION.held()
+    @deferred()
     def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
         """Replace an entry; with None, remove it."""
         key = _key(stream, context)

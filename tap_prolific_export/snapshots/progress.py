@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tap_prolific_export.errors import TapError
 from tap_prolific_export.rows.schema import RESPONSES
-from tap_prolific_export.signals import TERMINATION
+from tap_prolific_export.signals import deferred
 from tap_prolific_export.snapshots.bookmarks import Bookmark, context_of, since
 
 if TYPE_CHECKING:
@@ -33,15 +33,17 @@ class StreamInfo(Protocol):
 
     Attributes:
         name: Its name.
-        reads: What it reads of an archive, besides the metadata.
     """
 
     name: str
-    reads: frozenset[Part]
 
     @property
-    def selected(self) -> bool:
-        """Whether it is wanted."""
+    def reads(self) -> frozenset[Part]:
+        """The parts of an archive that its rows are made of, besides the metadata."""
+
+    @property
+    def is_emitted(self) -> bool:
+        """Whether its records are wanted."""
 
     @property
     def replication_key(self) -> str | None:
@@ -60,24 +62,24 @@ class Progress:
     """Follows the streams of one run; to `delivery`, it is the history of earlier ones.
 
     Args:
-        ledger: The bookmarks.
+        bookmarks: The bookmarks.
         streams: All streams, the parent first.
         lookback_seconds: So long after its own time a response may still appear, or change.
-        urgent: Called when the ledger holds something that must not be lost.
+        urgent: Called when the bookmarks holds something that must not be lost.
     """
 
     def __init__(
         self,
-        ledger: Bookmarks,
+        bookmarks: Bookmarks,
         streams: Sequence[StreamInfo],
         lookback_seconds: int,
         urgent: Callable[[], None],
     ) -> None:
-        self._ledger = ledger
+        self._bookmarks = bookmarks
         self._urgent = urgent
-        self._selected = [stream for stream in streams if stream.selected]
+        self._selected = [stream for stream in streams if stream.is_emitted]
         self._of_responses = [stream for stream in self._selected if stream.reads]
-        self._left_out = [s for s in streams if s.reads and not s.selected]
+        self._left_out = [s for s in streams if s.reads and not s.is_emitted]
         self._lookback_seconds = lookback_seconds
         self._snapshot: Snapshot | None = None
         self._pending: set[str] = set()
@@ -117,23 +119,23 @@ class Progress:
             bookmark = self._usable(stream, context)
             if bookmark and bookmark.exported_at and bookmark.exported_at < exported_at:
                 moved = replace(bookmark, exported_at=exported_at, archive=archive)
-                self._ledger.put(stream.name, context, moved)
+                self._bookmarks.put(stream.name, context, moved)
 
     def ours(self, ref: DataCollectionRef) -> Sequence[str]:
         """Return the ids of the export jobs that are certainly ours."""
-        return self._ledger.exports(context_of(ref.id))
+        return self._bookmarks.exports(context_of(ref.id))
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
         """Note at once that a job is ours."""
         context = context_of(ref.id)
-        self._ledger.set_exports(context, [*self._ledger.exports(context), export_id])
+        self._bookmarks.set_exports(context, [*self._bookmarks.exports(context), export_id])
         self._urgent()
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
         """Note that a job of ours is no more."""
         context = context_of(ref.id)
-        left = [each for each in self._ledger.exports(context) if each != export_id]
-        self._ledger.set_exports(context, left)
+        left = [each for each in self._bookmarks.exports(context) if each != export_id]
+        self._bookmarks.set_exports(context, left)
 
     # What the streams ask for, and say, while a delivery is open:
 
@@ -167,14 +169,14 @@ class Progress:
             # Its rows take the place of newer ones, of a later archive or of the API.
             self._came_from_disk.add(snapshot.facts.data_collection_id)
             of_api = context_of(snapshot.facts.data_collection_id)
-            if self._ledger.full_exported_at(of_api):
-                self._ledger.set_full_exported_at(of_api, None)
+            if self._bookmarks.full_exported_at(of_api):
+                self._bookmarks.set_full_exported_at(of_api, None)
 
     def is_pending(self, stream: StreamInfo) -> bool:
         """Return whether the stream has yet to deliver what is open."""
         return stream.name in self._pending
 
-    def said_before(self, stream: StreamInfo, content: str) -> bool:
+    def has_content(self, stream: StreamInfo, content: str) -> bool:
         """Return whether the stream's content is, to the letter, what it delivered last."""
         bookmark = self._usable(stream, self._require().context)
         return bookmark is not None and bookmark.content == content
@@ -186,33 +188,37 @@ class Progress:
         self._completed.add(stream.name)
         exported_at = snapshot.facts.exported_at if stream.replication_key else None
         bookmark = Bookmark(exported_at, snapshot.identity, stream.fingerprint, content)
-        self._ledger.put(stream.name, snapshot.context, bookmark)
+        self._bookmarks.put(stream.name, snapshot.context, bookmark)
 
-    def full_exported_at(self) -> datetime | None:
-        """Return `full_exported_at` as it is now, with the open delivery's rows emitted."""
-        snapshot = self._require()
-        if self._is_full():
-            return snapshot.facts.exported_at
-        return None if snapshot.on_disk else self._ledger.full_exported_at(snapshot.context)
+    def full_exported_at(self, *, is_whole: bool) -> datetime | None:
+        """Return `full_exported_at` as it is once the open snapshot's rows are emitted.
 
-    @TERMINATION.held()  # a state with some of it would be wrong
-    def close(self, parent: StreamInfo) -> bool:
-        """Move the parent's bookmark, if every stream has delivered all of what is open.
-
-        Returns:
-            Whether they have.
+        Args:
+            is_whole: Whether everything in the archive was read, and none of it was dropped.
         """
-        if self._pending - {parent.name}:
-            return False
-        if parent.selected:
-            self.complete(parent)
+        snapshot = self._require()
+        if is_whole and self._is_full():
+            return snapshot.facts.exported_at
+        return None if snapshot.on_disk else self._bookmarks.full_exported_at(snapshot.context)
+
+    @deferred()  # a state with some of it would be wrong
+    def close(self, last: StreamInfo | None, *, is_whole: bool) -> None:
+        """Finish the open snapshot, if every stream has delivered all of it.
+
+        Args:
+            last: The stream of `collections`, if it is emitted; its bookmark follows the others.
+            is_whole: As for `full_exported_at`.
+        """
+        if self._pending - {last.name if last else ""}:
+            return
+        if last:
+            self.complete(last)
         context = self._require().context
-        if self._is_full():
-            self._ledger.set_full_exported_at(context, self.full_exported_at())
+        if is_whole and self._is_full():
+            self._bookmarks.set_full_exported_at(context, self.full_exported_at(is_whole=True))
             # Their rows are older than this, and would look withdrawn: they have to begin anew.
             for stream in self._left_out:
-                self._ledger.drop(stream.name, context)
-        return True
+                self._bookmarks.drop(stream.name, context)
 
     def _is_full(self) -> bool:
         """Whether all rows of an unfiltered export have been emitted, each by this run."""
@@ -235,7 +241,7 @@ class Progress:
         return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
 
     def _bookmark(self, stream: StreamInfo, context: Context) -> Bookmark | None:
-        return None if stream.is_full_run else self._ledger.bookmark(stream.name, context)
+        return None if stream.is_full_run else self._bookmarks.bookmark(stream.name, context)
 
     def _require(self) -> Snapshot:
         if self._snapshot is None:

@@ -17,7 +17,7 @@ from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tap_prolific_export.archive.export_archive import Archive, Upload
+    from tap_prolific_export.archive.export_archive import ExportArchive, Upload
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.rows.tables import ExportFacts
     from tap_prolific_export.snapshots.bookmarks import Context
@@ -36,16 +36,18 @@ class Snapshot:
         only: What is still to be chosen from the responses, as the API has not done so.
         identity: Which archive it is.
         on_disk: Whether it lies on disk.
+        bytes_read: Returns how many bytes of its archive were fetched so far.
     """
 
     facts: ExportFacts
     collection: DataCollection
-    archive: Archive | None = None
+    archive: ExportArchive | None = None
     archive_bytes: int | None = None
     asked: ExportFilter | None = None
     only: ExportFilter = EVERYTHING
     identity: Identity = field(default_factory=Identity)
     on_disk: bool = False
+    bytes_read: Callable[[], int] = lambda: 0
 
     @property
     def context(self) -> Context:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
-from tap_prolific_export.archive.export_archive import Archive, Limits, Part, archive_ref
-from tap_prolific_export.archive.http_source import Downloader, Presigned
+from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
+from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
@@ -28,6 +28,7 @@ from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 from tap_prolific_export.snapshots.snapshot import Snapshot
+from tap_prolific_export.times import utc_text
 from tap_prolific_export.uploads.transfer import Selection
 
 if TYPE_CHECKING:
@@ -69,43 +70,6 @@ class History(OwnedJobs, Protocol):
 
     def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
         """Note that all that is wanted of a newer archive was delivered with an earlier one."""
-
-
-class NoHistory:
-    """There was no earlier run; which jobs are ours is known for this one.
-
-    Args:
-        reads: What is going to be read of the archives, besides the metadata.
-    """
-
-    def __init__(self, reads: Collection[Part] = (Part.LINES,)) -> None:
-        self.reads = reads
-        self._ours: dict[str, list[str]] = {}
-
-    def ours(self, ref: DataCollectionRef) -> list[str]:
-        """Return the jobs of this run."""
-        return list(self._ours.get(ref.id, ()))
-
-    def take(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that a job is ours."""
-        self._ours.setdefault(ref.id, []).append(export_id)
-
-    def release(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that it is no more."""
-        self._ours[ref.id].remove(export_id)
-
-    def since(self, context: Context) -> None:
-        """Return None: all responses are wanted."""
-
-    def latest(self, context: Context) -> None:
-        """Return None: no archive was delivered."""
-
-    def has(self, context: Context, archive: Identity) -> bool:  # noqa: ARG002
-        """Return False: nothing was delivered."""
-        return False
-
-    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
-        """Note nothing."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +128,7 @@ class SnapshotSource:
         self._exporter = exporter
         self._downloader = downloader
         self._limits = Limits(
-            settings.max_metadata_bytes,
-            settings.max_line_bytes,
-            settings.max_member_bytes,
+            max_line_bytes=settings.max_line_bytes,
             skip_bad_lines=settings.on_bad_line == "skip",
         )
         self._takes = Selection.of(settings).takes if settings.files_uri else lambda *_: False
@@ -335,7 +297,8 @@ class SnapshotSource:
         if history.has(context, Identity(export.export_id)):
             self._say_nothing_new(ref, export.asked_at, latest)
             return None
-        where = Presigned(export.url, lambda: exporter.fresh_url(export))
+        where = PresignedUrl(export.url, lambda: exporter.fresh_url(export))
+        before = self._downloader.bytes_read
         opened = stack.enter_context(self._downloader.open(where, str(ref)))
         identity = Identity.of(export.export_id, opened.etag)
         exported_at = export.exported_at(opened.last_modified)
@@ -347,16 +310,16 @@ class SnapshotSource:
             # Its rows would stand in the place of newer ones. Somebody has asked for it before we
             # asked for the last one; now that it is done, the API will make another.
             problem = (
-                f"The API handed out an archive of {_utc(exported_at)}, but one of {_utc(latest)} "
-                "has been delivered before."
+                f"The API handed out an archive of {utc_text(exported_at)}, but one of "
+                f"{utc_text(latest)} has been delivered before."
             )
             if again:
                 advice = "Run again later; if that does not help, reset this data collection."
                 raise DataCollectionError(str(ref), problem, advice)
             logger.info("%s: %s Asking once more.", ref, problem)
             return self._from_export(self._export(ref, history), history, stack, again=True)
-        archive = Archive(opened, str(ref), self._limits)
-        archive.expect(history.reads, self._takes)
+        archive = ExportArchive(opened, str(ref), self._limits)
+        archive.prefetch(history.reads, self._takes)
         collection = _collection(ref, archive.metadata(), archive)
         since = history.since(context)
         # By whatever time the API has chosen, its choice stands.
@@ -370,6 +333,7 @@ class SnapshotSource:
             asked,
             ExportFilter(study_id, rest.start),
             identity,
+            bytes_read=lambda: self._downloader.bytes_read - before,
         )
 
     def _from(self, since: datetime | None, doubt: timedelta = NO_DOUBT) -> ExportFilter:
@@ -386,7 +350,7 @@ class SnapshotSource:
                 "%s: nothing new: Prolific hands out the archive of %s again, which is %.0f hours "
                 "old. What came since will be in a later one.",
                 ref,
-                _utc(of),
+                utc_text(of),
                 (now - of).total_seconds() / 3600,
             )
         else:
@@ -395,7 +359,7 @@ class SnapshotSource:
     def _from_path(self, path: Path, stack: ExitStack) -> Snapshot:
         name = f"archive {path}"
         opened = stack.enter_context(open_local(path))
-        archive = Archive(opened, name, self._limits)
+        archive = ExportArchive(opened, name, self._limits)
         metadata = archive.metadata()
         ref = archive_ref(metadata, path.name)
         if ref is None:
@@ -436,7 +400,9 @@ class SnapshotSource:
         return thing
 
 
-def _collection(ref: DataCollectionRef, metadata: Metadata, archive: Archive) -> DataCollection:
+def _collection(
+    ref: DataCollectionRef, metadata: Metadata, archive: ExportArchive
+) -> DataCollection:
     """Return what is told of a data collection; its questions, where they are not, by its lines."""
     found = collections.parse(ref, metadata.fields)
     if metadata.problem:
@@ -461,10 +427,6 @@ def _earlier(moment: datetime, by: timedelta) -> datetime:
         return moment
 
 
-def _utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
 def _glob(pattern: Path) -> list[str]:
     # Path.glob takes no absolute pattern.
     return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
@@ -474,7 +436,7 @@ def _age(path: Path) -> tuple[float, str]:
     """Return what sorts archives oldest first: the newest member, else the file's own time."""
     try:
         with open_local(path) as opened:
-            newest = Archive(opened, str(path)).newest_member() or opened.last_modified
+            newest = ExportArchive(opened, str(path)).newest_member() or opened.last_modified
     except DataCollectionError:  # said when its turn comes
         newest = None
     return (newest.timestamp() if newest else 0.0, str(path))

@@ -1,1 +1,1 @@
-"""Uploaded files on their way from an archive into a store."""
+"""Copy uploaded files from an archive into a store."""

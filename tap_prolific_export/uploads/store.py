@@ -1,7 +1,7 @@
-"""Where uploaded files are stored: a directory, or whatever fsspec has a backend for.
+"""Store uploaded files in a directory, or in any storage that fsspec supports.
 
-A store holds files by key, ``<data collection>/<name>``, and each of them whole or not at all. It
-overwrites none: of another content under a name that is taken, the name gets the checksum added.
+A store holds files by key, ``<data collection>/<name>``. A file is stored completely or not at all,
+and never overwritten: if its name is taken by other content, the name gets the checksum added.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-# What is sent to a store, or read from it, at a time.
+# Size of the blocks that are sent to or read from a remote store.
 BLOCK = 8 << 20
 _LOCAL_BLOCK = 1 << 20
 EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "sftp": "paramiko"}
-# In these nothing is seen of a file before all of it is there. In others a file is written under
-# another name first, and then moved.
+# In these stores a file becomes visible only when it is complete. In others we write it under a
+# temporary name and then move it.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
-# Their logs name files at DEBUG.
+# These log file names at DEBUG, which participants chose.
 _BACKENDS = ("fsspec", "s3fs", "aiobotocore", "botocore", "gcsfs", "adlfs", "azure", "paramiko")
-# What does not go away by trying again.
-_FOR_GOOD = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
-# Nor that, but other files may be stored all the same.
-_OF_FILE = frozenset({errno.EFBIG, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL})
+# Errors that a retry does not fix.
+_PERMANENT_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+# Errors that a retry does not fix, but that concern only one file.
+_ONE_FILE = frozenset({errno.EFBIG, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL})
 _PROBE = ".tap-prolific-export"
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file in a store; its checksums, as far as the store tells them without reading it."""
+class StoredFile:
+    """Size and checksums of a file in a store; None where only reading it would tell."""
 
     size: int
     crc32: int | None = None
@@ -56,7 +56,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Stored:
-    """A file that is in the store now; `was_there` tells whether it was before."""
+    """A file that is now in the store; `was_there`: whether it already was."""
 
     uri: str
     sha256: str
@@ -67,41 +67,41 @@ class Store(Protocol):
     """Holds files by key.
 
     Raises:
-        StoreError: What is asked for is impossible.
-        TryAgainError: It is not, but did not succeed.
+        StoreError: The operation failed permanently.
+        TryAgainError: The operation failed; a retry may succeed.
     """
 
     def check(self) -> None:
-        """See whether files can be stored.
+        """Check that files can be stored.
 
         Raises:
             ConfigError: They cannot.
         """
 
-    def find(self, key: str) -> Found | None:
-        """Return what is known of a file; None where there is none."""
+    def find(self, key: str) -> StoredFile | None:
+        """Return what is known about a file; None if it does not exist."""
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield a file's content, in blocks."""
 
     def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:
-        """Store a file; return its sha256. What `chunks` raises leaves nothing behind."""
+        """Store a file; return its sha256. If `chunks` raises, nothing is left behind."""
 
-    def note(self, key: str, found: Found) -> None:
-        """Be told what a file holds, of which that was not known without reading it."""
+    def record_checksums(self, key: str, found: StoredFile) -> None:
+        """Record checksums that were computed by reading, to avoid reading the file again."""
 
     def uri(self, key: str) -> str:
-        """Return how others call a file."""
+        """Return a file's URI."""
 
     def abandon(self) -> None:
-        """Remove what is left of files that are just being written: the process is ending."""
+        """Remove incomplete files, because the process is ending."""
 
 
 def open_store(uri: str) -> Store:
-    """Return the store that a URI names; nothing is asked of it yet.
+    """Return the store for a URI, without accessing it.
 
     Raises:
-        ConfigError: There is no backend for it.
+        ConfigError: No backend supports it.
     """
     scheme = uri.partition("://")[0]
     if scheme == "file":
@@ -116,26 +116,26 @@ def open_store(uri: str) -> Store:
         raise ConfigError([f"files_uri: {scheme}:// {needs}"]) from None
     except ValueError:
         raise ConfigError([f"files_uri: {scheme}:// has no backend in fsspec."]) from None
-    except Exception as error:  # noqa: BLE001  # of whatever backend
+    except Exception as error:  # noqa: BLE001  # each backend has its own errors
         why = f"{scheme}:// cannot be used ({_reason(error)})."
         raise ConfigError([f"files_uri: {why}"]) from None
 
 
-def keep(
+def ensure_stored(
     store: Store, keys: tuple[str, str], upload: Upload, content: Callable[[], Iterator[bytes]]
 ) -> Stored:
-    """Have a file in the store: fetched and written, unless it is there already.
+    """Fetch a file and store it, unless the store already has it.
 
     Args:
         store: The store.
-        keys: Where to: the second one, if under the first there is another content.
-        upload: What the archive says of it.
-        content: Begins a reading of it.
+        keys: The key to use, and another one for the case that it holds other content.
+        upload: The file's size and checksum in the archive.
+        content: Starts reading the file.
 
     Raises:
-        StoreError: It cannot be stored.
-        TryAgainError: It was not.
-        DataCollectionError: It cannot be read.
+        StoreError: The file cannot be stored.
+        TryAgainError: Storing failed; a retry may succeed.
+        DataCollectionError: The file cannot be read.
     """
     for key in keys:
         found = store.find(key)
@@ -144,46 +144,46 @@ def keep(
             return Stored(store.uri(key), sha256, was_there=False)
         if found.size == upload.size and found.crc32 in {None, upload.crc32}:
             if found.crc32 is None or found.sha256 is None:
-                found = _sums(store.read(key))
-                store.note(key, found)
+                found = _checksums(store.read(key))
+                store.record_checksums(key, found)
             if (found.size, found.crc32) == (upload.size, upload.crc32) and found.sha256:
                 return Stored(store.uri(key), found.sha256, was_there=True)
     raise StoreError("its name is taken by other files.", is_of_file=True)
 
 
-def _sums(chunks: Iterator[bytes]) -> Found:
+def _checksums(chunks: Iterator[bytes]) -> StoredFile:
     size = crc32 = 0
     sha256 = hashlib.sha256()
     for chunk in chunks:
         size += len(chunk)
         crc32 = zlib.crc32(chunk, crc32)
         sha256.update(chunk)
-    return Found(size, crc32, sha256.hexdigest())
+    return StoredFile(size, crc32, sha256.hexdigest())
 
 
 @contextmanager
-def _asking(place: str) -> Iterator[None]:
-    """Turn what a store raises into errors that name no file."""
+def _errors_from(place: str) -> Iterator[None]:
+    """Turn a store's errors into ours, which do not contain file names."""
     try:
         yield
     except (TapError, GeneratorExit):
         raise
     except OSError as error:
-        if error.errno in _FOR_GOOD or isinstance(error, PermissionError):
+        if error.errno in _PERMANENT_ERRORS or isinstance(error, PermissionError):
             raise StoreError(f"{place} refused it ({_reason(error)}).") from None
-        if error.errno in _OF_FILE:
-            refused = f"{place} does not take it ({_reason(error)})."
-            raise StoreError(refused, is_of_file=True) from None
+        if error.errno in _ONE_FILE:
+            message = f"{place} cannot store it ({_reason(error)})."
+            raise StoreError(message, is_of_file=True) from None
         raise TryAgainError(f"{place} failed ({_reason(error)}).") from None
-    except Exception as error:  # noqa: BLE001  # each backend has errors of its own
+    except Exception as error:  # noqa: BLE001  # each backend has its own errors
         raise TryAgainError(f"{place} failed ({_reason(error)}).") from None
 
 
 def _reason(error: BaseException) -> str:
-    """Return what went wrong, in words that hold no file name."""
+    """Return what went wrong, without file names."""
     cause: BaseException | None = error
     while cause:
-        response = getattr(cause, "response", None)  # of botocore, and so of S3
+        response = getattr(cause, "response", None)  # set by botocore, for S3
         if isinstance(response, dict):
             return str(response.get("Error", {}).get("Code") or type(error).__name__)
         cause = cause.__cause__ or cause.__context__
@@ -198,7 +198,7 @@ class DirectoryStore:
         self._parts: set[Path] = set()
 
     def check(self) -> None:
-        """See whether files can be written."""
+        """Check that files can be written."""
         probe = self._root / f"{_PROBE}-{secrets.token_hex(4)}"
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -208,26 +208,26 @@ class DirectoryStore:
             why = f"cannot write to {self._root} ({_reason(error)})."
             raise ConfigError([f"files_uri: {why}"]) from None
 
-    def find(self, key: str) -> Found | None:
-        """Return what is known of a file: its size."""
-        with _asking("the directory"):
+    def find(self, key: str) -> StoredFile | None:
+        """Return a file's size; None if it does not exist."""
+        with _errors_from("the directory"):
             try:
-                return Found((self._root / key).stat().st_size)
+                return StoredFile((self._root / key).stat().st_size)
             except FileNotFoundError:
                 return None
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield a file's content, in blocks."""
-        with _asking("the directory"), (self._root / key).open("rb", buffering=0) as file:
+        with _errors_from("the directory"), (self._root / key).open("rb", buffering=0) as file:
             while block := file.read(_LOCAL_BLOCK):
                 yield block
 
     def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:  # noqa: ARG002
-        """Write a file under another name, and move it when it is on the disk."""
+        """Write a file under a temporary name; rename it after it is synced to disk."""
         path = self._root / key
         part = path.with_name(f".{secrets.token_hex(8)}.part")
         sha256 = hashlib.sha256()
-        with _asking("the directory"):
+        with _errors_from("the directory"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._parts.add(part)
             try:
@@ -243,86 +243,86 @@ class DirectoryStore:
                 self._parts.discard(part)
         return sha256.hexdigest()
 
-    def note(self, key: str, found: Found) -> None:
-        """Do nothing: there is no place for it."""
+    def record_checksums(self, key: str, found: StoredFile) -> None:
+        """Do nothing: a directory has no place for checksums."""
 
     def uri(self, key: str) -> str:
-        """Return a file's URI, with what is special in one quoted."""
+        """Return a file's URI, percent-encoded."""
         return (self._root / key).absolute().as_uri()
 
     def abandon(self) -> None:
-        """Remove what is left of files that are just being written."""
+        """Remove incomplete files."""
         for part in self._parts.copy():
             with suppress(OSError):
                 part.unlink()
 
 
 class FsspecStore:
-    """Files in whatever fsspec has a backend for; see `Store`.
+    """Files in any storage that fsspec supports; see `Store`.
 
     Args:
-        uri: Where the keys begin.
+        uri: The prefix of all keys.
     """
 
     def __init__(self, uri: str) -> None:
-        # Late, as the backends are: they take long to import, and most runs do without.
+        # Imported here because it is slow, and most runs do not need it.
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # noqa: PLC0415
 
         self._uri = uri.rstrip("/")
         self._scheme = uri.partition("://")[0]
         self._is_s3 = self._scheme in {"s3", "s3a"}
-        # Some that speak S3 want all blocks but the last to be of one size.
+        # Some S3-compatible stores require equal sizes of all blocks but the last.
         options = {"fixed_upload_size": True} if self._is_s3 else {}
         self._files, root = url_to_fs(
             uri, skip_instance_cache=True, use_listings_cache=False, **options
         )
         self._root = root.rstrip("/")
-        for name in _BACKENDS:  # only now: some set their own level when they are imported
+        for name in _BACKENDS:  # not earlier: some set their level on import
             logging.getLogger(name).setLevel(logging.WARNING)
         self._is_object_store = self._scheme in _OBJECT_STORES
         self._may_tag = True
 
     def check(self) -> None:
-        """See whether files can be written, an empty one, which is removed, and looked for."""
+        """Check that files can be written and looked up; remove the empty test file."""
         probe = self._path(_PROBE)
         try:
-            with self._asking():
+            with self._errors_from():
                 self._make_folder(probe)
                 self._files.pipe_file(probe, b"")
-            # S3 says "forbidden" of what is not there to whoever may not list.
+            # Without permission to list, S3 answers 403 instead of 404 for a missing file.
             self.find(f"{_PROBE}-{secrets.token_hex(4)}")
         except (StoreError, TryAgainError) as error:
             raise ConfigError([f"files_uri: cannot write to {self._uri}: {error}"]) from None
-        with suppress(Exception):  # whoever may write may not always remove
+        with suppress(Exception):  # permission to write does not include permission to delete
             self._files.rm_file(probe)
 
-    def find(self, key: str) -> Found | None:
-        """Return what is known of a file: its size, and of S3 the checksums that it has noted."""
+    def find(self, key: str) -> StoredFile | None:
+        """Return a file's size and, from S3, the recorded checksums."""
         path = self._path(key)
-        with self._asking():
+        with self._errors_from():
             try:
-                said = self._files.metadata(path, refresh=True) if self._is_s3 else {}
-                if {"size", "crc32"} <= said.keys():
-                    sha256 = said.get("sha256") or self._tag(path)
-                    return Found(int(said["size"]), int(said["crc32"], 16), sha256)
-                return Found(self._files.info(path)["size"])
+                metadata = self._files.metadata(path, refresh=True) if self._is_s3 else {}
+                if {"size", "crc32"} <= metadata.keys():
+                    sha256 = metadata.get("sha256") or self._tag(path)
+                    return StoredFile(int(metadata["size"]), int(metadata["crc32"], 16), sha256)
+                return StoredFile(self._files.info(path)["size"])
             except FileNotFoundError:
                 return None
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield a file's content, in blocks."""
         with (
-            self._asking(),
+            self._errors_from(),
             self._files.open(self._path(key), "rb", block_size=BLOCK, cache_type="none") as file,
         ):
             while block := file.read(BLOCK):
                 yield block
 
     def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:
-        """Write a file: in one piece if it is small, else in blocks that are seen as one."""
+        """Write a file: at once if it is small, else in a multipart upload."""
         path = self._path(key)
         sums = {"size": str(upload.size), "crc32": f"{upload.crc32:08x}"}
-        with self._asking():
+        with self._errors_from():
             self._make_folder(path)
             if not self._is_object_store:
                 return self._write_and_move(path, chunks)
@@ -330,15 +330,15 @@ class FsspecStore:
                 sha256 = self._write_blocks(path, chunks, sums)
                 self._set_tag(path, sha256)
                 return sha256
-            whole = BytesIO()  # not joined: that would hold it twice
+            whole = BytesIO()  # joining a list of chunks would hold the data twice
             sha256 = _copy(chunks, whole)
             self._files.pipe_file(
-                path, whole.getvalue(), **self._noting({**sums, "sha256": sha256})
+                path, whole.getvalue(), **self._metadata_options({**sums, "sha256": sha256})
             )
             return sha256
 
-    def note(self, key: str, found: Found) -> None:
-        """Note a file's checksum in S3, if it has none."""
+    def record_checksums(self, key: str, found: StoredFile) -> None:
+        """Record a file's sha256 in S3, as a tag."""
         if found.sha256:
             self._set_tag(self._path(key), found.sha256)
 
@@ -347,26 +347,26 @@ class FsspecStore:
         return f"{self._uri}/{key}"
 
     def abandon(self) -> None:
-        """Do nothing: what is not complete is not seen, and going after it may take long."""
+        """Do nothing: incomplete files are invisible, and removing them may take long."""
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
-    def _asking(self) -> Any:
-        return _asking(f"the store ({self._scheme}://)")
+    def _errors_from(self) -> Any:
+        return _errors_from(f"the store ({self._scheme}://)")
 
     def _make_folder(self, path: str) -> None:
         if not self._is_object_store:
             self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def _write_blocks(self, path: str, chunks: Iterator[bytes], sums: dict[str, str]) -> str:
-        file = self._files.open(path, "wb", block_size=BLOCK, **self._noting(sums))
+        file = self._files.open(path, "wb", block_size=BLOCK, **self._metadata_options(sums))
         try:
             sha256 = _copy(chunks, file)
             file.close()
         except BaseException:
-            # Closing it would make a file of what has come. That it cannot be discarded either
-            # matters less than why: what is left of it is not seen.
+            # Closing the file would publish the incomplete upload. Ignore an error of discarding:
+            # the first error matters more, and the remains are invisible.
             with suppress(Exception):
                 file.discard()
             file.closed = True
@@ -380,28 +380,28 @@ class FsspecStore:
                 sha256 = _copy(chunks, file)
             self._files.mv(part, path)
         except BaseException:
-            with suppress(Exception):  # there may be none; and why it failed matters more
+            with suppress(Exception):  # the first error matters more
                 self._files.rm_file(part)
             raise
         return sha256
 
-    def _noting(self, sums: dict[str, str]) -> dict[str, Any]:
+    def _metadata_options(self, sums: dict[str, str]) -> dict[str, Any]:
         return {"Metadata": sums} if self._is_s3 else {}
 
     def _set_tag(self, path: str, sha256: str) -> None:
-        """Note the checksum, which is known only now, as a tag: else it would cost a reading."""
+        """Record the sha256 as a tag, so that later runs need not read the file."""
         if self._is_s3 and self._may_tag:
             try:
                 self._files.put_tags(path, {"sha256": sha256})
-            except Exception as error:  # noqa: BLE001  # the file is stored all the same
+            except Exception as error:  # noqa: BLE001  # the file is stored anyway
                 self._may_tag = False
                 logger.info(
-                    "The store refuses tags (%s): sha256 of large files will be read from it.",
+                    "The store refuses tags (%s): large files will be read again for their sha256.",
                     _reason(error),
                 )
 
     def _tag(self, path: str) -> str | None:
-        with suppress(Exception):  # without it, whatever the reason, the file is read
+        with suppress(Exception):  # without the tag, the file is read
             return str(self._files.get_tags(path)["sha256"])
         return None
 

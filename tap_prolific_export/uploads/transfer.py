@@ -1,4 +1,4 @@
-"""Uploaded files on their way from an archive into a store, several at a time."""
+"""Copy uploaded files from an archive into a store, several at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from tap_prolific_export.errors import (
 )
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.uploads.names import collision_key, store_keys
-from tap_prolific_export.uploads.store import keep, open_store
+from tap_prolific_export.uploads.store import ensure_stored, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Self
 
-    from tap_prolific_export.archive.export_archive import Archive
+    from tap_prolific_export.archive.export_archive import ExportArchive
     from tap_prolific_export.http import Sleep
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import Settings
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-# A long transfer says that it is alive this often.
+# How often a long transfer logs its progress.
 LOG_EVERY_SECONDS = 30.0
-# So long a run that ends waits for its threads.
-LEAVE_SECONDS = 1.0
+# How long a run that ends waits for its threads.
+JOIN_TIMEOUT_SECONDS = 1.0
 _ADVICE = "Check files_uri, and run again."
 
 
@@ -50,8 +50,8 @@ class Selection:
     """Which uploaded files are stored.
 
     Attributes:
-        include: Content types, which have a slash, and globs of names; none: all are.
-        max_bytes: The largest; None: of any size.
+        include: Content types, which contain a slash, and globs of names; empty: all files.
+        max_bytes: Maximum size; None: no limit.
     """
 
     include: tuple[str, ...] = ()
@@ -59,42 +59,42 @@ class Selection:
 
     @classmethod
     def of(cls, settings: Settings) -> Selection:
-        """Return what the settings select."""
+        """Return the selection from the settings."""
         return cls(settings.files_include, settings.files_max_bytes)
 
     def takes(self, size: int, names: Iterable[str], content_type: str | None = None) -> bool:
         """Whether a file is stored.
 
         Args:
-            size: In bytes.
-            names: What it is called; the first one's ending tells its type where nobody says it.
-            content_type: Its type.
+            size: Size in bytes.
+            names: Its names. Without a content type, the extension of the first one decides.
+            content_type: Its content type, if known.
         """
         if self.max_bytes is not None and size > self.max_bytes:
             return False
-        called = [name.rpartition("/")[2].lower() for name in names]
-        type_ = (content_type or mimetypes.guess_type(called[0])[0] or "").lower()
+        basenames = [name.rpartition("/")[2].lower() for name in names]
+        type_ = (content_type or mimetypes.guess_type(basenames[0])[0] or "").lower()
         type_ = type_.partition(";")[0].strip()
         return not self.include or any(
-            any(fnmatchcase(one, wanted.lower()) for one in ([type_] if "/" in wanted else called))
-            for wanted in self.include
+            any(fnmatchcase(one, item.lower()) for one in ([type_] if "/" in item else basenames))
+            for item in self.include
         )
 
 
 class _StoppedError(TapError):
-    """Nobody waits for it any more."""
+    """The run is ending, so the transfer stops."""
 
 
 class Transfers:
     """Stores uploaded files.
 
     Args:
-        store: Where to.
-        selection: Which of them.
-        concurrency: How many at once.
-        sleep: Waits between two tries, if not the real time is to be waited.
+        store: The store to write to.
+        selection: Which files to store.
+        concurrency: Number of files to transfer at once.
+        sleep: Waits between two attempts; None: wait until the run ends or the time is over.
         monotonic: Seconds on a clock that never jumps.
-        log_every: Seconds between two lines on how far it has come.
+        log_every: Seconds between two log lines on the progress.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ class Transfers:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Transfers | None:
-        """Return transfers to where the settings say; None where they do not.
+        """Return transfers to `files_uri`; None if it is not set.
 
         Raises:
-            ConfigError: Nothing can be stored there.
+            ConfigError: The store cannot be written to.
         """
         if settings.files_uri is None:
             return None
@@ -130,48 +130,48 @@ class Transfers:
     def stored(
         self,
         rows: Iterable[Row],
-        archive: Archive,
+        archive: ExportArchive,
         data_collection_id: str,
         what: str,
     ) -> Iterator[Row]:
-        """Yield rows of `files`, each once its file is stored, with `uri` and `sha256`.
+        """Yield each row of `files` once its file is stored, with `uri` and `sha256`.
 
-        Memory does not grow with the number or the size of the files.
+        Memory use does not depend on the number or size of the files.
 
         Args:
-            rows: As `records.file_rows` makes them.
-            archive: What holds the files.
-            data_collection_id: Of which data collection they are.
-            what: The same, for logs and errors.
+            rows: Rows from `rows.files.file_rows`.
+            archive: The archive that holds the files.
+            data_collection_id: The data collection that the files belong to.
+            what: The data collection, for logs and errors.
 
         Raises:
-            FilesError: Some cannot be stored; the rows of the others have been yielded.
+            FilesError: Some files cannot be stored; the rows of the others were yielded.
             DataCollectionError: The responses cannot be read.
-            ReplacedError: The archive has become another one.
+            ReplacedError: The archive was replaced.
         """
         transfer = _Transfer(self, archive, data_collection_id, what)
         with _Pool(self.concurrency, self.store.abandon) as pool:
             for row in rows:
-                if not transfer.takes(row):
+                if not transfer.selects(row):
                     yield row
                     continue
                 while pool.is_full:
                     yield from transfer.finish(pool)
-                if transfer.is_hopeless:
+                if transfer.cannot_continue:
                     break
                 pool.put(transfer.job(row))
             while pool.pending:
                 yield from transfer.finish(pool)
-        transfer.say("stored")
+        transfer.log_progress("stored")
         transfer.raise_failures()
 
 
 class _Job:
-    """A file that is to be stored, and what has become of it.
+    """A file to be stored, and its result.
 
     Args:
-        row: Its row, as yet without where it is.
-        store: Stores it.
+        row: The file's row, without `uri` and `sha256`.
+        store: Stores the file.
     """
 
     def __init__(self, row: Row, store: Callable[[threading.Event], Stored]) -> None:
@@ -180,57 +180,57 @@ class _Job:
         self.error: BaseException | None = None
         self._store = store
 
-    def work(self, stop: threading.Event) -> None:
-        """Store the file; what is raised is kept for whoever waits for it."""
+    def run(self, stop: threading.Event) -> None:
+        """Store the file; keep an exception for the thread that waits for the result."""
         try:
             self.stored = self._store(stop)
-        except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
+        except BaseException as error:  # noqa: BLE001  # re-raised in the waiting thread
             self.error = error
 
 
 class _Transfer:
-    """The uploaded files of one archive, and how far they have come."""
+    """The transfer of one archive's uploaded files, and its progress."""
 
-    def __init__(self, by: Transfers, archive: Archive, data_collection_id: str, what: str) -> None:
-        self._by = by
+    def __init__(self, config: Transfers, archive: ExportArchive, id_: str, what: str) -> None:
+        self._config = config
         self._archive = archive
-        self._id = data_collection_id
+        self._id = id_
         self._what = what
         self._names = Counter(collision_key(path) for path in archive.uploads)
-        takes = by.selection.takes
-        wanted = [u.size for path, u in archive.uploads.items() if takes(u.size, [path])]
-        self._files, self._size = len(wanted), sum(wanted)
-        self._began = self._said = by.monotonic()
-        self._done = self._were_there = self._bytes = 0
+        takes = config.selection.takes
+        sizes = [u.size for path, u in archive.uploads.items() if takes(u.size, [path])]
+        self._files, self._size = len(sizes), sum(sizes)
+        self._started_at = self._logged_at = config.monotonic()
+        self._done = self._already_stored = self._bytes = 0
         self._lock = threading.Lock()
         self._failed: list[TapError] = []
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether something has failed that would fail for the next file, too."""
+    def cannot_continue(self) -> bool:
+        """Whether an error occurred that would affect the next file, too."""
         return any(not _is_of_file(error) for error in self._failed)
 
-    def takes(self, row: Row) -> bool:
+    def selects(self, row: Row) -> bool:
         """Whether a row's file is to be stored."""
-        size = self._archive.uploads[row["path"]].size
-        return self._by.selection.takes(size, [row["path"], row["file_name"]], row["content_type"])
+        size, names = self._archive.uploads[row["path"]].size, [row["path"], row["file_name"]]
+        return self._config.selection.takes(size, names, row["content_type"])
 
     def job(self, row: Row) -> _Job:
-        """Return what stores a row's file."""
+        """Return the job that stores a row's file."""
         path = row["path"]
         upload = self._archive.uploads[path]
         keys = store_keys(self._id, path, upload, collides=self._names[collision_key(path)] > 1)
 
         def store(stop: threading.Event) -> Stored:
-            # Who waits is woken when nobody waits for him any more.
-            sleep = self._by.sleep or partial(_wait, stop)
+            # Wake a waiting thread when the run ends.
+            sleep = self._config.sleep or partial(_wait, stop)
             policy = RetryPolicy(sleep, self._what, "store an uploaded file", _ADVICE)
             content = partial(self._content, path, stop)
 
             def attempt() -> Stored:
                 if stop.is_set():
                     raise _StoppedError
-                return keep(self._by.store, keys, upload, content)
+                return ensure_stored(self._config.store, keys, upload, content)
 
             return retry(attempt, policy)
 
@@ -245,31 +245,31 @@ class _Transfer:
             yield chunk
 
     def finish(self, pool: _Pool) -> Iterator[Row]:
-        """Wait for a file, and yield its row if it has been stored."""
-        while (job := pool.get(self._by.log_every)) is None:
-            self.say("storing")
-        if self._by.monotonic() - self._said >= self._by.log_every:
-            self.say("storing")
+        """Wait for a job to finish, and yield its row if the file is stored."""
+        while (job := pool.get(self._config.log_every)) is None:
+            self.log_progress("storing")
+        if self._config.monotonic() - self._logged_at >= self._config.log_every:
+            self.log_progress("storing")
         if isinstance(job.error, TapError):
             self._failed.append(job.error)
         elif job.error:
             raise job.error
         elif job.stored:
             self._done += 1
-            self._were_there += job.stored.was_there
+            self._already_stored += job.stored.was_there
             yield {**job.row, "uri": job.stored.uri, "sha256": job.stored.sha256}
 
-    def say(self, doing: str) -> None:
-        """Log how far it has come."""
-        self._said = self._by.monotonic()
-        seconds = max(self._said - self._began, 0.001)
+    def log_progress(self, doing: str) -> None:
+        """Log the progress."""
+        self._logged_at = self._config.monotonic()
+        seconds = max(self._logged_at - self._started_at, 0.001)
         logger.info(
-            "%s: %s uploaded files: %d of %d (%d were there), %s of %s, in %.0f s (%s/s).",
+            "%s: %s uploaded files: %d of %d (%d already stored), %s of %s, in %.0f s (%s/s).",
             self._what,
             doing,
             self._done,
             max(self._files, self._done),
-            self._were_there,
+            self._already_stored,
             _size(self._bytes),
             _size(max(self._size, self._bytes)),
             seconds,
@@ -277,15 +277,15 @@ class _Transfer:
         )
 
     def raise_failures(self) -> None:
-        """End a transfer in which something failed."""
+        """Raise an error if any file failed."""
         for error in self._failed:
             if isinstance(error, ReplacedError):
                 raise error
         if not self._failed:
             return
-        # What keeps the others from being stored is what has to be seen to.
+        # Report an error that affects all files rather than one of a single file.
         first = next((each for each in self._failed if not _is_of_file(each)), self._failed[0])
-        untried = " The others were not tried." if self.is_hopeless else ""
+        untried = " The others were not tried." if self.cannot_continue else ""
         if isinstance(first, DataCollectionError):
             problem, advice = first.problem, first.advice
         else:
@@ -298,13 +298,13 @@ class _Transfer:
 
 
 class _Pool:
-    """Threads that work on jobs.
+    """Threads that run jobs.
 
-    They are daemons: a process that is told to end does not wait for one that waits for a server.
+    They are daemon threads, so that a process can end while one waits for a server.
 
     Args:
-        size: How many.
-        abandon: Called when they are left at work.
+        size: Number of threads.
+        abandon: Called if threads are still running when the pool is left.
     """
 
     def __init__(self, size: int, abandon: Callable[[], None]) -> None:
@@ -320,11 +320,11 @@ class _Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the threads, and wait for them a moment."""
+        """Stop the threads, and wait for them briefly."""
         self._stop.set()
         for _thread in self._threads:
             self._todo.put(None)
-        end = time.monotonic() + LEAVE_SECONDS
+        end = time.monotonic() + JOIN_TIMEOUT_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
         if any(thread.is_alive() for thread in self._threads):
@@ -332,11 +332,11 @@ class _Pool:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are enough jobs to go on with."""
+        """Whether enough jobs are queued to keep all threads busy."""
         return self.pending >= 2 * self._size
 
     def put(self, job: _Job) -> None:
-        """Have a job done."""
+        """Queue a job; start another thread if needed."""
         self.pending += 1
         self._todo.put(job)
         if len(self._threads) < min(self._size, self.pending):
@@ -345,7 +345,7 @@ class _Pool:
             thread.start()
 
     def get(self, timeout: float) -> _Job | None:
-        """Return a job that is done; None if for so long none was."""
+        """Return a finished job; None if none finishes within the timeout."""
         try:
             job = self._done.get(timeout=timeout)
         except queue.Empty:
@@ -355,7 +355,7 @@ class _Pool:
 
     def _work(self) -> None:
         while (job := self._todo.get()) and not self._stop.is_set():
-            job.work(self._stop)
+            job.run(self._stop)
             self._done.put(job)
 
 
@@ -364,12 +364,12 @@ def _wait(stop: threading.Event, seconds: float) -> None:
 
 
 def _is_of_file(error: TapError) -> bool:
-    """Whether what has failed is one file's own affair."""
+    """Whether the error concerns only one file."""
     return isinstance(error, MemberError) or (isinstance(error, StoreError) and error.is_of_file)
 
 
 def _size(count: float) -> str:
-    """Return a number of bytes as people say it."""
+    """Format a number of bytes for people."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:  # noqa: PLR2004
             return f"{count:.{0 if unit == 'B' else 1}f} {unit}"

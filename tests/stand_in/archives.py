@@ -32,7 +32,8 @@ def build(
         metadata[hosted.layout_field] = hosted.layout
     with zipfile.ZipFile(buffer, "w") as archive:
         if hosted.kind == "collections":
-            add("responses.jsonl", json_lines(lines))
+            extra = "".join(f"{line}\n" for line in hosted.extra_lines)
+            add("responses.jsonl", json_lines(lines) + extra)
             add("collection.json", json.dumps(metadata, indent=2))
         else:
             if hosted.lines != "by task":

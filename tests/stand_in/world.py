@@ -54,6 +54,7 @@ class Hosted:
         lines: A batch's lines: one a submission with its tasks, one a submission and task, or
             only the file by task.
         layout_in_archive: Whether the archive's metadata holds the layout, too.
+        extra_lines: Lines that the archive holds beside the submissions.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Hosted:
     submissions: dict[str, Submission] = field(default_factory=dict)
     lines: Literal["nested", "flat", "by task"] = "nested"
     layout_in_archive: bool = True
+    extra_lines: list[str] = field(default_factory=list)
 
     @property
     def layout_field(self) -> str:

@@ -1,0 +1,95 @@
+"""Every private name of the Singer SDK that the tap touches, each with its reason.
+
+``tests/test_sdk_canary.py`` fails when one of them changes. The rest of the tap uses the SDK's
+public names only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import Stream, Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from singer_sdk.helpers.types import Record
+
+
+class SdkStream(Stream):
+    """A stream whose messages are written by `sync`, not by the SDK's own loop."""
+
+    def get_records(self, context: Any) -> Iterable[Record]:  # noqa: ARG002  # abstract in the SDK
+        """Return nothing: `sync` makes the rows."""
+        return ()
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the stream maps remove the stream, as ``null`` and ``__else__: null`` do."""
+        return all(isinstance(each, RemoveRecordTransform) for each in self.stream_maps)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the SDK would write the stream's records exactly as they are."""
+        first = self.stream_maps[0]
+        return (
+            all(self.mask.values())
+            and len(self.stream_maps) == 1
+            and type(first) is SameRecordTransform
+            and not first.flattening_enabled
+        )
+
+    @property
+    def version(self) -> int | None:
+        """The version of the table that every RECORD carries; None for no version."""
+        return self._stream_version  # the SDK puts it into each RECORD, too
+
+    @version.setter
+    def version(self, version: int) -> None:
+        self._stream_version = version
+
+    def write_schema(self) -> None:
+        """Write SCHEMA, one for each alias that the stream maps make."""
+        self._write_schema_message()
+
+    def write_record(self, record: Record) -> None:
+        """Write a record with selection, stream maps and flattening applied by the SDK."""
+        self._write_record_message(record)
+
+    def write_activate_version(self) -> None:
+        """Tell the target that the rows of this run's version are all that there are."""
+        if self.version is not None:
+            self._write_activate_version_message(self.version)
+
+    def replace_schema(self, schema: dict[str, Any]) -> None:
+        """Replace the schema; the SDK itself has no schemas that grow during a run."""
+        self._schema = schema
+        if self._input_schema is not None:
+            self._input_schema = schema
+        # The SDK's mapper, and so the SCHEMA message, must follow.
+        selected = get_selected_schema(self.name, schema, self.mask)
+        self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
+        self._stream_maps = None  # cached, with the old schema
+
+
+class SdkTap(Tap):
+    """A tap that validates its configuration itself and leaves signals to the command line."""
+
+    def config_problems(self) -> list[str]:
+        """Return one sentence for each setting that is wrong; none of them quotes a value."""
+        raise NotImplementedError
+
+    def _setup_signal_handlers(self) -> None:
+        """Set up no handlers: `cli.Command` has its own before there is a tap."""
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Replace the SDK's validation, whose errors quote values, secrets included."""
+        self.append_builtin_config(self.config_jsonschema)
+        problems = self.config_problems()
+        if problems and raise_errors:
+            summary = "Config validation failed"
+            raise ConfigValidationError(summary, errors=problems, schema=self.config_jsonschema)
+        return problems
