@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
-    from singer_sdk.plugin_base import _ConfigInput
 
     from tap_prolific_export.rows.schema import JsonSchema
 
@@ -87,7 +86,7 @@ class TapProlificExport(SdkTap):
     def _malformed_integers(cls) -> list[str]:
         problems = []
         for setting, schema in cls.config_jsonschema["properties"].items():
-            name = cls._env_var_prefix + setting.upper()
+            name = cls.environment_variable(setting)
             if "integer" in schema["type"] and name in os.environ:
                 try:
                     int(os.environ[name])
@@ -221,9 +220,7 @@ class TapProlificExport(SdkTap):
         return not why_not
 
     @classmethod
-    def cb_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]
-    ) -> _ConfigInput:
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         """Read the configuration files.
 
         Raises:

@@ -17,6 +17,8 @@ from singer_sdk.plugin_base import BaseSingerWriter, PluginBase, SingerCommand
 from singer_sdk.singerlib import SelectionMask
 from singer_sdk.singerlib.encoding import SimpleSingerWriter
 
+from tap_prolific_export.tap import TapProlificExport
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,6 +63,11 @@ def test_the_command_line_calls_the_two_runs_that_the_tap_replaces() -> None:
     assert "run_sync_dry_run(" in source(Tap.run_connection_test)
 
 
+def test_the_variables_of_the_environment_have_one_prefix() -> None:
+    """`SdkTap.environment_variable` names the one that holds no whole number."""
+    assert TapProlificExport._env_var_prefix == "TAP_PROLIFIC_EXPORT_"
+
+
 def test_the_configuration_is_validated_in_one_place() -> None:
     """`SdkTap` checks the configuration itself: the SDK's errors quote values."""
     assert "self._validate_config(raise_errors=validate_config)" in source(PluginBase.__init__)
@@ -100,7 +107,9 @@ def test_the_sdk_does_to_a_record_only_what_is_known() -> None:
 def test_no_other_module_touches_a_private_name_of_the_sdk() -> None:
     root = Path(__file__).parent.parent / "tap_prolific_export"
     private = re.compile(r"\b(?:tap|stream|super\(\)|cls)\._(?!_)\w+")
-    allowed = {"sdk.py": None, "tap.py": {"cls._env_var_prefix"}}
     for path in root.rglob("*.py"):
         if path.name != "sdk.py" and path.parent.name in {"singer", root.name}:
-            assert {*private.findall(path.read_text())} <= (allowed.get(path.name) or set())
+            text = path.read_text()
+            assert private.findall(text) == []
+            assert "import _" not in text
+            assert "singer_sdk.helpers._" not in text

@@ -78,6 +78,12 @@ class SdkStream(Stream):
 class SdkTap(Tap):
     """A tap that validates its configuration itself and leaves signals to the command line."""
 
+    @classmethod
+    def environment_variable(cls, setting: str) -> str:
+        """Return the variable that ``--config ENV`` reads a setting from."""
+        prefix: str = cls._env_var_prefix
+        return prefix + setting.upper()
+
     def config_problems(self) -> list[str]:
         """Return one sentence for each setting that is wrong; none of them quotes a value."""
         raise NotImplementedError
