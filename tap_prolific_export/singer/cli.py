@@ -1,4 +1,4 @@
-"""The command line, on which an expected end is a message and not a traceback."""
+"""The command line: an expected end is a message and an exit code, not a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tap_prolific_export.signals import TERMINATION, OutputClosedError, Terminat
 
 
 class Command(SingerCommand):
-    """The command line, on which an expected end is a message and not a traceback."""
+    """The command line: an expected end is a message and an exit code, not a traceback."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and end with exit code 143 or 130 where SIGTERM or SIGINT told us to.
@@ -33,7 +33,7 @@ class Command(SingerCommand):
             sys.exit(end.code)
         except Terminated as end:
             code, name = end.code, end.signal.name
-        # What the run had open is closed by now: the exception held it, and has gone.
+        # Everything that the run had open is closed now: only the exception held it.
         if TERMINATION.output_lost:
             what = "Nobody read the output, so the last state is not in it: the next run goes on "
             what += "from the last one that is."
@@ -49,7 +49,7 @@ class Command(SingerCommand):
         A failure that it can name is a message. Any other goes to the log, too: what Python itself
         prints passes no redaction, and the texts of exceptions may quote a participant.
         """
-        # The settings are not known yet, and what is wrong with them may quote them.
+        # The settings are not known yet, and errors about them may quote them.
         redact_logs([os.environ.get("PROLIFIC_TOKEN", "").strip()])
         try:
             return super().main(*args, **kwargs)

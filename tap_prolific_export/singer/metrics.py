@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RequestMetrics:
-    """Counts requests by endpoint, of all threads; says each count now and then, and in the end.
+    """Counts requests of all threads by endpoint; logs each count once a minute and at the end.
 
     Args:
         stream: Whose requests they are said to be.

@@ -1,4 +1,4 @@
-"""The last lines of a run in which something failed: a table of what, why, and what to do; pure."""
+"""What a run says at its end: deliveries, totals, skipped lines, a table of failures; pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAP = "  "
 HEADINGS = ("id", "what failed", "what to do")
 # An id that is longer, such as the path of an archive, gets a line of its own.
 MAX_ID = 44
-# What failed has more to say than what to do.
+# The column of problems needs more room than that of advice.
 SHARE_OF_PROBLEM = 0.55
 _LOOK = "Look at them in the export."
 
@@ -79,7 +79,7 @@ def size_text(count: float) -> str:
 
 
 def failure(failures: Sequence[TapError], delivered: int) -> FatalError:
-    """Return what ends a run: its text is a summary, and a table with a row for each failure.
+    """Return the error that ends a run: a summary, and a table with a row for each failure.
 
     Args:
         failures: What failed, in order.
@@ -90,7 +90,7 @@ def failure(failures: Sequence[TapError], delivered: int) -> FatalError:
 
 
 def skipped(found: Sequence[tuple[str, Skipped]]) -> str:
-    """Return what says which lines were left out: a summary, and a table.
+    """Return the text on skipped lines: a summary and a table.
 
     Args:
         found: By data collection.
@@ -119,7 +119,7 @@ def table(
     lines = []
     for id_, *texts in [headings, tuple("-" * width for width in widths), *rows]:
         cells = [
-            # Whole words, ids of jobs among them: rather a ragged line than one to piece together.
+            # Do not break words: ids must stay in one piece, even if lines get ragged.
             textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
             for text, width in zip(texts, widths[1:], strict=True)
         ]

@@ -1,4 +1,4 @@
-"""What has been delivered of a data collection, as it is kept between runs; pure."""
+"""Bookmarks: what was delivered of each data collection, as the Singer state keeps it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tap_prolific_export.times import parse_timestamp
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    # What a part of the state is kept under.
+    # The key of one partition of the state.
     Context = dict[str, str]
 
 REPLICATION_KEY = "exported_at"
@@ -25,7 +25,7 @@ MAX_ETAG = 40
 
 @dataclass(frozen=True)
 class Identity:
-    """Which archive it is: by the job that made it, or by its content. Either may be unknown.
+    """Identifies an archive by the job that made it, or by its content; either may be unknown.
 
     Attributes:
         export_id: The export job.
@@ -44,7 +44,7 @@ class Identity:
         return cls(export_id, etag or None)
 
     def same_archive(self, other: Identity) -> bool:
-        """Whether both are certainly the same archive."""
+        """Return whether both are certainly the same archive."""
         return (self.export_id is not None and self.export_id == other.export_id) or (
             self.etag is not None and self.etag == other.etag
         )
@@ -52,7 +52,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Bookmark:
-    """How far a stream has come with a data collection.
+    """The last archive of a data collection that a stream delivered.
 
     Attributes:
         exported_at: Of the archive that was delivered last: nothing in it is newer. None for a
@@ -68,7 +68,7 @@ class Bookmark:
     content: str | None = None
 
     def as_state(self) -> dict[str, str]:
-        """Return the bookmark as the Singer state has it, without what is not known."""
+        """Return the bookmark as it is in the Singer state, without unknown fields."""
         moment = self.exported_at.isoformat() if self.exported_at else None
         state = {
             "replication_key": REPLICATION_KEY if moment else None,
@@ -81,7 +81,7 @@ class Bookmark:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Bookmark | None:
-        """Read a bookmark; None where there is none, or nothing that can be relied on."""
+        """Read a bookmark; None if there is none, or none that can be trusted."""
         exported_at = None
         if state.get("replication_key") == REPLICATION_KEY:
             exported_at = parse_timestamp(state.get("replication_key_value"))
@@ -95,7 +95,7 @@ class Bookmark:
 
 
 def context_of(data_collection_id: str, archive: str | None = None) -> Context:
-    """Return what the state of a data collection is kept under.
+    """Return the key of a data collection's state.
 
     Args:
         data_collection_id: Its id.
@@ -120,9 +120,9 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
     if not known or len(known) < len(times):
         return None
     try:
-        # Whole seconds: nobody says how many digits the API understands.
+        # Whole seconds: how many digits the API accepts is not documented.
         return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
-    except OverflowError:  # before all time
+    except OverflowError:  # before the year 1
         return None
 
 
@@ -153,7 +153,7 @@ class Bookmarks:
         for stream, of_stream in self._bookmarks.items():
             for entry in of_stream.get("partitions") or ():
                 key = _key(stream, entry.get("context") or {})
-                # Of two entries for one partition, nobody knows which holds: neither is believed.
+                # If two entries have the same partition, neither can be trusted.
                 self._entries[key] = {} if key in self._entries else entry
 
     def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
@@ -180,7 +180,7 @@ class Bookmarks:
         self._set(context, FULL_EXPORTED_AT, moment and moment.isoformat())
 
     def exports(self, context: Mapping[str, str]) -> list[str]:
-        """Return the ids of the export jobs that are certainly ours."""
+        """Return the ids of the export jobs that the tap certainly created."""
         found = self._entry(COLLECTIONS, context).get(EXPORTS)
         return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
@@ -192,7 +192,7 @@ class Bookmarks:
         return self._entries.get(_key(stream, context), {})
 
     def _set(self, context: Mapping[str, str], name: str, value: Any) -> None:
-        """Set, or where there is no value remove, one field of a data collection's entry."""
+        """Set one field of a data collection's entry; an empty value removes it."""
         entry = {n: v for n, v in self._entry(COLLECTIONS, context).items() if n != "context"}
         entry[name] = value
         if not value:

@@ -1,4 +1,4 @@
-"""What the selected streams have delivered, in earlier runs and in this one.
+"""What the streams have delivered, in earlier runs and in this one.
 
 A bookmark moves when its stream has emitted all of a delivery's rows, and not before: until then,
 nothing in the state says that any of them were. So a run may end at any point, and the next one
@@ -29,7 +29,7 @@ logger = logging.getLogger("tap-prolific-export")
 
 
 class StreamInfo(Protocol):
-    """A stream, as far as its progress goes.
+    """What `Progress` needs to know of a stream.
 
     Attributes:
         name: Its name.
@@ -43,23 +43,23 @@ class StreamInfo(Protocol):
 
     @property
     def is_emitted(self) -> bool:
-        """Whether its records are wanted."""
+        """Whether its records are written."""
 
     @property
     def replication_key(self) -> str | None:
-        """What its bookmark is a value of; None where it is not incremental."""
+        """The column of its bookmark; None if it is not incremental."""
 
     @property
     def is_full_run(self) -> bool:
-        """Whether it is to deliver everything, whatever it has delivered before."""
+        """Whether it delivers everything, whatever it delivered before."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest of what shapes its records."""
+        """A digest of everything that shapes its records."""
 
 
 class Progress:
-    """Follows the streams of one run; to `delivery`, it is the history of earlier ones.
+    """Keeps the bookmarks of one run; to `source`, it is the history of earlier runs.
 
     Args:
         bookmarks: The bookmarks.
@@ -88,18 +88,18 @@ class Progress:
 
     @property
     def needs_archives(self) -> bool:
-        """Whether any selected stream is made of what only an archive holds."""
+        """Whether any stream needs data that only an archive holds."""
         return bool(self._of_responses)
 
-    # What `deliveries.History` asks for:
+    # The protocol `source.History`:
 
     @property
     def reads(self) -> frozenset[Part]:
-        """What the selected streams read of an archive, besides the metadata."""
+        """The parts of an archive that the streams read, besides the metadata."""
         return frozenset().union(*(stream.reads for stream in self._selected))
 
     def since(self, context: Context) -> datetime | None:
-        """Return from when on responses may be new to a selected stream; None: from the first."""
+        """Return the time from which responses may be new to a stream; None for all of them."""
         bookmarks = [self._usable(stream, context) for stream in self._of_responses]
         return since(bookmarks, self._lookback_seconds)
 
@@ -126,21 +126,21 @@ class Progress:
         return self._bookmarks.exports(context_of(ref.id))
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note at once that a job is ours."""
+        """Record at once that the tap owns a job."""
         context = context_of(ref.id)
         self._bookmarks.set_exports(context, [*self._bookmarks.exports(context), export_id])
         self._urgent()
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that a job of ours is no more."""
+        """Record that a job of the tap is gone."""
         context = context_of(ref.id)
         left = [each for each in self._bookmarks.exports(context) if each != export_id]
         self._bookmarks.set_exports(context, left)
 
-    # What the streams ask for, and say, while a delivery is open:
+    # Used by `sync` while a snapshot is open:
 
     def begin(self, snapshot: Snapshot, *, anew: bool = False) -> None:
-        """Open a delivery.
+        """Begin a snapshot.
 
         Args:
             snapshot: It.
@@ -166,18 +166,18 @@ class Progress:
                 ", ".join(changed),
             )
         if snapshot.on_disk:
-            # Its rows take the place of newer ones, of a later archive or of the API.
+            # Its rows may replace newer ones, from a later archive or from the API.
             self._came_from_disk.add(snapshot.facts.data_collection_id)
             of_api = context_of(snapshot.facts.data_collection_id)
             if self._bookmarks.full_exported_at(of_api):
                 self._bookmarks.set_full_exported_at(of_api, None)
 
     def is_pending(self, stream: StreamInfo) -> bool:
-        """Return whether the stream has yet to deliver what is open."""
+        """Return whether the stream still has to deliver the open snapshot."""
         return stream.name in self._pending
 
     def has_content(self, stream: StreamInfo, content: str) -> bool:
-        """Return whether the stream's content is, to the letter, what it delivered last."""
+        """Return whether the stream's content equals what it delivered last."""
         bookmark = self._usable(stream, self._require().context)
         return bookmark is not None and bookmark.content == content
 
@@ -201,7 +201,7 @@ class Progress:
             return snapshot.facts.exported_at
         return None if snapshot.on_disk else self._bookmarks.full_exported_at(snapshot.context)
 
-    @deferred()  # a state with some of it would be wrong
+    @deferred()  # a state that has only some of these changes would be wrong
     def close(self, last: StreamInfo | None, *, is_whole: bool) -> None:
         """Finish the open snapshot, if every stream has delivered all of it.
 
@@ -216,7 +216,7 @@ class Progress:
         context = self._require().context
         if is_whole and self._is_full():
             self._bookmarks.set_full_exported_at(context, self.full_exported_at(is_whole=True))
-            # Their rows are older than this, and would look withdrawn: they have to begin anew.
+            # Their rows are older and would look withdrawn: these streams start from the beginning.
             for stream in self._left_out:
                 self._bookmarks.drop(stream.name, context)
 
@@ -232,11 +232,11 @@ class Progress:
         bookmark = self._usable(stream, context)
         if bookmark is None or not bookmark.archive.same_archive(archive):
             return True
-        # Archives on disk come oldest first: what follows one that is new is newer than it.
+        # Archives on disk come oldest first: those after a new one are newer, so deliver them too.
         return "archive" in context and context["data_collection_id"] in self._came_from_disk
 
     def _usable(self, stream: StreamInfo, context: Context) -> Bookmark | None:
-        """Return a bookmark if what was delivered up to it is as it would be now."""
+        """Return a bookmark, unless its records would come out differently now."""
         bookmark = self._bookmark(stream, context)
         return bookmark if bookmark and bookmark.fingerprint == stream.fingerprint else None
 

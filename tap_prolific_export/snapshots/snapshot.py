@@ -1,4 +1,4 @@
-"""What a stream sees of a data collection: its open export, and which responses are wanted."""
+"""One snapshot of a data collection: its open export, and which responses are wanted."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ class Snapshot:
 
     @property
     def context(self) -> Context:
-        """What the delivery's state is kept under: archives on disk have state of their own."""
+        """The key of its state: archives on disk have state of their own."""
         archive = self.identity.etag if self.on_disk else None
         return context_of(self.facts.data_collection_id, archive)
 
     @property
     def is_of_everything(self) -> bool:
-        """Whether the export is certainly unfiltered; of an archive on disk nobody knows."""
+        """Whether the export is certainly unfiltered; unknown, so False, for an archive on disk."""
         return self.asked == EVERYTHING
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether all that the archive holds is wanted."""
+        """Whether everything in the archive is wanted."""
         return self.only == EVERYTHING
 
     @property
@@ -77,13 +77,13 @@ class Snapshot:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
                 by study although only one study is wanted.
         """
-        # Told apart before they are chosen: an id may not depend on what is wanted.
+        # Make ids unique before filtering: an id must not depend on the filter.
         return distinct(self.every_response, self.wants)
 
     def responses_in_blocks(
         self, made: Callable[[bytes], Block | None]
     ) -> Iterator[Response | list[list[Any]]]:
-        """Yield all responses, as `responses` does, of most of them what was made of them.
+        """Yield all responses, as `responses` does; most of them as the rows made of them.
 
         Args:
             made: What is made of a block of whole lines, if it can be.
@@ -98,7 +98,7 @@ class Snapshot:
     def every_response_in_blocks(
         self, made: Callable[[bytes], Block | None]
     ) -> Iterator[Response | Block]:
-        """Yield what `every_response` does, of most of them what was made of them.
+        """Yield what `every_response` does; most of them as the rows made of them.
 
         Args:
             made: What is made of a block of whole lines, if it can be.
@@ -122,7 +122,7 @@ class Snapshot:
             yield from responses(line.object, line.as_it_came)
 
     def tasks(self) -> Iterator[Task]:
-        """Yield the tasks of a batch, each once, and once more where it comes with other data.
+        """Yield the tasks of a batch, each once, and again if it comes with other data.
 
         Raises:
             DataCollectionError: As `responses`.
@@ -148,14 +148,14 @@ class Snapshot:
                 )
             if response.study_id != self.only.study_id:
                 return False
-        # What does not tell when it was done is kept: rather too much than too little.
+        # Keep responses without a time: rather too much than too little.
         if self.only.start is None or response.done_at is None:
             return True
         return response.done_at >= self.only.start
 
 
 class Tasks:
-    """The tasks of a delivery, each once, and once more where it comes with other data.
+    """The tasks of a snapshot, each once, and again if it comes with other data.
 
     Args:
         snapshot: Its archive is read.
@@ -163,11 +163,11 @@ class Tasks:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        # Of each no more is held than a digest of what was told of it.
+        # Only a digest of each task's data is held.
         self._yielded: dict[str, bytes] = {}
 
     def by_task(self) -> Iterator[Task]:
-        """Yield the tasks of the file by task: it may say more of them than the lines; first.
+        """Yield the tasks of the file by task first: it may say more than the lines.
 
         Raises:
             DataCollectionError: As `Snapshot.responses`.
@@ -178,7 +178,7 @@ class Tasks:
                 yield told
 
     def of(self, response: Response) -> Iterator[Task]:
-        """Yield the task that a response is to, if that is wanted and new.
+        """Yield the task of a response, if it is wanted and new.
 
         Raises:
             DataCollectionError: As `Snapshot.wants`.
@@ -203,7 +203,7 @@ class Tasks:
         wanted = filter(snapshot.wants, snapshot.every_response())
         answered = {response.task_id for response in wanted}
         for told in found:
-            # One that nobody has answered belongs to no study, and does not say when it came.
+            # A task without answers belongs to no study and has no time.
             if told.id in answered or not (told.answered or snapshot.only.study_id):
                 yield told
 

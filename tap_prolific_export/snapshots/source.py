@@ -1,4 +1,4 @@
-"""From the settings to deliveries: each source looked up or exported, fetched and opened.
+"""From the settings to open snapshots: each source is looked up or exported, and opened.
 
 This is the last module that does not know Singer; a notebook can stop here.
 """
@@ -44,43 +44,43 @@ _T = TypeVar("_T")
 
 logger = logging.getLogger("tap-prolific-export")
 
-# An API that ignores filters may hand out an archive that somebody else has asked for. Its
-# snapshot is then older than `exported_at`, by as long as it takes to make an archive.
+# An API that ignores filters may return an archive that another client requested. Its snapshot is
+# then older than `exported_at`, by the time that generating an archive takes.
 SNAPSHOT_DOUBT = timedelta(hours=1)
 NO_DOUBT = timedelta()
-# An archive that is handed out again for longer than this is worth a warning.
+# Warn when the API returns the same archive for longer than this.
 OLD = timedelta(hours=24)
 
 
 class History(OwnedJobs, Protocol):
-    """What earlier runs have delivered, and left at Prolific, as far as it matters now."""
+    """What earlier runs delivered, and which export jobs they left at Prolific."""
 
     @property
     def reads(self) -> Collection[Part]:
-        """What is going to be read of the archives, besides the metadata."""
+        """The parts of the archives that will be read, besides the metadata."""
 
     def since(self, context: Context) -> datetime | None:
-        """Return from when on responses are wanted; None: all of them."""
+        """Return the time from which responses are wanted; None for all of them."""
 
     def latest(self, context: Context) -> datetime | None:
         """Return `exported_at` of the newest archive that was delivered; None if none was."""
 
     def has(self, context: Context, archive: Identity) -> bool:
-        """Return whether all that is wanted of this archive was delivered."""
+        """Return whether every wanted stream has delivered this archive."""
 
     def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
-        """Note that all that is wanted of a newer archive was delivered with an earlier one."""
+        """Record that a newer archive holds only what was delivered already."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a delivery comes from: a data collection of the API, or an archive on disk.
+    """Where a snapshot comes from: a data collection of the API, or an archive on disk.
 
     Attributes:
         ref: The data collection.
         path: The archive.
-        is_listed: Whether nobody named it: its workspace lists it.
-        error: Why it cannot be told what there is; of a workspace.
+        is_listed: Whether only its workspace's list names it, not the settings.
+        error: Why a workspace cannot be listed.
     """
 
     ref: DataCollectionRef | None = None
@@ -91,11 +91,11 @@ class Source:
 
 @dataclass(frozen=True)
 class DueSnapshot:
-    """A source of which the delivery can be opened without waiting.
+    """A source whose snapshot can be opened without waiting.
 
     Attributes:
-        source: Which one.
-        outcome: What has become of its export; None where none was requested.
+        source: The source.
+        outcome: The result of its export; None if no export was requested.
     """
 
     source: Source
@@ -103,13 +103,13 @@ class DueSnapshot:
 
 
 class SnapshotSource:
-    """Makes deliveries.
+    """Finds the due snapshots and opens them.
 
     Args:
-        settings: What is wanted.
-        api: The Prolific API; None where no source needs it.
-        job_starter: Gets export jobs started and deleted; None likewise.
-        exporter: Gets exports made; None likewise.
+        settings: The tap's settings.
+        api: The Prolific API; None if no source needs it.
+        job_starter: Starts and deletes export jobs; None if no source needs the API.
+        exporter: Waits for exports; None if no source needs the API.
         downloader: Fetches archives.
     """
 
@@ -137,11 +137,11 @@ class SnapshotSource:
     def from_settings(
         cls, settings: Settings, count: Callable[[str], None] = lambda _: None
     ) -> SnapshotSource:
-        """Return deliveries that use the real network, clock and sleep.
+        """Return a source that uses the real network, clock and sleep.
 
         Args:
-            settings: What is wanted.
-            count: Told of every request, by its endpoint.
+            settings: The tap's settings.
+            count: Called with the endpoint of every request.
         """
         api = job_starter = exporter = None
         if settings.uses_api and settings.api_token:
@@ -180,7 +180,7 @@ class SnapshotSource:
 
         Raises:
             ConfigError: A path or glob matches nothing.
-            FatalError: The API will not talk to us at all.
+            FatalError: The API rejects every request.
         """
         for path in self._archive_paths():
             yield Source(path=path)
@@ -199,11 +199,11 @@ class SnapshotSource:
                     known.update(listed)
 
     def describe(self, source: Source) -> DataCollection:
-        """Return what can be told of a source without exporting anything.
+        """Return the metadata of a source without exporting anything.
 
         Raises:
-            DataCollectionError: Nothing can.
-            FatalError: Nor of any other.
+            DataCollectionError: The source cannot be looked up.
+            FatalError: No source can be looked up.
         """
         if source.error:
             raise source.error
@@ -213,18 +213,18 @@ class SnapshotSource:
             return self._from_path(self._require(source.path), stack).collection
 
     def due(self, *, with_archive: bool, history: History) -> Iterator[DueSnapshot]:
-        """Yield each source once, as soon as its delivery can be opened.
+        """Yield each source once, as soon as its snapshot can be opened.
 
         First what is on disk, then the API's: exports in the order in which they are completed.
 
         Args:
             with_archive: Whether responses or uploads are wanted. Without, no export is
                 requested, but for a legacy batch of which the API no longer tells the questions.
-            history: What was delivered before.
+            history: What earlier runs delivered.
 
         Raises:
             ConfigError: A path or glob matches nothing.
-            FatalError: The API will not talk to us at all.
+            FatalError: The API rejects every request.
         """
         exported = {}
         for source in self.sources():
@@ -238,14 +238,14 @@ class SnapshotSource:
 
     @contextmanager
     def open(self, due: DueSnapshot, history: History) -> Iterator[Snapshot | None]:
-        """Make a delivery; its files are gone when the context is left.
+        """Open a snapshot; leaving the context closes it and removes its temporary files.
 
         Yields:
             None where there is nothing that has not been delivered.
 
         Raises:
             DataCollectionError: This data collection cannot be delivered.
-            FatalError: None can.
+            FatalError: No data collection can be delivered.
         """
         if due.source.error:
             raise due.source.error
@@ -265,7 +265,7 @@ class SnapshotSource:
                     yield described
 
     def discard(self, due: DueSnapshot, history: History) -> None:
-        """Delete the export jobs that are ours, of a delivery that is done with."""
+        """Delete the tap's own export jobs of a snapshot that is finished."""
         if due.source.ref and self._job_starter:
             self._job_starter.discard(due.source.ref, history)
 
@@ -307,8 +307,8 @@ class SnapshotSource:
             self._say_nothing_new(ref, export.asked_at, exported_at)
             return None
         if latest and exported_at < latest:
-            # Its rows would stand in the place of newer ones. Somebody has asked for it before we
-            # asked for the last one; now that it is done, the API will make another.
+            # Its rows would replace newer ones. Another client requested it before our last
+            # request; now that it is complete, the next request starts a new one.
             problem = (
                 f"The API handed out an archive of {utc_text(exported_at)}, but one of "
                 f"{utc_text(latest)} has been delivered before."
@@ -322,7 +322,7 @@ class SnapshotSource:
         archive.prefetch(history.reads, self._takes)
         collection = _collection(ref, archive.metadata(), archive)
         since = history.since(context)
-        # By whatever time the API has chosen, its choice stands.
+        # If the API filtered by time, its choice is taken as it is.
         rest = EVERYTHING if export.applied.start else self._from(since, SNAPSHOT_DOUBT)
         study_id = None if export.applied.study_id == asked.study_id else asked.study_id
         return Snapshot(
@@ -337,7 +337,7 @@ class SnapshotSource:
         )
 
     def _from(self, since: datetime | None, doubt: timedelta = NO_DOUBT) -> ExportFilter:
-        """Return what is wanted of an export, given from when on responses may be new."""
+        """Return the filter of an export, given the time from which responses may be new."""
         if since and doubt:
             since = _earlier(since, doubt)
         start = max(filter(None, (since, self._settings.start_date)), default=None)
@@ -394,7 +394,7 @@ class SnapshotSource:
 
     @staticmethod
     def _require(thing: _T | None) -> _T:
-        if thing is None:  # a caller's mistake: no setting leads here
+        if thing is None:  # a mistake of the caller: no setting leads here
             msg = "This needs a source that the settings do not name."
             raise TapError(msg)
         return thing
@@ -403,7 +403,7 @@ class SnapshotSource:
 def _collection(
     ref: DataCollectionRef, metadata: Metadata, archive: ExportArchive
 ) -> DataCollection:
-    """Return what is told of a data collection; its questions, where they are not, by its lines."""
+    """Return a data collection; infer its questions from the lines if nothing describes them."""
     found = collections.parse(ref, metadata.fields)
     if metadata.problem:
         logger.warning("%s: %s Its rows come without what that would tell.", ref, metadata.problem)
@@ -433,10 +433,10 @@ def _glob(pattern: Path) -> list[str]:
 
 
 def _age(path: Path) -> tuple[float, str]:
-    """Return what sorts archives oldest first: the newest member, else the file's own time."""
+    """Return a sort key, oldest first: the newest member's date, else the file's own time."""
     try:
         with open_local(path) as opened:
             newest = ExportArchive(opened, str(path)).newest_member() or opened.last_modified
-    except DataCollectionError:  # said when its turn comes
+    except DataCollectionError:  # reported when its turn comes
         newest = None
     return (newest.timestamp() if newest else 0.0, str(path))
