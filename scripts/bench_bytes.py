@@ -37,13 +37,13 @@ from scripts.bench_tools import (
     size_of,
     sizes_of,
 )
-from tests.stand_in import samples
+from tests.support.stand_in import samples
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from tests.stand_in import Hosted
+    from tests.support.stand_in import Hosted
 
 # A larger archive is downloaded completely only once: it takes long, and the times vary little.
 LARGE = 4 * UNITS["GB"]

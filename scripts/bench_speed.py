@@ -31,7 +31,7 @@ if __name__ != "__main__":  # else this is the floor, which imports only what it
     from statistics import median
 
     from scripts.bench_tools import ROOT, BenchError, count_of, digits, lacks_room, markdown, say
-    from tests.stand_in.samples import BEGIN, DIARY, STUDY, WORKSPACE
+    from tests.support.stand_in.samples import BEGIN, DIARY, STUDY, WORKSPACE
 
 if TYPE_CHECKING:
     import argparse

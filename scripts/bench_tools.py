@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import urlsplit
 
-from tests.stand_in import StandIn, World
+from tests.support.stand_in import StandIn, World
 
 if TYPE_CHECKING:
     import socket
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Self
 
-    from tests.stand_in import Hosted
+    from tests.support.stand_in import Hosted
 
 ROOT = Path(__file__).resolve().parent.parent
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from tests.stand_in import StandIn, World, samples
-from tests.warehouse import KEYS, differences, tables_of
+from tests.support.expected import KEYS, differences, tables_of
+from tests.support.stand_in import StandIn, World, samples
 
 if TYPE_CHECKING:
-    from tests.stand_in import Hosted
+    from tests.support.stand_in import Hosted
 
 ROOT = Path(__file__).resolve().parent.parent
 WAREHOUSE = ROOT / "output" / "demo.duckdb"

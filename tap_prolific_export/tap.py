@@ -77,7 +77,7 @@ class TapProlificExport(SdkTap):
             if not problems:
                 raise
             raise ConfigValidationError("", errors=problems, schema={}) from None
-        state = cast(dict[str, Any], self.state)
+        state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
             state, lambda value: self.write_message(StateMessage(value=dict(value)))
         )
@@ -168,7 +168,7 @@ class TapProlificExport(SdkTap):
         return True
 
     def _sync(self, *, limit: int | None = None) -> None:
-        state = cast(dict[str, Any], self.state)
+        state = cast("dict[str, Any]", self.state)
         try:
             settings = self._settings or Settings.from_config(self.config)
             streams = [

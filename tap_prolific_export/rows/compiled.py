@@ -2,9 +2,9 @@
 
 `lines`, `answers` and `records` read whatever may come, field by field. Of a line that fits the
 types which its collection's questions call for (`typed`), the same rows are made here, to the
-letter of every value; `tests/test_fast.py` and `tests/fuzz.py` compare them. Only in what order the
-fields and answers of a line came is not told: they are in that of the first lines, and of the
-questions.
+letter of every value; `tests/unit/rows/test_fast.py` and `tests/support/fuzz.py` compare them.
+Only in what order the fields and answers of a line came is not told: they are in that of the first
+lines, and of the questions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every private name of the Singer SDK that the tap touches, each with its reason.
 
-``tests/test_sdk_canary.py`` fails when one of them changes. The rest of the tap uses the SDK's
-public names only.
+``tests/unit/singer/test_sdk_canary.py`` fails when one of them changes. The rest of the tap uses
+the SDK's public names only.
 """
 
 from __future__ import annotations

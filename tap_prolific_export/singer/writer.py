@@ -2,8 +2,8 @@
 
 Rows are made from the schema that is written before them. Where nothing is deselected, mapped or
 flattened, the SDK would not change them: they are encoded in blocks, past the SDK (`PlainWriter`).
-Everything else goes through the SDK, record by record (`MappedWriter`). ``tests/test_fast.py``
-compares both.
+Everything else goes through the SDK, record by record (`MappedWriter`). ``tests/unit/rows/
+test_fast.py`` compares both.
 """
 
 from __future__ import annotations

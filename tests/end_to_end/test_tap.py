@@ -1,0 +1,450 @@
+"""The whole tap against the stand-in, in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from jsonschema import Draft7Validator
+
+from tap_prolific_export.errors import FatalError
+from tests.support.expected import KEYS, differences
+from tests.support.stand_in import Fault, archives, samples
+from tests.support.tap import Catalog, ids, select
+from tests.support.zips import pack, pack_export
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.stand_in import Hosted, World
+    from tests.support.tap import Runner
+
+
+@pytest.mark.parametrize("lines", ["nested", "flat", "by task"])
+@pytest.mark.parametrize("layout", [False, True], ids=["list only", "with layout"])
+def test_what_is_emitted_equals_what_is_served(  # noqa: PLR0917
+    lines: Literal["nested", "flat", "by task"],
+    layout: bool,  # noqa: FBT001
+    runner: Runner,
+    world: World,
+    collection: Hosted,
+    batch: Hosted,
+) -> None:
+    batch.lines = lines
+    collection.layout_in_archive = batch.layout_in_archive = layout
+    out = runner.sync(**ids(collection, batch))
+    if not layout:  # nothing tells of pages then
+        for hosted in (collection, batch):
+            hosted.layout = []
+    assert differences(out.rows, world) == []
+
+
+def test_every_record_follows_a_schema_that_it_fits_and_that_has_all_its_properties(
+    runner: Runner, collection: Hosted, batch: Hosted
+) -> None:
+    known: dict[str, Any] = {}
+    for message in runner.sync(**ids(collection, batch)).messages:
+        if message["type"] == "SCHEMA":
+            known[message["stream"]] = message["schema"]
+        elif message["type"] == "RECORD":
+            schema = known[message["stream"]]
+            Draft7Validator(schema).validate(message["record"])
+            properties = schema["properties"]
+            assert message["record"].keys() <= properties.keys()
+            answers = message["record"].get("answers", {})
+            assert answers.keys() <= properties.get("answers", {}).get("properties", {}).keys()
+
+
+def test_a_schema_is_written_only_when_it_has_changed(runner: Runner, world: World) -> None:
+    hosted = [world.host(samples.breakfast_diary(1, id_=f"diary-{n}")) for n in range(3)]
+    out = runner.sync(**ids(*hosted))
+    assert len(out.rows("collections")) == 3
+    assert len(out.of_type("SCHEMA")) == 6  # one a stream
+
+
+def test_answer_keys_may_be_readable(runner: Runner, collection: Hosted) -> None:
+    out = runner.sync(answer_keys="label", **ids(collection))
+    key = "what_did_you_drink_" + hashlib.sha256(b"q-drink").hexdigest()[:8]
+    answers = out.schema("responses")["properties"]["answers"]["properties"]
+    assert answers[key] == {"type": ["string", "null"], "title": "What did you drink?"}
+    assert {row["answers"][key] for row in out.rows("responses")} == {"tea", "coffee", "other"}
+    keys = {row["instruction_id"]: row["answer_key"] for row in out.rows("instructions")}
+    assert keys["q-drink"] == key
+
+
+def test_a_workspace_stands_for_everything_in_it(
+    runner: Runner, world: World, collection: Hosted, batch: Hosted
+) -> None:
+    world.host(samples.breakfast_diary(1, id_="elsewhere", workspace_id="another"))
+    out = runner.sync(workspace_ids=[collection.workspace_id], collection_ids=[collection.id])
+    found = [row["data_collection_id"] for row in out.rows("collections")]
+    assert found == [collection.id, batch.id]
+
+
+def test_without_responses_no_export_is_requested(
+    runner: Runner, world: World, collection: Hosted, batch: Hosted
+) -> None:
+    catalog = runner.catalog(**ids(collection, batch))
+    for stream in ("responses", "answers", "tasks", "files"):
+        catalog = select(catalog, stream, selected=False)
+    world.requests.clear()
+    out = runner.sync(catalog, **ids(collection, batch))
+    assert len(out.rows("collections")) == 2
+    assert len(out.rows("instructions")) == len(collection.instructions) + len(batch.instructions)
+    assert {row["exported_response_count"] for row in out.rows("collections")} == {None}
+    assert [request.split()[0] for request in world.asked("api")] == ["GET", "GET"]
+    assert world.asked("archives") == []
+
+
+def test_a_legacy_batch_without_a_layout_is_described_by_its_instructions(
+    runner: Runner, batch: Hosted
+) -> None:
+    batch.layout = []
+    catalog = runner.catalog(**ids(batch))
+    [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+    answers = responses["schema"]["properties"]["answers"]["properties"]
+    assert answers.keys() == {"b-fits", "b-wrong", "b-better"}
+
+
+def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_archive(
+    runner: Runner, world: World, batch: Hosted
+) -> None:
+    batch.layout = []
+    world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
+    catalog = runner.catalog(**ids(batch))
+    assert not any(request.startswith("POST") for request in world.asked("api"))
+    for stream in ("responses", "answers", "tasks", "files"):
+        catalog = select(catalog, stream, selected=False)
+    out = runner.sync(catalog, **ids(batch))
+    assert {row["instruction_id"] for row in out.rows("instructions")} == {
+        question["id"] for question in batch.instructions
+    }
+
+
+def test_children_are_emitted_without_their_parent(runner: Runner, collection: Hosted) -> None:
+    catalog = select(runner.catalog(**ids(collection)), "collections", selected=False)
+    out = runner.sync(catalog, **ids(collection))
+    assert len(out.rows("responses")) == len(collection.submissions)
+    assert out.of_type("SCHEMA", "collections") == []
+
+
+def test_discovery_starts_no_export(runner: Runner, world: World, collection: Hosted) -> None:
+    runner.catalog(**ids(collection))
+    assert world.asked("api") == [f"GET /api/v1/data-collection/collections/{collection.id}"]
+
+
+def test_with_a_catalog_nothing_is_looked_up(
+    runner: Runner, world: World, collection: Hosted
+) -> None:
+    catalog = runner.catalog(**ids(collection))
+    world.requests.clear()
+    runner.sync(catalog, **ids(collection))
+    path = f"/api/v1/data-collection/collections/{collection.id}"
+    assert f"GET {path}" not in world.asked("api")
+    assert f"POST {path}/export" in world.asked("api")
+
+
+class TestACatalogOfAnEarlierDay:
+    """Meltano passes a catalog that it has kept."""
+
+    @pytest.fixture
+    def catalog(self, runner: Runner, collection: Hosted) -> Catalog:
+        return runner.catalog(**ids(collection))
+
+    @pytest.fixture
+    def asked_since(self, collection: Hosted) -> str:
+        """A question that was added, and answered, after the catalog was made."""
+        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
+        collection.instructions.append(question)
+        collection.layout[-1]["page_items"].append(question)
+        for submission in collection.submissions.values():
+            submission.line["responses"]["q-new"] = {"value": "fine"}
+        return "q-new"
+
+    def test_a_new_question_is_not_dropped(
+        self, runner: Runner, catalog: Catalog, asked_since: str, collection: Hosted
+    ) -> None:
+        out = runner.sync(catalog, **ids(collection))
+        answers = out.schema("responses")["properties"]["answers"]["properties"]
+        assert answers[asked_since]["title"] == "And today?"
+        assert {row["answers"][asked_since] for row in out.rows("responses")} == {"fine"}
+
+    def test_the_schema_grows_as_often_as_it_has_to(
+        self, runner: Runner, catalog: Catalog, collection: Hosted, batch: Hosted, world: World
+    ) -> None:
+        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        entry["schema"]["properties"]["answers"]["properties"] = {}
+        out = runner.sync(catalog, **ids(collection, batch))
+        assert differences(out.rows, world) == []
+        schemas = [
+            message["schema"]["properties"]["answers"]["properties"].keys()
+            for message in out.of_type("SCHEMA", "responses")
+        ]
+        assert [len(properties) for properties in schemas] == [9, 12]
+
+    def test_a_column_that_it_lacks_is_not_dropped(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        del entry["schema"]["properties"]["participant_id"]
+        entry["metadata"] = [
+            m for m in entry["metadata"] if m["breadcrumb"] != ["properties", "participant_id"]
+        ]
+        out = runner.sync(catalog, **ids(collection))
+        assert all(row["participant_id"] for row in out.rows("responses"))
+
+    @pytest.mark.usefixtures("asked_since")
+    def test_what_is_deselected_stays_so(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        catalog = select(catalog, "responses", "answers", "q-name", selected=False)
+        catalog = select(catalog, "responses", "participant_id", selected=False)
+        out = runner.sync(catalog, **ids(collection))
+        properties = out.schema("responses")["properties"]
+        assert "participant_id" not in properties
+        assert "q-name" not in properties["answers"]["properties"]
+        for row in out.rows("responses"):
+            assert "participant_id" not in row
+            assert "q-name" not in row["answers"]
+            assert row["answers"]["q-new"] == "fine"
+
+    @pytest.mark.usefixtures("asked_since")
+    def test_deselected_answers_hide_new_ones_too(
+        self, runner: Runner, catalog: Catalog, collection: Hosted
+    ) -> None:
+        catalog = select(catalog, "responses", "answers", selected=False)
+        out = runner.sync(catalog, **ids(collection))
+        assert "answers" not in out.schema("responses")["properties"]
+        assert not any("answers" in row for row in out.rows("responses"))
+
+
+@pytest.mark.parametrize("keys", ["instruction_id", "label"])
+def test_stream_maps_flattening_and_deselection_work_together(
+    keys: str, runner: Runner, collection: Hosted
+) -> None:
+    config = {**ids(collection), "answer_keys": keys}
+    key = {
+        row["instruction_id"]: row["answer_key"]
+        for row in runner.sync(**config).rows("instructions")
+    }
+    catalog = select(
+        runner.catalog(**config), "responses", "answers", key["q-name"], selected=False
+    )
+    out = runner.sync(
+        catalog,
+        **config,
+        stream_maps={"responses": {"participant_id": "md5(participant_id)"}},
+        flattening_enabled=True,
+        flattening_max_depth=2,
+    )
+    properties = out.schema("responses")["properties"]
+    assert properties[f"answers__{key['q-weight']}__value"]["type"] == ["number", "null"]
+    assert f"answers__{key['q-name']}" not in properties
+    for row, submission in zip(out.rows("responses"), collection.submissions.values(), strict=True):
+        digest = hashlib.md5(submission.line["participant_id"].encode(), usedforsecurity=False)
+        assert row["participant_id"] == digest.hexdigest()
+        assert row[f"answers__{key['q-minutes']}"] == submission.expected[None]["q-minutes"]
+        assert row.keys() <= properties.keys()
+
+
+class TestArchivesOnDisk:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, collection: Hosted, batch: Hosted) -> Path:
+        for hosted in (collection, batch):
+            archive = archives.build(hosted, list(hosted.submissions.values()))
+            path = tmp_path / f"{hosted.id}-export-20261123T090000Z.zip"
+            path.write_bytes(archive)
+        return tmp_path
+
+    def test_a_glob_of_archives_gives_what_the_api_gives(
+        self, runner: Runner, folder: Path, world: World, collection: Hosted, batch: Hosted
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{folder}/*-export-*.zip"], api_token=None)
+        assert differences(out.rows, world) == []
+        assert world.requests == []
+        again = runner.sync(**ids(collection, batch))
+
+        def alike(row: dict[str, Any]) -> str:
+            about = {"export_id", "exported_at", "full_exported_at", "modified_at"}
+            return json.dumps({k: v for k, v in row.items() if k not in about}, sort_keys=True)
+
+        for stream in KEYS:
+            rows, api_rows = out.rows(stream), again.rows(stream)
+            assert sorted(map(alike, rows)) == sorted(map(alike, api_rows))
+
+    def test_archives_have_state_of_their_own(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{folder}/{collection.id}*.zip"], **ids(collection))
+        bookmarks = out.of_type("STATE")[-1]["value"]["bookmarks"]
+        [path] = folder.glob(f"{collection.id}*.zip")
+        for stream in KEYS:
+            on_disk, of_api = [each["context"] for each in bookmarks[stream]["partitions"]]
+            assert of_api == {"data_collection_id": collection.id}
+            assert on_disk.pop("archive").startswith(f"{path.stat().st_size}-")
+            assert on_disk == of_api
+        assert not any("archive" in row for stream in KEYS for row in out.rows(stream))
+
+    def test_archives_are_delivered_oldest_first_and_dated_by_their_members(
+        self, runner: Runner, tmp_path: Path
+    ) -> None:
+        for name, year in (("b", 2024), ("a", 2026), ("c", 2025)):
+            members = {"collection.json": '{"id": "x"}', "responses.jsonl": ""}
+            (tmp_path / f"{name}.zip").write_bytes(pack(members, date=(year, 1, 2, 3, 4, 6)))
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        assert [row["exported_at"] for row in out.rows("collections")] == [
+            f"{year}-01-02T03:04:06+00:00" for year in (2024, 2025, 2026)
+        ]
+
+    def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
+        catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
+        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        answers = responses["schema"]["properties"]["answers"]["properties"]
+        assert {"q-stars", "b-fits"} <= answers.keys()
+
+
+class TestOneStudyOfSeveral:
+    @pytest.fixture
+    def other_study(self, collection: Hosted) -> str:
+        first = next(iter(collection.submissions.values()))
+        first.study_id = first.line["study_id"] = "the-other-study"
+        return first.study_id
+
+    def test_only_its_responses_are_emitted(
+        self, runner: Runner, other_study: str, collection: Hosted
+    ) -> None:
+        out = runner.sync(study_id=other_study, **ids(collection))
+        assert [row["study_id"] for row in out.rows("responses")] == [other_study]
+        [row] = out.rows("collections")
+        assert row["exported_response_count"] == 1
+        assert json.loads(row["export_filter"]) == {"study_id": other_study}
+
+    def test_studies_that_cannot_be_told_apart_are_not_mixed(
+        self, runner: Runner, other_study: str, world: World, collection: Hosted
+    ) -> None:
+        for submission in collection.submissions.values():
+            del submission.line["study_id"]
+        if world.generation == "fresh":  # the API has chosen them
+            out = runner.sync(study_id=other_study, **ids(collection))
+            assert len(out.rows("responses")) == 1
+        else:
+            with pytest.raises(FatalError):
+                runner.sync(study_id=other_study, **ids(collection))
+
+
+class TestFromADateOn:
+    def test_the_result_does_not_depend_on_the_generation(
+        self, runner: Runner, collection: Hosted, batch: Hosted
+    ) -> None:
+        start = samples.breakfast(5).submitted_at  # of 8; of the batch's 5 none is as late
+        out = runner.sync(start_date=start.isoformat(), **ids(collection, batch))
+        wanted = {
+            submission.line["submission_id"]
+            for submission in collection.submissions.values()
+            if submission.submitted_at >= start
+        }
+        for stream in ("responses", "answers"):
+            assert {row["submission_id"] for row in out.rows(stream)} == wanted
+        assert len(out.rows("responses")) == 3
+        assert {row["submission_id"] for row in out.rows("files")} <= wanted
+        assert out.rows("tasks") == []
+
+    def test_what_does_not_say_when_it_was_done_is_kept(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        for submission in collection.submissions.values():
+            submission.line["created_at"] = submission.line.pop("submitted_at")
+        start = samples.breakfast(5).submitted_at
+        out = runner.sync(start_date=start.isoformat(), **ids(collection))
+        assert len(out.rows("responses")) == (3 if world.generation == "fresh" else 8)
+
+
+class TestOneBadDataCollection:
+    def test_the_others_are_delivered_and_the_run_fails(  # noqa: PLR0917
+        self,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.forbidden.add(collection.id)
+        tap = runner.tap(**ids(collection, batch))
+        capsys.readouterr()
+        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
+            tap.sync_all()
+        written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        found = {m["record"]["data_collection_id"] for m in written if m["type"] == "RECORD"}
+        assert found == {batch.id}
+        assert f"collection {collection.id}: Tried to request an export" in caplog.text
+
+    def test_a_token_that_is_not_valid_ends_the_run_at_once(
+        self, runner: Runner, world: World, collection: Hosted, batch: Hosted
+    ) -> None:
+        catalog = runner.catalog(**ids(collection, batch))
+        world.requests.clear()
+        with pytest.raises(FatalError):
+            runner.sync(catalog, api_token="wrong", **ids(collection, batch))
+        assert len(world.asked("api")) == 1
+
+    @pytest.mark.parametrize(
+        ("archive", "says"),
+        [
+            (b"no ZIP", "The archive is damaged or not a ZIP"),
+            (pack_export(), "It has neither collection.json nor batch.json nor responses.jsonl"),
+            (pack_export(collection="{}"), "It has neither responses.jsonl nor"),
+            (
+                pack_export(collection="{}", responses="{}\n\n{"),
+                "responses.jsonl, line 3, is no valid",
+            ),
+        ],
+        ids=["no ZIP", "no metadata", "no responses", "a bad line"],
+    )
+    def test_a_bad_archive_fails_its_data_collection_only(  # noqa: PLR0917
+        self,
+        archive: bytes,
+        says: str,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        catalog = runner.catalog(**ids(collection, batch))
+        world.faults = [Fault("archives", "", status=200, body=archive)]
+        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
+            runner.sync(catalog, **ids(collection, batch))
+        assert f"collection {collection.id}: {says}" in caplog.text
+
+    def test_discovery_passes_over_it_with_a_warning(
+        self,
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        batch: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.forbidden.add(collection.id)
+        catalog = runner.catalog(**ids(collection, batch))
+        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
+        assert "b-fits" in responses["schema"]["properties"]["answers"]["properties"]
+        assert f"collection {collection.id}" in caplog.text
+
+
+def test_answers_that_do_not_fit_are_kept_and_counted(
+    runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = next(iter(collection.submissions.values()))
+    first.line["responses"]["q-minutes"] = {"value": "a few"}
+    with caplog.at_level(logging.WARNING):
+        out = runner.sync(**ids(collection))
+    [row] = [r for r in out.rows("responses") if r["submission_id"] == first.line["submission_id"]]
+    assert row["answers"]["q-minutes"] is None
+    assert json.loads(row["additional_fields"]) == {"answers": {"q-minutes": {"value": "a few"}}}
+    [warning] = [r.message for r in caplog.records if "did not fit" in r.message]
+    assert warning.startswith(f"collection {collection.id}: 1 answers did not fit")
+    assert "a few" not in warning

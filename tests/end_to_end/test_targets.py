@@ -1,0 +1,141 @@
+"""What arrives in the targets that users have: real ones, with and without flattening."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+from contextlib import redirect_stdout
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.expected import KEYS
+from tests.support.generations import fresh
+from tests.support.stand_in import samples
+from tests.support.tap import ids, read
+from tests.support.targets import LOADERS, Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.stand_in import Hosted, World
+    from tests.support.tap import Output, Runner
+
+Row = dict[str, Any]
+
+TARGETS: dict[str, type[DuckDB | JsonLines | Csv]] = {
+    "DuckDB": DuckDB,
+    "DuckDB as it is": DuckDBAsItIs,
+    "JSON Lines": JsonLines,
+    "CSV": Csv,
+}
+NEW = {"id": "q-new", "type": "free_text", "description": "And what was new?", "order": 99}
+
+pytestmark = [
+    pytest.mark.skipif(
+        not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
+    ),
+    fresh,
+]
+
+
+@pytest.fixture(params=[*TARGETS, "PostgreSQL"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    if made := TARGETS.get(request.param):
+        return made(tmp_path)
+    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
+
+
+@pytest.fixture(params=["instruction_id", "label"])
+def keys(request: pytest.FixtureRequest) -> Row:
+    return {"answer_keys": request.param}
+
+
+@pytest.fixture(params=[False, True], ids=["nested", "flattened"])
+def flat(request: pytest.FixtureRequest) -> Row:
+    return {"flattening_enabled": True, "flattening_max_depth": 2} if request.param else {}
+
+
+def run(runner: Runner, target: Target, state: Row | None = None, **config: Any) -> Output:
+    with redirect_stdout(io.StringIO()) as out:
+        runner.tap(state=state, **config).sync_all()
+    target.load(out.getvalue())
+    return read(out.getvalue())
+
+
+def wrong(target: Target, *outputs: Output) -> list[str]:
+    """Return how the tables differ from what the tap wrote."""
+    found = []
+    kept = outputs if target.keeps else outputs[-1:]
+    for table, key in KEYS.items():
+        records = [record for output in kept for record in output.rows(table)]
+        expected = {tuple(record[name] for name in key): record for record in records}
+        rows = target.rows(table)
+        if len(rows) != (len(expected) if target.updates else len(records)):
+            found.append(f"{table}: {len(rows)} rows")
+        # Of a key that came twice, the last one counts.
+        got = {tuple(str(row[name]) for name in key): row for row in rows}
+        for each, record in expected.items():
+            row = got.get(tuple(map(str, each)))
+            if row is None:
+                found.append(f"{table}: {each} is missing")
+                continue
+            for name, value in record.items():
+                there = row.get(target.column(name), ...)
+                if not is_same(value, there) and not (
+                    value in target.empty and there in target.empty
+                ):
+                    found.append(f"{table}: {name}: {value!r} is {row.get(target.column(name))!r}")
+    return found
+
+
+def is_same(value: Any, found: Any) -> bool:
+    """Whether a value is what the tap wrote, in the form in which a target has it."""
+    if isinstance(value, (dict, list)) and isinstance(found, str):
+        # target-csv writes objects as Python does, and its numbers.
+        is_json = found[:2] not in {"{'", "[{", "['"} or '"' in found[:3]
+        python = re.sub(r"Decimal\('(.*?)'\)", r"\1", found)
+        found = json.loads(found) if is_json else ast.literal_eval(python)
+    if isinstance(found, str) and isinstance(value, (bool, int, float)):
+        return str(value) == found or float(found) == value
+    if isinstance(value, str) and (time := time_of(value)):
+        return time == time_of(found)
+    return bool(value == found)
+
+
+def time_of(value: Any) -> datetime | None:
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def test_all_that_the_tap_writes_is_in_the_tables(  # noqa: PLR0917
+    target: Target, keys: Row, flat: Row, runner: Runner, collection: Hosted, batch: Hosted
+) -> None:
+    output = run(runner, target, **keys, **flat, **ids(collection, batch))
+    assert len(output.rows("responses")) > 10
+    assert wrong(target, output) == []
+
+
+def test_a_question_that_is_asked_later_has_its_answers_in_the_second_run(  # noqa: PLR0917
+    target: Target, keys: Row, flat: Row, runner: Runner, world: World, collection: Hosted
+) -> None:
+    config = {**keys, **flat, **ids(collection), "lookback_seconds": 10**9}
+    first = run(runner, target, **config)
+    collection.instructions.append(NEW)
+    submission = samples.breakfast(20)
+    submission.line["responses"]["q-new"] = {"value": "a new answer"}
+    world.submit(collection, submission)
+    second = run(runner, target, first.state, **config)
+    [record] = [
+        row
+        for row in second.rows("responses")
+        if row["submission_id"] == submission.line["submission_id"]
+    ]
+    assert "a new answer" in json.dumps(record)
+    assert wrong(target, first, second) == []

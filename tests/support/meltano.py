@@ -1,0 +1,74 @@
+"""Meltano, and the environments that scripts/setup has made for its plugins."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.support.repository import PROGRAMS, ROOT
+from tests.support.targets import POSTGRES_LOADER
+
+if TYPE_CHECKING:
+    from tests.support.stand_in import StandIn
+
+
+MELTANO = shutil.which("meltano", path=str(Path(sys.executable).parent))
+INSTALLED = ROOT / ".meltano" / "loaders" / "target-duckdb" / "venv"
+
+
+def run_job(
+    stand_in: StandIn, warehouse: Path, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the tap into DuckDB; its state lies beside the warehouse."""
+    assert MELTANO
+    environment = {
+        **os.environ,
+        "PROLIFIC_URL": stand_in.api_url,
+        "PROLIFIC_TOKEN": stand_in.world.token,
+        "TARGET_DUCKDB_PATH": str(warehouse),
+        "MELTANO_STATE_BACKEND_URI": f"file://{warehouse.parent}/state",
+    }
+    return subprocess.run(  # noqa: S603
+        [MELTANO, f"--env-file={os.devnull}", "run", "tap-prolific-export", "target-duckdb"],
+        cwd=ROOT,
+        env=environment | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def make_project(folder: Path, loader: dict[str, Any], *more: dict[str, Any]) -> None:
+    """Make a Meltano project whose plugins are those that the tests have installed.
+
+    Args:
+        folder: Where to.
+        loader: The configuration of target-postgres.
+        more: Parts of other ``meltano.yml``, whose extractors are added, or given more of.
+    """
+    [base] = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["extractors"]
+    extractors = {base["name"]: {**base, "executable": str(PROGRAMS / "tap-prolific-export")}}
+    del extractors[base["name"]]["pip_url"]
+    for part in more:
+        for extractor in part["plugins"]["extractors"]:
+            extractors[extractor["name"]] = extractors.get(extractor["name"], {}) | extractor
+    loads = {
+        "name": "target-postgres",
+        "namespace": "target_postgres",
+        "executable": str(POSTGRES_LOADER),
+        "config": loader,
+    }
+    project = {
+        "send_anonymous_usage_stats": False,
+        "cli": {"disable_version_check": True},
+        "default_environment": "dev",
+        "environments": [{"name": "dev"}],
+        "plugins": {"extractors": [*extractors.values()], "loaders": [loads]},
+    }
+    (folder / "meltano.yml").write_text(yaml.safe_dump(project), encoding="utf-8")

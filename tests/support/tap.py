@@ -1,0 +1,137 @@
+"""The tap run in this process or as one of its own, and what it wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.tap import TapProlificExport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.stand_in import Hosted, StandIn
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run of the tap wrote, as messages."""
+
+    messages: list[dict[str, Any]]
+
+    def of_type(self, type_: str, stream: str | None = None) -> list[dict[str, Any]]:
+        return [
+            message
+            for message in self.messages
+            if message["type"] == type_ and stream in {None, message.get("stream")}
+        ]
+
+    def rows(self, stream: str) -> list[dict[str, Any]]:
+        return [message["record"] for message in self.of_type("RECORD", stream)]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return what Meltano would keep: the value of the last STATE."""
+        states = self.of_type("STATE")
+        return states[-1]["value"] if states else {}
+
+    def schema(self, stream: str) -> dict[str, Any]:
+        """Return the last SCHEMA of a stream."""
+        schema: dict[str, Any] = self.of_type("SCHEMA", stream)[-1]["schema"]
+        return schema
+
+
+class Runner:
+    """Runs the tap in this process against the stand-in."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self.config: dict[str, Any] = {
+            "api_token": stand_in.world.token,
+            "api_url": stand_in.api_url,
+            "poll_interval_seconds": 1,
+        }
+
+    def tap(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> TapProlificExport:
+        return TapProlificExport(
+            config={**self.config, **config}, catalog=catalog, state=deepcopy(state)
+        )
+
+    def sync(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Output:
+        with redirect_stdout(io.StringIO()) as out:
+            self.tap(catalog, state, **config).sync_all()
+        return read(out.getvalue())
+
+    def catalog(self, **config: Any) -> dict[str, Any]:
+        """Discover."""
+        return self.tap(**config).catalog_dict
+
+
+def read(text: str) -> Output:
+    return Output([json.loads(line) for line in text.splitlines()])
+
+
+Catalog = dict[str, Any]
+
+
+def ids(*hosted: Hosted) -> dict[str, Any]:
+    found: dict[str, Any] = {"collection_ids": [], "batch_ids": []}
+    for each in hosted:
+        found["collection_ids" if each.kind == "collections" else "batch_ids"].append(each.id)
+    return found
+
+
+def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog:
+    """Return the catalog with a stream or a property of it (de)selected."""
+    catalog = deepcopy(catalog)
+    breadcrumb = [part for name in path for part in ("properties", name)]
+    [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == stream]
+    [metadata] = [m for m in entry["metadata"] if m["breadcrumb"] == breadcrumb]
+    metadata["metadata"]["selected"] = selected
+    return catalog
+
+
+def submissions(out: Output, stream: str = "responses") -> set[str]:
+    return {row["submission_id"] for row in out.rows(stream)}
+
+
+def entry(state: dict[str, Any], stream: str, hosted: Hosted) -> dict[str, Any]:
+    """Return a stream's part of the state."""
+    context = {"data_collection_id": hosted.id}
+    [found] = [e for e in state["bookmarks"][stream]["partitions"] if e["context"] == context]
+    assert isinstance(found, dict)
+    return found
+
+
+def tap(
+    *args: str, config: dict[str, Any] | None = None, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tap_prolific_export.tap", *args]
+    if config is not None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(config))
+        command += ["--config", str(path)]
+    return subprocess.run(  # noqa: S603
+        command,
+        env={**os.environ, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

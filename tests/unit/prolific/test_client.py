@@ -1,0 +1,273 @@
+"""The API client against real HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.prolific.client import CLOCK_DOUBT, ProlificAPI
+from tests.support.stand_in import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.stand_in import Hosted, StandIn, World
+
+OUR_CLOCK = datetime(2031, 1, 1, tzinfo=timezone.utc)
+
+
+class Client(ProlificAPI):
+    """The client, with a clock that stands still and a sleep that only counts."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.slept: list[float] = []
+        super().__init__(url, token, timeout=5, sleep=self.slept.append, clock=lambda: OUR_CLOCK)
+
+
+@pytest.fixture
+def api(stand_in: StandIn) -> Client:
+    return Client(stand_in.api_url, stand_in.world.token)
+
+
+@pytest.fixture
+def ref(collection: Hosted) -> DataCollectionRef:
+    return DataCollectionRef(Kind.COLLECTION, collection.id)
+
+
+def test_the_token_and_our_user_agent_go_with_every_call(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    api.data_collection(ref)
+    [(_, _, _, headers)] = world.requests
+    assert headers["Authorization"] == f"Token {world.token}"
+    assert headers["User-Agent"].startswith("tap-prolific-export")
+
+
+def test_a_netrc_entry_does_not_replace_the_token(
+    api: Client,
+    ref: DataCollectionRef,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    api.data_collection(ref)
+    assert [headers["Authorization"] for *_, headers in world.requests] == [f"Token {world.token}"]
+
+
+def test_a_proxy_of_the_environment_is_used(
+    world: World, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", stand_in.api_url)
+    api = Client("http://api.prolific.invalid", world.token)
+    with pytest.raises(DataCollectionError, match="404"):  # the stand-in knows no such address
+        api.data_collection(DataCollectionRef(Kind.COLLECTION, "x"))
+    assert world.asked("api")[0] == (
+        "GET http://api.prolific.invalid/api/v1/data-collection/collections/x"
+    )
+
+
+def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: World) -> None:
+    elsewhere = {"Location": f"{api.url}/api/v1/users/me/"}
+    world.faults = [Fault("api", "GET .*", status=302, headers=elsewhere)]
+    with pytest.raises(DataCollectionError, match=r"302.*Redirects are not followed"):
+        api.data_collection(ref)
+    assert len(world.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        pytest.param(
+            Fault("api", "", status=401, body=b'{"error": {"title": "Bad token"}}'),
+            FatalError,
+            r"401 \(Bad token\).*Settings > API tokens.*PROLIFIC_TOKEN",
+            id="401 says where tokens are made",
+        ),
+        pytest.param(
+            Fault(
+                "api",
+                "",
+                status=403,
+                body=b'{"error": {"title": "Forbidden", "detail": "Feature not enabled"}}',
+            ),
+            DataCollectionError,
+            r"403 \(Forbidden: Feature not enabled\).*member of the workspace.*early access",
+            id="403 names access and the feature",
+        ),
+        pytest.param(
+            Fault("api", "", status=404, body=b'{"error": {"detail": ["a", {"b": ["c"]}]}}'),
+            DataCollectionError,
+            r"404 \(a; b: c\).*there is no batch of this id either",
+            id="404 looks whether it is a batch's id",
+        ),
+        pytest.param(
+            Fault("api", "", status=400, body=b"<html>Bad</html>"),
+            DataCollectionError,
+            "400 without the API's error envelope",
+            id="an error in HTML",
+        ),
+        pytest.param(
+            Fault("api", "", status=400, body=b'{"error": "in words"}'),
+            DataCollectionError,
+            r"400 \(in words\)",
+            id="an error that is only text",
+        ),
+        pytest.param(
+            Fault("api", "", status=200, body=b"<html>Sign in</html>"),
+            DataCollectionError,
+            "a body that is not JSON.*proxy",
+            id="HTML for JSON",
+        ),
+        pytest.param(
+            Fault("api", "", status=200, body=b""),
+            DataCollectionError,
+            "a body that is not JSON",
+            id="nothing for JSON",
+        ),
+        pytest.param(
+            Fault("api", "", status=200, body=b"[1]"),
+            DataCollectionError,
+            "JSON that is not an object",
+            id="a list for an object",
+        ),
+    ],
+)
+def test_an_answer_that_is_final_is_explained_at_once(  # noqa: PLR0917
+    fault: Fault,
+    error: type[TapError],
+    says: str,
+    api: Client,
+    ref: DataCollectionRef,
+    world: World,
+) -> None:
+    world.faults = [fault]
+    with pytest.raises(error, match=says) as raised:
+        api.data_collection(ref)
+    assert str(ref) in str(raised.value)
+    assert "look up the collection" in str(raised.value)
+    assert len(world.requests) == 1 + (fault.status == 404)
+    assert api.slept == []
+
+
+def test_an_id_of_the_other_kind_is_named(api: Client, batch: Hosted) -> None:
+    with pytest.raises(DataCollectionError, match="It is a batch's id: move it to batch_ids"):
+        api.data_collection(DataCollectionRef(Kind.COLLECTION, batch.id))
+
+
+def test_an_error_does_not_echo_the_token(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    body = json.dumps({"error": {"title": "Bad", "detail": f"header was Token {world.token}"}})
+    world.faults = [Fault("api", "", status=400, body=body.encode())]
+    with pytest.raises(DataCollectionError) as raised:
+        api.data_collection(ref)
+    assert world.token not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [0, 408, 429, 500, 502, 503, 504])
+def test_what_passes_by_itself_is_tried_again(
+    status: int, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "", times=2, status=status)]
+    assert api.data_collection(ref).body["id"] == ref.id
+    assert len(world.requests) == 3
+    assert len(api.slept) == 2
+    assert all(0 <= wait <= 2**place for place, wait in enumerate(api.slept))
+
+
+def test_what_does_not_pass_is_given_up(api: Client, ref: DataCollectionRef, world: World) -> None:
+    world.faults = [Fault("api", "", times=99, status=503)]
+    with pytest.raises(DataCollectionError, match=r"5 times; the API answered 503.*status\.prol"):
+        api.data_collection(ref)
+    assert len(world.requests) == MAX_TRIES
+
+
+@pytest.mark.parametrize(
+    ("header", "waited"),
+    [
+        ("7", 7.0),
+        ("Wed, 01 Jan 2031 00:00:09 GMT", 9.0),
+        ("Tue, 01 Jan 2030 00:00:00 GMT", 0.0),
+        ("86400", MAX_WAIT_SECONDS),
+    ],
+)
+def test_retry_after_is_honoured_within_reason(
+    header: str, waited: float, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "", status=429, headers={"Retry-After": header})]
+    api.data_collection(ref)
+    assert api.slept == [waited]
+
+
+def test_an_answer_is_dated_by_the_apis_own_clock(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    before = world.now().replace(microsecond=0)
+    assert before <= api.data_collection(ref).date <= world.now()
+
+
+def test_without_a_date_our_clock_less_its_doubt_has_to_do(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    body = b'{"status": "generating", "export_id": "e"}'
+    world.faults = [Fault("api", "", status=202, body=body, headers={"Date": "no date"})]
+    assert api.request_export(ref, ExportFilter()).date == OUR_CLOCK - CLOCK_DOUBT
+    assert timedelta(minutes=5) == CLOCK_DOUBT
+
+
+def test_a_filter_is_sent_as_the_api_names_it(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    start = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+    api.request_export(ref, ExportFilter("study-1", start))
+    api.request_export(ref, ExportFilter())
+    path = f"POST /api/v1/data-collection/collections/{ref.id}/export"
+    assert world.asked("api") == [
+        f"{path}?study_id=study-1&from=2026-01-02T03%3A04%3A05%2B00%3A00",
+        path,
+    ]
+
+
+def test_the_older_generation_has_no_list_of_jobs(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    requested = api.request_export(ref, ExportFilter("study-1"))
+    jobs = api.export_jobs(ref)
+    if world.generation == "idempotent":
+        assert jobs is None
+    else:
+        assert jobs is not None
+        [job] = jobs
+        assert job.export_id == requested.export_id
+        assert job.filter == {"study_id": "study-1"}
+        assert job.created_at is not None
+
+
+def test_a_workspace_is_listed_to_its_end(api: Client, world: World, collection: Hosted) -> None:
+    pages = [
+        {"results": [{"id": "a"}, {"id": "b"}], "meta": {"count": 3}},
+        {"results": [{"id": "b"}, {"id": "c"}], "meta": {"count": 3}},
+    ]
+    world.faults = [Fault("api", "", status=200, body=json.dumps(p).encode()) for p in pages]
+    found = api.data_collections(Kind.BATCH, "w")
+    assert [ref.id for ref in found] == ["a", "b", "c"]
+    assert world.asked("api")[1].endswith("?workspace_id=w&offset=2")
+    assert collection.id not in {ref.id for ref in found}
+
+
+def test_a_workspace_that_is_not_shown_whole_is_an_error(api: Client, world: World) -> None:
+    page = json.dumps({"results": [{"id": "a"}], "meta": {"count": 3}}).encode()
+    world.faults = [Fault("api", "", times=9, status=200, body=page)]
+    with pytest.raises(DataCollectionError, match=r"workspace w.*counts 3 but shows only 1"):
+        api.data_collections(Kind.BATCH, "w")

@@ -1,0 +1,115 @@
+"""Every fault on every call, once and for ever, in both generations of the API.
+
+Each cell says whether the rows are delivered all the same, or with which error they are not; how
+often the call was made; and that all waiting was done on the injected clock.
+"""
+
+from __future__ import annotations
+
+import time as real_time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
+from tests.support.clocks import Time
+from tests.support.faults import CALLS, FAULTS, FOR_EVER, POLL, deliver, deliveries
+from tests.support.stand_in import Fault
+
+if TYPE_CHECKING:
+    from tests.support.stand_in import Hosted, StandIn, World
+
+
+TRANSIENT = {"reset", "silence", "408", "429", "500", "503", "half"}
+TRANSIENT |= {"429 with a wait", "429 until a date", "502 of a proxy"}
+REFUSED = {"400", "403", "404", "405", "409"}
+UNREADABLE = {"HTML", "nothing", "no object"}
+
+Expected = tuple[type[TapError], str] | None
+
+
+def expected(call: str, fault: str, times: int) -> Expected:
+    """Return the error that a cell must end in; None where the rows are delivered."""
+    doing = f"Tried to {CALLS[call].doing}"
+    once = times == 1
+    if call == "delete":  # the rows have been delivered by then
+        return (FatalError, "The token is not valid") if fault == "401" else None
+    if fault in TRANSIENT:
+        return None if once else (DataCollectionError, f"{doing}.*{MAX_TRIES} times")
+    if call == "fetch":
+        if fault in UNREADABLE:
+            return (DataCollectionError, "damaged or not a ZIP")
+        if fault == "403":  # the URL may have expired
+            return None if once else (DataCollectionError, f"{doing}.*it answered 403")
+        return (DataCollectionError, f"{doing}.*it answered {fault}")
+    if fault == "401":
+        return (FatalError, "The token is not valid")
+    if call == "list" and (fault in REFUSED or fault == "no object"):
+        return None  # whether there is a list decides nothing but whose the job is
+    if fault == "404" and call == "poll":
+        return None if once else (DataCollectionError, "is gone; earlier attempts: 2")
+    if fault in REFUSED:
+        return (DataCollectionError, f"{doing}.*answered {fault}")
+    said = "JSON without a status" if fault == "no object" else "not JSON"
+    return (DataCollectionError, f"{doing}.*{said}")
+
+
+def most_requests(call: str, fault: str, times: int, usual: int) -> int:
+    """Return how often a call may be made at the most."""
+    if times == 1:
+        return usual + 2  # a second try, and the list that is looked at before a POST is repeated
+    if call == "fetch" and fault == "403":
+        return 2 * MAX_TRIES
+    return MAX_TRIES + usual
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.mark.parametrize("times", [1, FOR_EVER], ids=["once", "for ever"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("call", CALLS)
+def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
+    call: str,
+    fault: str,
+    times: int,
+    stand_in: StandIn,
+    world: World,
+    collection: Hosted,
+    time: Time,
+) -> None:
+    which = CALLS[call]
+    world.faults = [Fault(which.server, which.pattern, times=times, **FAULTS[fault])]
+    timeout = 0.2 if fault == "silence" else 5
+    made = deliveries(stand_in, [collection], time, timeout=timeout)
+    began = real_time.monotonic()
+    usual = which.usual[world.generation == "idempotent"]
+    error = expected(call, fault, times) if usual else None
+    if error is None:
+        assert deliver(made) == [*collection.submissions]
+    else:
+        with pytest.raises(error[0], match=error[1]) as raised:
+            deliver(made)
+        assert collection.id in str(raised.value)
+        assert world.token not in str(raised.value)
+    assert real_time.monotonic() - began < min([*time.slept, POLL]) + 2  # it was not the real one
+    sent = sum(Fault(which.server, which.pattern).matches(request) for request in requests(world))
+    assert sent <= most_requests(call, fault, times, usual)
+    if fault in TRANSIENT and usual and times == 1:
+        assert sent > usual
+        assert len(time.slept) == 1
+        if "with a wait" in fault:
+            assert time.slept == [7]
+        if "until a date" in fault:
+            assert time.slept == [MAX_WAIT_SECONDS]
+    if error is None and call != "delete" and world.generation == "fresh":
+        left = len(world.jobs["collections", collection.id])
+        # One that nobody can be sure is ours is left: where there was no list, or no answer.
+        assert left <= 1 + (call in {"list", "request"})
+
+
+def requests(world: World) -> list[tuple[str, str]]:
+    return [(server, f"{method} {path}") for server, method, path, _ in world.requests]
