@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.leaks import watched
 from tests.support.postgres import serving
 from tests.support.stand_in import StandIn, World, samples
 from tests.support.tap import Runner
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
     from tests.support.postgres import Server
     from tests.support.stand_in import Hosted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_behind() -> Iterator[None]:
+    with watched():
+        yield
 
 
 @pytest.fixture(autouse=True)

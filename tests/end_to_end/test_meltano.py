@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from tests.support.expected import differences, tables_of
+from tests.support.generations import idempotent_slow
 from tests.support.meltano import INSTALLED, MELTANO, run_job
 from tests.support.stand_in.samples import add
 
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("lines", ["nested", "flat"])
+@idempotent_slow
+@pytest.mark.parametrize("lines", ["nested", pytest.param("flat", marks=pytest.mark.slow)])
 def test_what_arrives_in_duckdb_equals_what_the_server_holds(  # noqa: PLR0917
     lines: Literal["nested", "flat"],
     stand_in: StandIn,
@@ -49,7 +51,8 @@ def test_what_arrives_in_duckdb_equals_what_the_server_holds(  # noqa: PLR0917
 LAST = "SELECT max(exported_at) FROM collections"
 
 
-@pytest.mark.parametrize("lookback", ["86400", "0"])
+@idempotent_slow
+@pytest.mark.parametrize("lookback", ["86400", pytest.param("0", marks=pytest.mark.slow)])
 def test_a_second_run_brings_what_is_new_and_what_the_lookback_covers(
     lookback: str, stand_in: StandIn, world: World, collection: Hosted, tmp_path: Path
 ) -> None:
@@ -73,6 +76,7 @@ def test_a_second_run_brings_what_is_new_and_what_the_lookback_covers(
         assert connection.execute(just_come).fetchall() == []
 
 
+@idempotent_slow
 def test_a_failed_run_fails_in_meltano_too(
     stand_in: StandIn, collection: Hosted, tmp_path: Path
 ) -> None:

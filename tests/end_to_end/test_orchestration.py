@@ -33,6 +33,7 @@ ENGINES = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not os.environ.get("ORCHESTRATORS"),
         reason="by hand: ORCHESTRATORS=1 installs Airflow and Dagster, of 1 GB",

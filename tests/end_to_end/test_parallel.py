@@ -24,6 +24,7 @@ AT_ONCE = snippet("docs/operations.md", "run the shards")
 SHARDS = yaml.safe_load(snippet("docs/operations.md", "shards"))
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not (MELTANO and POSTGRES_LOADER.exists()),
         reason="needs Meltano and the loaders' environments, which scripts/setup makes",

@@ -148,6 +148,7 @@ def test_the_outputs_that_are_shown_are_those_of_the_demo(
         assert f"<!-- begin {name} -->\n{output}\n<!-- end {name} -->" in TEXT, name
 
 
+@pytest.mark.slow
 def test_the_plot_shows_every_count(runner: Runner, tmp_path: Path, world: World) -> None:
     programs = installed("plot", "matplotlib==3.10.7", f"duckdb=={duckdb.__version__}")
     outputs(runner, DuckDB(tmp_path), world)

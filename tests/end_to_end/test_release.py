@@ -19,10 +19,13 @@ from tests.support.snippets import snippet
 PACKAGE = "tap_prolific_export"
 TAG = "v9.9.9"
 
-pytestmark = pytest.mark.skipif(
-    GIT is None or not (ROOT / ".git").exists(),
-    reason="needs git and the repository: versions come from its tags",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        GIT is None or not (ROOT / ".git").exists(),
+        reason="needs git and the repository: versions come from its tags",
+    ),
+]
 
 
 def committed(tree: Path, tag: str | None = None) -> Path:

@@ -44,7 +44,7 @@ HOSTS = ["127.0.0.1", "localhost"]
 STRUCTURED = {"SINGER_SDK_LOG_CONFIG": "log.yaml"}
 
 
-@pytest.fixture(params=["fresh", "idempotent"])
+@pytest.fixture(params=["fresh", pytest.param("idempotent", marks=pytest.mark.slow)])
 def world(request: pytest.FixtureRequest) -> MarkedWorld:
     return MarkedWorld(request.param)
 

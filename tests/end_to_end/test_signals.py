@@ -190,7 +190,9 @@ def start(stand_in: StandIn, tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-@pytest.mark.parametrize("signum", [TERM, INT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize(
+    "signum", [TERM, pytest.param(INT, marks=pytest.mark.slow)], ids=["SIGTERM", "SIGINT"]
+)
 class TestWhereverItIs:
     def test_waiting_for_an_export_it_ends_and_what_was_finished_stays_so(  # noqa: PLR0917
         self,

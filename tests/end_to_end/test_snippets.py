@@ -127,6 +127,7 @@ def test_the_readmes_first_steps_fill_a_warehouse(
     assert any(key.startswith("what_did_you_drink") for (key,) in keys)
 
 
+@pytest.mark.slow
 @fresh
 @pytest.mark.parametrize("where", ["run in a project", "without Meltano"])
 def test_the_readmes_other_ways_write_what_the_server_holds(
@@ -194,6 +195,7 @@ def postgres(server: Server, tmp_path: Path) -> PostgreSQL:
     return PostgreSQL(tmp_path, server)
 
 
+@pytest.mark.slow
 @fresh
 def test_one_data_collection_starts_anew(
     stand_in: StandIn, collection: Hosted, batch: Hosted, postgres: PostgreSQL, tmp_path: Path
@@ -235,6 +237,7 @@ def test_one_data_collection_starts_anew(
 WITHDRAWN = "examples/withdrawn/README.md"
 
 
+@pytest.mark.slow
 @fresh
 @pytest.mark.parametrize("way", ["an extractor of its own", "settings", "once"])
 def test_full_table_runs_as_they_are_shown_remove_what_was_withdrawn(  # noqa: PLR0917
@@ -319,6 +322,7 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
     assert loader.items() <= ours.items()
 
 
+@pytest.mark.slow
 @with_loaders
 def test_the_recipes_run_on_what_the_demo_leaves(checkout: Path) -> None:
     (checkout / ".env").write_text("TAP_PROLIFIC_EXPORT_ANSWER_KEYS=label\n")  # not the demo's
@@ -340,6 +344,7 @@ def test_the_stand_in_serves_by_hand(tmp_path: Path) -> None:
             break
     try:
         settings = "".join(line for line in lines if line.startswith("export "))
+        settings += "export TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS=1\n"
         out = read(run(f"{settings}\ntap-prolific-export --config ENV", tmp_path).stdout)
         assert out.rows("responses")
         added = next(line for line in lines if line.startswith("curl -X POST"))
@@ -353,6 +358,7 @@ def test_the_stand_in_serves_by_hand(tmp_path: Path) -> None:
         served.stdout.close()
 
 
+@pytest.mark.slow
 def test_the_long_tests_run_by_hand() -> None:
     few = {"1000000": 10}
     for script in (
@@ -375,6 +381,7 @@ def test_the_documentation_is_made_anew(checkout: Path) -> None:
 FEW = "--lines=10000 --stream=responses"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "less"),
     [

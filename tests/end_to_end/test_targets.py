@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+slow = pytest.mark.slow
+FLATTENED = {"flattening_enabled": True, "flattening_max_depth": 2}
 TARGETS: dict[str, type[DuckDB | JsonLines | Csv]] = {
     "DuckDB": DuckDB,
     "DuckDB as it is": DuckDBAsItIs,
@@ -42,21 +44,34 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=[*TARGETS, "PostgreSQL"])
+@pytest.fixture(
+    params=[
+        "DuckDB",
+        pytest.param("DuckDB as it is", marks=slow),
+        "JSON Lines",
+        "CSV",
+        "PostgreSQL",
+    ]
+)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     if made := TARGETS.get(request.param):
         return made(tmp_path)
     return PostgreSQL(tmp_path, request.getfixturevalue("server"))
 
 
-@pytest.fixture(params=["instruction_id", "label"])
-def keys(request: pytest.FixtureRequest) -> Row:
-    return {"answer_keys": request.param}
-
-
-@pytest.fixture(params=[False, True], ids=["nested", "flattened"])
-def flat(request: pytest.FixtureRequest) -> Row:
-    return {"flattening_enabled": True, "flattening_max_depth": 2} if request.param else {}
+def variants(*quick: str) -> pytest.MarkDecorator:
+    """Run a test with either kind of keys, nested and flattened; all but a few are slow."""
+    return pytest.mark.parametrize(
+        "shape",
+        [
+            pytest.param(
+                {"answer_keys": keys, **flat}, id=name, marks=[] if name in quick else [slow]
+            )
+            for keys in ("instruction_id", "label")
+            for kind, flat in (("nested", {}), ("flattened", FLATTENED))
+            if (name := f"{keys}-{kind}")
+        ],
+    )
 
 
 def run(runner: Runner, target: Target, state: Row | None = None, **config: Any) -> Output:
@@ -114,18 +129,20 @@ def time_of(value: Any) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def test_all_that_the_tap_writes_is_in_the_tables(  # noqa: PLR0917
-    target: Target, keys: Row, flat: Row, runner: Runner, collection: Hosted, batch: Hosted
+@variants("label-flattened")
+def test_all_that_the_tap_writes_is_in_the_tables(
+    target: Target, shape: Row, runner: Runner, collection: Hosted, batch: Hosted
 ) -> None:
-    output = run(runner, target, **keys, **flat, **ids(collection, batch))
+    output = run(runner, target, **shape, **ids(collection, batch))
     assert len(output.rows("responses")) > 10
     assert wrong(target, output) == []
 
 
-def test_a_question_that_is_asked_later_has_its_answers_in_the_second_run(  # noqa: PLR0917
-    target: Target, keys: Row, flat: Row, runner: Runner, world: World, collection: Hosted
+@variants("instruction_id-nested")
+def test_a_question_that_is_asked_later_has_its_answers_in_the_second_run(
+    target: Target, shape: Row, runner: Runner, world: World, collection: Hosted
 ) -> None:
-    config = {**keys, **flat, **ids(collection), "lookback_seconds": 10**9}
+    config = {**shape, **ids(collection), "lookback_seconds": 10**9}
     first = run(runner, target, **config)
     collection.instructions.append(NEW)
     submission = samples.breakfast(20)

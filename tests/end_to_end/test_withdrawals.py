@@ -20,7 +20,7 @@ import pytest
 from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
 from tests.support.expected import KEYS, differences
-from tests.support.generations import fresh
+from tests.support.generations import fresh, idempotent_slow
 from tests.support.meltano import MELTANO
 from tests.support.repository import ROOT
 from tests.support.stand_in import World, samples
@@ -173,6 +173,7 @@ def wrong_in_views(warehouse: Warehouse, world: World) -> list[str]:
     return differences(rows, world)
 
 
+@idempotent_slow
 def test_the_recipes_hide_list_and_delete_exactly_what_has_been_withdrawn(  # noqa: PLR0917
     runs: Runs,
     warehouse: Warehouse,
@@ -278,6 +279,7 @@ def test_only_what_is_older_than_a_complete_export_is_taken_to_be_withdrawn(
 
 
 @fresh
+@pytest.mark.slow
 def test_a_target_marks_what_did_not_come_again_until_it_does(  # noqa: PLR0917
     runs: Runs,
     postgres: PostgreSQL,
@@ -389,6 +391,7 @@ def test_a_target_removes_nothing_where_a_data_collection_has_failed(  # noqa: P
 
 
 @fresh
+@pytest.mark.slow
 def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
     stand_in: StandIn, world: World, collection: Hosted, postgres: PostgreSQL, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Marks of tests that run in one generation of the API only."""
+"""Marks that say in which generations of the API a test runs; without one, it runs in both."""
 
 from __future__ import annotations
 
@@ -6,3 +6,7 @@ import pytest
 
 fresh = pytest.mark.parametrize("world", ["fresh"], indirect=True)
 idempotent = pytest.mark.parametrize("world", ["idempotent"], indirect=True)
+# Both, but the older one only with the slow tests.
+idempotent_slow = pytest.mark.parametrize(
+    "world", ["fresh", pytest.param("idempotent", marks=pytest.mark.slow)], indirect=True
+)

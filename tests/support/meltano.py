@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,3 +74,16 @@ def make_project(folder: Path, loader: dict[str, Any], *more: dict[str, Any]) ->
         "plugins": {"extractors": [*extractors.values()], "loaders": [loads]},
     }
     (folder / "meltano.yml").write_text(yaml.safe_dump(project), encoding="utf-8")
+    (folder / ".meltano").mkdir()
+    (folder / ".meltano" / "meltano.db").write_bytes(_database())
+
+
+@cache
+def _database() -> bytes:
+    """Return the database of an empty project, which takes Meltano a while to make."""
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "meltano.yml").write_text("send_anonymous_usage_stats: false\n")
+        subprocess.run(  # noqa: S603
+            [str(PROGRAMS / "meltano"), "state", "list"], cwd=name, capture_output=True, check=True
+        )
+        return (Path(name) / ".meltano" / "meltano.db").read_bytes()
