@@ -12,17 +12,23 @@ def parse_timestamp(text: object) -> datetime | None:
     """Return an ISO 8601 date or time in UTC, or None for anything else. No zone means UTC."""
     if not isinstance(text, str):
         return None
+    try:
+        try:
+            moment = msgspec.convert(text, datetime)
+        except msgspec.ValidationError:
+            moment = msgspec.convert(_completed(text), datetime)
+        # The offset can push a time out of the range of datetime (OverflowError).
+        return moment if moment.tzinfo is timezone.utc else aware(moment).astimezone(timezone.utc)
+    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
+        return None
+
+
+def _completed(text: str) -> str:
+    """Return a time with what ISO 8601 lets one leave out, but msgspec does not."""
     text = text.strip()
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         text += "T00:00:00Z"
-    # ISO 8601 allows times without seconds; msgspec does not.
-    text = re.sub(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", r"\1:00", text, flags=re.ASCII)
-    try:
-        moment = msgspec.convert(text, datetime)
-        # The offset can push a time out of the range of datetime (OverflowError).
-        return aware(moment).astimezone(timezone.utc)
-    except (msgspec.ValidationError, OverflowError, UnicodeEncodeError):
-        return None
+    return re.sub(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d)(?!:)", r"\1:00", text, flags=re.ASCII)
 
 
 def utc_now() -> datetime:

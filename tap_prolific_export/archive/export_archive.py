@@ -11,9 +11,11 @@ import logging
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.archive.safe_json import InvalidJsonError, decode
+import msgspec
+
+from tap_prolific_export.archive.safe_json import InvalidJsonError, decode, decode_usual
 from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.model import ID, DataCollectionRef, Kind
@@ -21,7 +23,6 @@ from tap_prolific_export.model import ID, DataCollectionRef, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
-    from typing import TypeGuard
 
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.zip_reader import Member
@@ -38,6 +39,8 @@ UPLOADS = "files/"
 # Prolific's client names a download <id>-export-<time>.zip.
 _VENDOR_NAME = re.compile(rf"(?P<id>{ID.pattern})-export-[^/]*\.zip", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"
+# A line from its first character that is no white space.
+_NOT_BLANK = re.compile(rb"\S[^\n]*")
 
 # These bound what a hostile archive can make us read. No user has a reason to change them.
 # The metadata file and the directory are held in memory; real ones have kilobytes.
@@ -88,31 +91,16 @@ class Part(Enum):
     UPLOADS = "the uploaded files"
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One line of a JSON Lines member.
 
     Attributes:
-        number: Its number, from 1.
         object: Its JSON object, cleaned so that every target can store it.
         as_it_came: The original object; None if nothing was replaced.
     """
 
-    number: int
     object: dict[str, Any]
     as_it_came: dict[str, Any] | None = None
-
-
-class Block(NamedTuple):
-    """What several makers made from a block of lines.
-
-    Attributes:
-        ids: The response id of each line; a line is one response.
-        made: For each maker, its result for each line.
-    """
-
-    ids: list[str]
-    made: list[list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,18 +217,8 @@ class ExportArchive:
         """The member that `lines` reads."""
         return next((name for name in LINES if name in self._members), None)
 
-    @overload
-    def lines(self) -> Iterator[Line]: ...
-
-    @overload
-    def lines(self, fast: Callable[[bytes], Block | None]) -> Iterator[Line | Block]: ...
-
-    def lines(self, fast: Callable[[bytes], Block | None] | None = None) -> Iterator[Any]:
-        """Yield the decoded lines of the responses, without blank ones.
-
-        Args:
-            fast: Tries to decode a block of whole lines. Its result, if not None, is yielded
-                instead of the lines: it has an id for each of them, and none is blank.
+    def lines(self) -> Iterator[list[Line]]:
+        """Yield the decoded lines of the responses in blocks, without blank ones.
 
         Raises:
             DataCollectionError: The member is missing, or a line is not a JSON object.
@@ -249,11 +227,11 @@ class ExportArchive:
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join(LINES)}.")
         self.has_lines = False
-        for found in self._lines(self.lines_name, fast):
-            self.has_lines = True
-            yield found
+        for lines in self._lines(self.lines_name):
+            self.has_lines = self.has_lines or bool(lines)
+            yield lines
 
-    def lines_by_task(self) -> Iterator[Line]:
+    def lines_by_task(self) -> Iterator[list[Line]]:
         """Yield the lines by task; none if there is no such member or `lines` reads it."""
         if BY_TASK in self._members and self.lines_name != BY_TASK:
             yield from self._lines(BY_TASK)
@@ -284,55 +262,48 @@ class ExportArchive:
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
-    def _lines(
-        self, name: str, fast: Callable[[bytes], Block | None] | None = None
-    ) -> Iterator[Any]:
+    def _lines(self, name: str) -> Iterator[list[Line]]:
         """Yield the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
-        number = size = 0
+        number = size = 0  # of the lines so far
         for block in _blocks(self._content(name, name, keep=True), limit):
+            if block and not number:
+                block = block.removeprefix(_BOM)  # noqa: PLW2901
+            lines = None if block is None else _decode_usual(block, limit)
+            if lines is None:  # look at each line of the block by itself
+                lines = []
+                for after, text in _texts(block):
+                    try:
+                        line = self._line(name, number + after, text)
+                    except DataCollectionError:
+                        if not self._limits.skip_bad_lines:
+                            yield lines  # what came before it
+                            raise
+                        bad += 1
+                        first = first or number + after
+                    else:
+                        lines.append(line)
+            number += 1 if block is None else block.count(b"\n")
             size += len(block or b"")
             self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
-            if fast and _is_within(block, limit) and (found := fast(block)) is not None:
-                number += len(found.ids)
-                yield found
-                continue
-            texts = [None] if block is None else block.removesuffix(b"\n").split(b"\n")
-            for text in texts:
-                number += 1
-                # Only the odd lines of a block take the slow path.
-                if fast and _is_within(text, limit) and (found := fast(text)) is not None:
-                    yield found
-                    continue
-                try:
-                    line = self._line(name, number, text)
-                except DataCollectionError:
-                    if not self._limits.skip_bad_lines:
-                        raise
-                    bad += 1
-                    first = first or number
-                else:
-                    if line:
-                        yield line
+            if lines:
+                yield lines
         if bad:
             self.skipped[name] = Skipped(name, bad, first)
 
-    def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
+    def _line(self, name: str, number: int, text: bytes | None) -> Line:
         label = f"{name}, line {number},"
         limit = self._limits.max_line_bytes
         if text is None or len(text) > limit:
             raise too_large(self.name, label, f"over {limit:,}", limit, "max_line_bytes")
-        text = (text.removeprefix(_BOM) if number == 1 else text).strip()
-        if not text:
-            return None
         try:
             decoded = decode(text)
         except InvalidJsonError:
             raise self._error(f"{label} is no valid JSON.") from None
         if not isinstance(decoded.value, dict):
             raise self._error(f"{label} is no JSON object.")
-        return Line(number, decoded.value, decoded.as_it_came)
+        return Line(decoded.value, decoded.as_it_came)
 
     def _content(self, path: str, label: str, *, keep: bool = False) -> Iterator[bytes]:
         """Yield the content of a member.
@@ -368,9 +339,30 @@ class ExportArchive:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
-def _is_within(block: bytes | None, limit: int) -> TypeGuard[bytes]:
-    """Whether a block exists and none of its lines is longer than the limit."""
-    return block is not None and (len(block) <= limit or max(map(len, block.split(b"\n"))) <= limit)
+def _decode_usual(block: bytes, limit: int) -> list[Line] | None:
+    """Decode whole lines; None if any of them is blank, too long, or needs a closer look."""
+    texts = block.removesuffix(b"\n").split(b"\n")
+    if len(block) > limit and max(map(len, texts)) > limit:
+        return None
+    try:
+        return [*map(Line, map(decode_usual, texts))]
+    except InvalidJsonError:
+        return None
+
+
+def _texts(block: bytes | None) -> Iterator[tuple[int, bytes | None]]:
+    """Yield each line of a block that is not blank, and its number in the block, from 1.
+
+    Blank lines are passed over without looking at each: an archive of a few MB may hold billions.
+    """
+    if block is None:
+        yield 1, None
+        return
+    number, end = 1, 0
+    for found in _NOT_BLANK.finditer(block):
+        number += block.count(b"\n", end, found.start())
+        end = found.start()
+        yield number, found[0].rstrip()
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:

@@ -30,6 +30,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 # Deeper nesting could exhaust Python's stack in a later step.
 MAX_DEPTH = 200
 REPLACEMENT = "\ufffd"
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -50,6 +51,21 @@ class Decoded:
     as_it_came: Any = None
 
 
+def decode_usual(text: bytes) -> dict[str, Any]:
+    """Decode an object that holds nothing odd.
+
+    Raises:
+        InvalidJsonError: It does, or is none; see what `decode` makes of it.
+    """
+    try:
+        value: dict[str, Any] = _decode_object(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise InvalidJsonError from None
+    if b"\\u0000" in text or _may_be_deep(text):
+        raise InvalidJsonError
+    return value
+
+
 def decode(text: bytes) -> Decoded:
     """Decode one JSON text.
 
@@ -63,13 +79,17 @@ def decode(text: bytes) -> Decoded:
         is_clean = False
     else:
         is_clean = b"\\u0000" not in text
-    # Count brackets first: that is much faster, and few texts have that many.
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and depth_of(value) > MAX_DEPTH:
+    if _may_be_deep(text) and depth_of(value) > MAX_DEPTH:
         raise InvalidJsonError
     if is_clean:
         return Decoded(value)
     clean = cleaned(value)
     return Decoded(clean, None if clean == value else value)
+
+
+def _may_be_deep(text: bytes) -> bool:
+    """Whether a text has so many brackets; to count them is faster than to follow the nesting."""
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
 
 
 def depth_of(value: Any) -> int:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.archive.safe_json import INT64, json_text
@@ -67,8 +70,7 @@ class ColumnType:
     mixed: bool = False
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, gc=False):
     """One value of an answer: a chosen option, a text, a number or an upload.
 
     Attributes:
@@ -86,8 +88,7 @@ class Value:
     has_extra: bool = False
 
 
-@dataclass(frozen=True)
-class Fitted:
+class Fitted(msgspec.Struct, frozen=True, gc=False):
     """A typed value, and whether it holds everything that the entry held.
 
     If it does not, the caller must keep the original entry, too.
@@ -142,11 +143,21 @@ def fit(
         uploads: The uploaded files in the archive, by path.
         repeated: Fields that only repeat the instruction (its type, its id), with their values.
     """
+    return fit_values(entry, read(entry, repeated), column_type, uploads, repeated)
+
+
+def fit_values(
+    entry: Any,
+    values: tuple[Value, ...] | None,
+    column_type: ColumnType,
+    uploads: Mapping[str, Upload],
+    repeated: Mapping[str, Any],
+) -> Fitted:
+    """Fit an entry whose values have been `read` already; see `fit`."""
     if entry is None:
         return NO_ANSWER
     if column_type.kind is ColumnKind.JSON:
         return Fitted(json_text(entry), lossless=True)
-    values = read(entry, repeated)
     if values is None:
         return MISFIT
     if not values and _is_absent(entry, repeated):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_left
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.export_archive import Block
+from msgspec.structs import replace
+
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.responses import content_hash
 
@@ -22,8 +22,10 @@ _GROUP_SHIFT = 8 * _HASH_BYTES + 1
 
 
 def distinct(
-    read: Callable[[], Iterable[Response]], wants: Callable[[Response], bool] = lambda _: True
-) -> Iterator[Response]:
+    read: Callable[[], Iterable[list[Response]]],
+    wants: Callable[[Response], bool] | None = None,
+    ahead: Callable[[], int] = lambda: 0,
+) -> Iterator[list[Response]]:
     """Yield each wanted response once, and different responses with one id under unique ids.
 
     Identical responses count as one. Of different ones with the same id, sorted by the hash of
@@ -36,73 +38,46 @@ def distinct(
     kept in memory, however many responses there are.
 
     Args:
-        read: Starts a new reading of all responses.
-        wants: Whether a response is wanted.
-    """
-    seen = SeenIds()
-    repeated: set[int] = set()
-    for response in read():
-        if seen.add(response.id):
-            repeated.add(hash_of(response.id))
-        elif wants(response):
-            yield response
-    yield from _with_unique_ids(read, repeated, seen, wants)
-
-
-def distinct_in_blocks(
-    found: Iterable[Response | Block],
-    read: Callable[[], Iterable[Response]],
-    ahead: Callable[[], int] = lambda: 0,
-) -> Iterator[Response | list[list[Any]]]:
-    """Yield the same as `distinct`, with everything wanted, and for blocks their finished rows.
-
-    Args:
-        found: One reading of the responses; some come in blocks of finished rows.
-        read: Starts a new reading of all responses.
+        read: Starts a new reading of all responses, in blocks.
+        wants: Whether a response is wanted; None: all are.
         ahead: Returns an estimate of how many responses follow.
     """
     seen = SeenIds()
     repeated: set[int] = set()
-    for each in found:
-        if not isinstance(each, Block):
-            if seen.add(each.id):
-                repeated.add(hash_of(each.id))
-            else:
-                yield each
-            continue
-        ids, made = each
-        if again := seen.add_all(ids, ahead()):
-            repeated.update(hash_of(ids[place]) for place in again)
-            left_out = {*again}
-            made = [
-                [row for place, row in enumerate(rows) if place not in left_out] for rows in made
-            ]
-        yield made
-    yield from _with_unique_ids(read, repeated, seen)
+    for block in read():
+        if again := seen.add_all([response.id for response in block], ahead()):
+            repeated.update(hash_of(block[place].id) for place in again)
+            for place in reversed(again):
+                del block[place]
+        wanted = [*filter(wants, block)] if wants else block
+        if wanted:
+            yield wanted
+    if repeated:
+        yield from _with_unique_ids(read, repeated, seen, wants or (lambda _: True))
 
 
 def _with_unique_ids(
-    read: Callable[[], Iterable[Response]],
+    read: Callable[[], Iterable[list[Response]]],
     repeated: Collection[int],
     seen: SeenIds,
-    wants: Callable[[Response], bool] = lambda _: True,
-) -> Iterator[Response]:
+    wants: Callable[[Response], bool],
+) -> Iterator[list[Response]]:
     """Yield the responses that share an id, except those already yielded under the right id.
 
     Args:
-        read: Starts a new reading of all responses.
+        read: Starts a new reading of all responses, in blocks.
         repeated: Hashes of the ids that occur more than once; the first of each was yielded.
         seen: All ids.
         wants: Whether a response is wanted.
     """
-    if not repeated:
-        return
-    ranks = _Ranks((each for each in read() if hash_of(each.id) in repeated), wants)
+
+    def sharing() -> Iterator[Response]:
+        return (each for block in read() for each in block if hash_of(each.id) in repeated)
+
+    ranks = _Ranks(sharing(), wants)
     first_pending = set(repeated)
-    for response in read():
+    for response in sharing():
         hashed = hash_of(response.id)
-        if hashed not in repeated:
-            continue
         # The caller yielded the first response of each hash, but not a second id with that hash.
         was_yielded = hashed in first_pending and wants(response)
         first_pending.discard(hashed)
@@ -111,9 +86,9 @@ def _with_unique_ids(
             continue
         rank, again = found
         if rank:
-            yield replace(response, id=_new_id(response.id, rank + 1, seen))
+            yield [replace(response, id=_new_id(response.id, rank + 1, seen))]
         elif not was_yielded:
-            yield replace(response, again=again)
+            yield [replace(response, again=again)]
 
 
 def _new_id(id_: str, number: int, seen: SeenIds) -> str:
@@ -189,10 +164,6 @@ class SeenIds:
         self._table = array("q", [_EMPTY]) * size
         self._size = size
         self._room = size * 3 // 4
-
-    def add(self, id_: str) -> bool:
-        """Add an id; return whether it, or one with the same hash, was in the set."""
-        return bool(self.add_all([id_]))
 
     def __contains__(self, id_: str) -> bool:
         """Whether the id, or one with the same hash, is in the set."""

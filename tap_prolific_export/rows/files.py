@@ -7,142 +7,159 @@ the submission whose id its name begins with.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.rows.answers import read, upload_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from tap_prolific_export.archive.export_archive import Upload
+    from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.responses import Response
-    from tap_prolific_export.rows.tables import AnswerColumn, ExportFacts, Row
+    from tap_prolific_export.rows.tables import ExportFacts, Row
 
     Uploads = Mapping[str, Upload]
-    # Finds the owners of files, given those that have none yet.
-    Find = Callable[[Uploads], Iterable["NamedFile"]]
 
 
-@dataclass(frozen=True)
-class NamedFile:
-    """An uploaded file and the response it belongs to.
+class NamedFile(msgspec.Struct, frozen=True, gc=False):
+    """The response that an uploaded file belongs to.
 
     Attributes:
-        path: Path in the archive.
         submission_id: Submission of the response.
         participant_id: Participant who uploaded the file.
-        task_id: Task of the response, in a batch.
+        task_id: Task of the response, in a batch; None if no answer names the file, because a
+            submission can have several.
         instruction_id: The question; None if no answer names the file.
         described: Fields from the answer: ``file_name``, ``content_type``.
         wanted: Whether the response is wanted.
     """
 
-    path: str
     submission_id: str | None
     participant_id: str | None
     task_id: str | None
     instruction_id: str | None
     described: Mapping[str, str]
-    wanted: bool = True
+    wanted: bool
 
 
-def file_rows(
-    facts: ExportFacts, finds: Sequence[Find], uploads: Uploads, *, include_unmatched: bool
-) -> Iterator[Row]:
-    """Yield a row for each uploaded file, with the answer that names it, if one does.
+class FileFinder:
+    """Finds the responses that uploaded files belong to.
 
-    Args:
-        facts: The columns that all rows of the export share.
-        finds: Functions that find the response of a file, tried in order; the first match counts.
-        uploads: The uploaded files in the archive, by path.
-        include_unmatched: Whether to yield files that belong to no response.
-    """
-    remaining = dict(uploads)
-    for find in finds:
-        unwanted: set[str] = set()
-        for found in find(remaining) if remaining else ():
-            if found.path not in remaining:
-                continue
-            if found.wanted:
-                yield _file_row(facts, found.path, remaining.pop(found.path), found)
-            else:
-                unwanted.add(found.path)
-        for path in unwanted & remaining.keys():
-            del remaining[path]
-    if include_unmatched:
-        for path, upload in remaining.items():
-            yield _file_row(facts, path, upload)
-
-
-def find_by_answers(
-    responses: Iterable[Response],
-    wants: Callable[[Response], bool],
-    columns: Mapping[str, AnswerColumn],
-    uploads: Uploads,
-) -> Iterator[NamedFile]:
-    """Yield the files that answers name.
+    A response whose answer names a file counts more than one whose submission id the file's name
+    begins with; of several, the first that is wanted counts.
 
     Args:
-        responses: The responses to search.
-        wants: Whether a response's files are wanted.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-    """
-    for response in responses:
-        for instruction_id, entry in response.answers.items():
-            for path, described in names_in(entry, columns.get(instruction_id), uploads):
-                yield _found(response, path, instruction_id, described, wants)
-
-
-def names_in(
-    entry: Any, column: AnswerColumn | None, uploads: Uploads
-) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Yield the path of each file that an answer names, and the answer's fields about it."""
-    for value in read(entry, column.repeated if column else {}) or ():
-        path = upload_path(value, uploads)
-        if path is not None and path in uploads:
-            yield path, value.file or {}
-
-
-def find_by_file_name(
-    responses: Iterable[Response], wants: Callable[[Response], bool], remaining: Uploads
-) -> Iterator[NamedFile]:
-    """Yield the files whose name begins with the submission id of a response.
-
-    Args:
-        responses: The responses to match.
         wants: Whether a response's files are wanted.
-        remaining: The files to search, by path; the caller may remove some meanwhile.
     """
-    names = sorted(remaining)
-    for response in responses:
+
+    def __init__(
+        self,
+        columns: Mapping[str, AnswerColumn],
+        uploads: Uploads,
+        wants: Callable[[Response], bool],
+    ) -> None:
+        self._columns = columns
+        self._uploads = uploads
+        self._wants = wants
+        self._by_answer: dict[str, NamedFile] = {}
+        self._by_name: dict[str, NamedFile] = {}
+        self._names = {path.rpartition("/")[2] for path in uploads}
+        self._sorted = sorted(uploads)
+
+    @property
+    def found(self) -> int:
+        """How many files answers have named so far."""
+        return len(self._by_answer)
+
+    def add(self, responses: Iterable[Response]) -> None:
+        """Look for the files of responses.
+
+        Raises:
+            DataCollectionError: See `wants`.
+        """
+        if not self._uploads:
+            return
+        for response in responses:
+            for instruction_id, entry in response.answers.items():
+                if may_name_file(entry, self._names):
+                    self._add_named(response, instruction_id, entry)
+            if response.submission_id:
+                self._add_by_name(response)
+
+    def _add_named(self, response: Response, instruction_id: str, entry: Any) -> None:
+        column = self._columns.get(instruction_id)
+        for value in read(entry, column.repeated if column else {}) or ():
+            path = upload_path(value, self._uploads)
+            if path is not None and path in self._uploads:
+                file = NamedFile(
+                    response.submission_id,
+                    response.participant_id,
+                    response.task_id,
+                    instruction_id,
+                    value.file or {},
+                    self._wants(response),
+                )
+                _keep(self._by_answer, path, file)
+
+    def _add_by_name(self, response: Response) -> None:
         prefix = f"{UPLOADS}{response.submission_id}"
-        place = bisect_left(names, prefix) if response.submission_id else len(names)
+        names = self._sorted
+        place = bisect_left(names, prefix)
         while place < len(names) and names[place].startswith(prefix):
-            if names[place] in remaining:
-                yield _found(response, names[place], None, {}, wants)
+            ids = response.submission_id, response.participant_id
+            file = NamedFile(*ids, None, None, {}, self._wants(response))
+            _keep(self._by_name, names[place], file)
             place += 1
 
+    def rows(self, facts: ExportFacts, *, include_unmatched: bool) -> Iterator[Row]:
+        """Yield a row for each uploaded file that is wanted.
 
-def _found(
-    response: Response,
-    path: str,
-    instruction_id: str | None,
-    described: Mapping[str, str],
-    wants: Callable[[Response], bool],
-) -> NamedFile:
-    return NamedFile(
-        path,
-        response.submission_id,
-        response.participant_id,
-        # If no answer names the file, its task is unknown: a submission can have several.
-        response.task_id if instruction_id is not None else None,
-        instruction_id,
-        described,
-        wants(response),
-    )
+        Args:
+            facts: The columns that all rows of the export share.
+            include_unmatched: Whether to yield files that belong to no response.
+        """
+        others = {path: f for path, f in self._by_name.items() if path not in self._by_answer}
+        for path, file in (*self._by_answer.items(), *others.items()):
+            if file.wanted:
+                yield _file_row(facts, path, self._uploads[path], file)
+        if include_unmatched:
+            for path, upload in self._uploads.items():
+                if path not in self._by_answer and path not in self._by_name:
+                    yield _file_row(facts, path, upload)
+
+
+def _keep(files: dict[str, NamedFile], path: str, file: NamedFile) -> None:
+    """Keep the first response of a file, or the first that is wanted."""
+    known = files.get(path)
+    if known is None or (file.wanted and not known.wanted):
+        files.pop(path, None)  # so that files are in the order in which they were found
+        files[path] = file
+
+
+def may_name_file(entry: Any, names: Collection[str]) -> bool:
+    """Whether an answer may name one of some files; if in doubt, it may.
+
+    Args:
+        entry: The answer.
+        names: The files' names, without folders.
+    """
+    left = [entry]
+    while left:
+        value = left.pop()
+        if value.__class__ is str:
+            if (value.rpartition("/")[2] if "/" in value else value) in names:
+                return True
+        elif value.__class__ is dict:
+            left += value.values()
+        elif value.__class__ is list:
+            left += value
+    return False
 
 
 def _file_row(facts: ExportFacts, path: str, upload: Upload, found: NamedFile | None = None) -> Row:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
 # Best first: when the participant finished, else when the record was created.
@@ -38,8 +38,7 @@ def _encode(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True).encode()
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """One submission's answers; in a batch, to one task.
 
     Attributes:
@@ -72,8 +71,7 @@ class Response:
     as_it_came: Response | None = None
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True, gc=False):
     """One task of a batch.
 
     Attributes:
@@ -89,35 +87,33 @@ class Task:
     answered: bool = True
 
 
-def responses(
-    line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None
-) -> Iterator[Response]:
-    """Yield the responses of one decoded line.
+def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Response]:
+    """Return the responses of one decoded line.
 
-    A batch's nested line yields one response for each task or submission. The line's other fields
+    A batch's nested line gives one response for each task or submission. The line's other fields
     apply to each of them.
 
     Args:
         line: The line, with characters replaced that some targets cannot store.
         as_it_came: The original line, if any were replaced.
     """
+    found = _responses(line)
     if as_it_came is None:
-        yield from _responses(line)
-        return
+        return found
     # Replacing characters changes only texts, so both have the same responses in the same order.
-    for response, original in zip(_responses(line), _responses(as_it_came), strict=True):
-        # Some of a line's responses may be unchanged.
-        yield response if response == original else replace(response, as_it_came=original)
+    # Some of a line's responses may be unchanged.
+    return [
+        response if response == original else replace(response, as_it_came=original)
+        for response, original in zip(found, _responses(as_it_came), strict=True)
+    ]
 
 
-def _responses(line: Mapping[str, Any]) -> Iterator[Response]:
+def _responses(line: dict[str, Any]) -> list[Response]:
     nest = _nest(line)
     if nest is None:
-        yield _response(line, {})
-        return
+        return [_response(line.copy(), line)]
     shared = {name: value for name, value in line.items() if name != nest}
-    for item in line[nest]:
-        yield _response(item, shared)
+    return [_response(_merged(item, shared), [item, shared]) for item in line[nest]]
 
 
 def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
@@ -174,7 +170,10 @@ def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
     fields[name] = value
 
 
-def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
+def _merged(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a task or submission: its own, and those of its line."""
+    if own.keys().isdisjoint(shared) and shared.keys().isdisjoint(_RESPONSE_IDS):
+        return shared | own
     # A task's own fields override the line's, and the line's response id is not the tasks' id.
     overridden = {
         name: value
@@ -182,32 +181,46 @@ def _response(own: Mapping[str, Any], shared: Mapping[str, Any]) -> Response:
         # Compared as JSON, because 1 == True in Python.
         if name in _RESPONSE_IDS or (name in own and _encode(own[name]) != _encode(value))
     }
-    fields = {name: value for name, value in shared.items() if name not in overridden} | dict(own)
+    fields = {name: value for name, value in shared.items() if name not in overridden} | own
     if overridden:
         add_renamed(fields, "submission", overridden)
+    return fields
+
+
+def _response(fields: dict[str, Any], line: Any) -> Response:
+    """Return the response that some fields describe.
+
+    Args:
+        fields: They; what is known is taken out of them.
+        line: What a response without any id is named after.
+    """
     submission_id = _take(fields, "submission_id")
     participant_id = _take(fields, "participant_id")
     study_id = _take(fields, "study_id")
     task_id = _take(fields, "task_id")
-    own_id = next(filter(None, (_take(fields, name) for name in _RESPONSE_IDS)), None)
-    time = next((name for name in TIMES if parse_timestamp(fields.get(name))), None)
-    submitted_at = parse_timestamp(fields.pop(time)) if time else None
+    own_id = _take(fields, "response_id") or _take(fields, "id")
+    submitted_at = done_at = None
+    for name in TIMES:
+        if name in fields and (submitted_at := parse_timestamp(fields[name])):
+            del fields[name]
+            done_at = None if name == "created_at" else submitted_at
+            break
     answers = _take_answers(fields)
     datapoint = None
     if task_id:
         key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
         datapoint = fields.pop(key) if key else None
     return Response(
-        id=own_id or _derived_id(submission_id, task_id, [own, shared] if shared else own),
-        submission_id=submission_id,
-        participant_id=participant_id,
-        study_id=study_id,
-        task_id=task_id,
-        submitted_at=submitted_at,
-        done_at=None if time == "created_at" else submitted_at,
-        datapoint=datapoint,
-        answers=answers,
-        rest=fields,
+        own_id or _derived_id(submission_id, task_id, line),
+        submission_id,
+        participant_id,
+        study_id,
+        task_id,
+        submitted_at,
+        done_at,
+        datapoint,
+        answers,
+        fields,
     )
 
 
@@ -220,16 +233,18 @@ def _derived_id(submission_id: str | None, task_id: str | None, line: Any) -> st
 def _take(fields: dict[str, Any], name: str) -> str | None:
     """Remove a non-empty text from the fields and return it; leave any other value there."""
     value = fields.get(name)
-    if not isinstance(value, str) or not value:
+    if value.__class__ is not str or not value:
         return None
-    return str(fields.pop(name))
+    del fields[name]
+    return value
 
 
 def _take_answers(fields: dict[str, Any]) -> dict[str, Any]:
     """Remove the answers: an object by instruction id, or a list of entries with their ids."""
     raw = fields.get("responses")
     if isinstance(raw, dict):
-        return dict(fields.pop("responses"))
+        del fields["responses"]
+        return raw
     if isinstance(raw, list):
         by_id = {
             entry["instruction_id"]: entry

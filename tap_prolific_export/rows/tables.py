@@ -8,41 +8,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
-from tap_prolific_export.rows.answers import (
-    ColumnKind,
-    ColumnType,
-    Value,
-    column_type_of,
-    fit,
-    is_elsewhere,
-    number_of,
-    read,
-    text_of,
-    upload_path,
+from tap_prolific_export.rows.answers import column_type_of
+from tap_prolific_export.rows.readers import (
+    NOT_REPLACED,
+    VALUE_COLUMNS,
+    AnswerColumn,
+    fitter,
+    teller,
+    usual_classes,
+    value_rows,
 )
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.model import ExportFilter
-    from tap_prolific_export.rows.collection import DataCollection, Instruction
+    from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.rows.responses import Response, Task
     from tap_prolific_export.settings import AnswerKeys
 
 Row = dict[str, Any]
-
-# The columns of `answers` that describe one value.
-VALUE_COLUMNS = (
-    *("value", "value_number", "value_boolean", "value_label"),
-    *("unit", "explanation", "file_path", "raw"),
-)
-_NOT_REPLACED = object()
 
 
 @dataclass(frozen=True)
@@ -60,25 +53,6 @@ class ExportFacts:
             "export_id": self.export_id,
             "exported_at": self.exported_at.isoformat(),
         }
-
-
-@dataclass(frozen=True)
-class AnswerColumn:
-    """One property of ``responses.answers``.
-
-    Attributes:
-        key: Name of the property.
-        column_type: Type of the property.
-        instruction: The question.
-        repeated: Fields of an entry that only repeat the question, with their values.
-        labels: The options' labels, by the JSON text of their values.
-    """
-
-    key: str
-    column_type: ColumnType
-    instruction: Instruction
-    repeated: Mapping[str, Any]
-    labels: Mapping[str, str]
 
 
 def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, AnswerColumn]:
@@ -149,67 +123,107 @@ def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: Answe
     return rows
 
 
-def response_row(
-    facts: ExportFacts,
-    response: Response,
-    columns: Mapping[str, AnswerColumn],
-    uploads: Mapping[str, Upload],
-    *,
-    hidden: Collection[str] = (),
-    hide_unknown: bool = False,
-) -> tuple[Row, int]:
-    """Return the row of a response, and how many of its answers did not fit their columns.
+class ResponseTable:
+    """Makes the rows of ``responses``.
 
     Args:
-        facts: The export that the row comes from.
-        response: The response, as read from its line.
+        facts: The export that the rows come from.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
         hidden: Instructions whose answers must not appear in any column. If there are any, fields
             with answers to unknown instructions are removed, too.
         hide_unknown: Whether to hide the answers to instructions without a column, too.
+
+    Attributes:
+        misfits: How many answers did not fit their columns so far.
     """
-    answers: Row = {}
-    unfitted: Row = {}
-    for instruction_id, entry in response.answers.items():
-        column = columns.get(instruction_id)
-        if instruction_id in hidden or (column is None and hide_unknown):
-            continue
-        if column is None:
-            unfitted[instruction_id] = entry
-            continue
-        fitted = fit(entry, column.column_type, uploads, column.repeated)
-        answers[column.key] = fitted.value
-        if not fitted.lossless:
-            unfitted[instruction_id] = entry
-    for id_, original, entry in _replaced(response):
-        if id_ not in hidden and not (hide_unknown and id_ not in columns):
-            unfitted.pop(id_, None)
-            unfitted[original] = entry
-    extra = _additional_fields(response)
-    if hidden or hide_unknown:
-        extra = _without_answers(extra)
-    if unfitted:
-        own = extra.pop("answers", None)
-        extra["answers"] = unfitted
-        if own is not None:  # the line has a field of that name: keep both
-            add_renamed(extra, "answers", own)
-    row = {
-        **facts.as_row(),
-        "response_id": response.id,
-        **_person_columns(response),
-        "study_id": response.study_id,
-        "task_id": response.task_id,
-        "submitted_at": response.submitted_at and response.submitted_at.isoformat(),
-        "answers": answers,
-        "additional_fields": _json(extra or None),
-    }
-    return row, len(unfitted)
+
+    def __init__(
+        self,
+        facts: ExportFacts,
+        columns: Mapping[str, AnswerColumn],
+        uploads: Mapping[str, Upload],
+        *,
+        hidden: Collection[str] = (),
+        hide_unknown: bool = False,
+    ) -> None:
+        self.misfits = 0
+        self._columns = columns
+        self._hidden = hidden
+        self._hide_unknown = hide_unknown
+        self._readers = {
+            id_: (column.key, usual_classes(column.column_type), fitter(column, uploads))
+            for id_, column in columns.items()
+            if id_ not in hidden
+        }
+        ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
+        names = (*ids, "submitted_at", "answers", "additional_fields")
+        self._row = row_type(names, facts.as_row())
+
+    def rows(self, responses: Iterable[Response]) -> list[Any]:
+        """Return the row of each response."""
+        return [*map(self._row_of, responses)]
+
+    def _row_of(self, response: Response) -> Any:
+        answers: dict[str, Any] = {}
+        unfitted: dict[str, Any] = {}
+        readers = self._readers
+        for id_, entry in response.answers.items():
+            if id_ not in readers:
+                if id_ not in self._hidden and not self._hide_unknown:
+                    unfitted[id_] = entry
+                continue
+            key, classes, fitted_to = readers[id_]
+            if (
+                entry.__class__ is dict
+                and len(entry) == 1
+                and (value := entry.get("value", entry)).__class__ in classes
+            ):
+                answers[key] = value
+                continue
+            fitted = fitted_to(entry)
+            answers[key] = fitted.value
+            if not fitted.lossless:
+                unfitted[id_] = entry
+        if unfitted or response.rest or response.as_it_came:
+            extra = self._extra(response, unfitted)
+        else:
+            extra = None
+        submitted_at = response.submitted_at
+        return self._row(
+            response.id,
+            response.submission_id,
+            response.participant_id,
+            response.study_id,
+            response.task_id,
+            submitted_at and submitted_at.isoformat(),
+            answers,
+            extra,
+        )
+
+    def _extra(self, response: Response, unfitted: Row) -> str | None:
+        """Return ``additional_fields``: all that the columns do not hold."""
+        for id_, original, entry in _replaced(response):
+            if id_ not in self._hidden and not (self._hide_unknown and id_ not in self._columns):
+                unfitted.pop(id_, None)
+                unfitted[original] = entry
+        self.misfits += len(unfitted)
+        extra = _additional_fields(response)
+        if self._hidden or self._hide_unknown:
+            extra = _without_answers(extra)
+        if unfitted:
+            own = extra.pop("answers", None)
+            extra["answers"] = unfitted
+            if own is not None:  # the line has a field of that name: keep both
+                add_renamed(extra, "answers", own)
+        return _json(extra or None)
 
 
 def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
     """Yield each answer with replaced characters: its id, its original id and original entry."""
-    originals = response.as_it_came.answers if response.as_it_came else {}
+    if response.as_it_came is None:
+        return
+    originals = response.as_it_came.answers
     ids = cleaned_names(originals)
     for original, entry in originals.items():
         id_ = ids[original]
@@ -242,80 +256,73 @@ def _additional_fields(response: Response) -> Row:
     return extra
 
 
-def answer_rows(
-    facts: ExportFacts,
-    response: Response,
-    columns: Mapping[str, AnswerColumn],
-    uploads: Mapping[str, Upload],
-) -> Iterator[Row]:
-    """Yield the rows of a response's answers: one for each chosen or given value.
+class AnswerTable:
+    """Makes the rows of ``answers``: one for each chosen or given value.
 
     An answer of unknown shape gives one row, with the whole answer in ``raw``.
-    """
-    replaced = {id_: entry for id_, _, entry in _replaced(response)}
-    for instruction_id, entry in response.answers.items():
-        column = columns.get(instruction_id)
-        rows = value_rows(entry, column, uploads, replaced.get(instruction_id, _NOT_REPLACED))
-        for index, values in enumerate(rows, 1):
-            yield {
-                **facts.as_row(),
-                "response_id": response.id,
-                "instruction_id": instruction_id,
-                "answer_index": index,
-                **_person_columns(response),
-                "task_id": response.task_id,
-                "instruction_type": column.instruction.type if column else None,
-                "question": column.instruction.question if column else None,
-                **values,
-            }
-
-
-def value_rows(
-    entry: Any,
-    column: AnswerColumn | None,
-    uploads: Mapping[str, Upload],
-    as_it_came: Any = _NOT_REPLACED,
-) -> Iterator[Row]:
-    """Yield `VALUE_COLUMNS` for each value of an answer.
 
     Args:
-        entry: The answer.
-        column: The question's column; None for an unknown question.
+        facts: The export that the rows come from.
+        columns: The properties of ``responses.answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-        as_it_came: The original answer, if characters in it were replaced.
     """
-    values = read(entry, column.repeated if column else {})
-    lossless = values is not None and not any(
-        value.has_extra or (value.file and is_elsewhere(value, uploads)) for value in values
-    )
-    if column and not fit(entry, column.column_type, uploads, column.repeated).lossless:
-        lossless = False
-    raw = None
-    if not lossless or as_it_came is not _NOT_REPLACED:
-        raw = json_text(entry if as_it_came is _NOT_REPLACED else as_it_came)
-    for value in values or ([] if lossless else [Value()]):
-        yield {**_value_columns(value, column, uploads), "raw": raw}
-        raw = None
+
+    def __init__(
+        self,
+        facts: ExportFacts,
+        columns: Mapping[str, AnswerColumn],
+        uploads: Mapping[str, Upload],
+    ) -> None:
+        self._columns = columns
+        self._uploads = uploads
+        self._questions = {
+            id_: (column.instruction.type, column.instruction.question, teller(column, uploads))
+            for id_, column in columns.items()
+        }
+        ids = ("response_id", "submission_id", "participant_id", "task_id", "instruction_id")
+        names = (*ids, "instruction_type", "question", "answer_index")
+        self._row = row_type(names, facts.as_row(), VALUE_COLUMNS)
+
+    def rows(self, responses: Iterable[Response]) -> list[Any]:
+        """Return the rows of the answers of responses."""
+        rows: list[Any] = []
+        add, row, questions = rows.append, self._row, self._questions
+        for response in responses:
+            id_, submission_id = response.id, response.submission_id
+            person, task_id = response.participant_id, response.task_id
+            replaced = {i: entry for i, _, entry in _replaced(response)}
+            for instruction_id, entry in response.answers.items():
+                if instruction_id in replaced or instruction_id not in questions:
+                    type_ = question = None
+                    if column := self._columns.get(instruction_id):
+                        type_, question = column.instruction.type, column.instruction.question
+                    as_it_came = replaced.get(instruction_id, NOT_REPLACED)
+                    values = value_rows(entry, column, self._uploads, as_it_came)
+                else:
+                    type_, question, tell = questions[instruction_id]
+                    values = tell(entry)
+                shared = (id_, submission_id, person, task_id, instruction_id, type_, question)
+                for index, told in enumerate(values, 1):
+                    add(row(*shared, index, *told))
+        return rows
 
 
-def _value_columns(value: Value, column: AnswerColumn | None, uploads: Mapping[str, Upload]) -> Row:
-    column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
-    labels = column.labels if column else {}
-    number = number_of(value, column_type)
-    is_file = value.file or column_type.kind is ColumnKind.FILES
-    path = upload_path(value, uploads) if is_file else None
-    label = labels.get(json_text(value.value))
-    if label is None and number is not None:
-        label = labels.get(json_text(number))
-    return {
-        "value": None if path is not None else text_of(value),
-        "value_number": number,
-        "value_boolean": value.value if isinstance(value.value, bool) else None,
-        "value_label": label,
-        "unit": value.unit,
-        "explanation": value.explanation,
-        "file_path": path,
-    }
+def row_type(
+    names: Iterable[str], constant: Mapping[str, Any], optional: Iterable[str] = ()
+) -> Any:
+    """Return a class of rows, which are made and encoded faster than dictionaries.
+
+    Args:
+        names: The columns whose values it is called with.
+        constant: The columns that are the same in all rows.
+        optional: Further columns whose values it may be called with; else they are None.
+    """
+    fields: list[Any] = [
+        *((name, Any) for name in names),
+        *((name, Any, None) for name in optional),
+        *((name, Any, value) for name, value in constant.items()),
+    ]
+    return msgspec.defstruct("Row", fields, gc=False)
 
 
 def task_row(facts: ExportFacts, task: Task) -> Row:

@@ -14,9 +14,10 @@ from singer_sdk.helpers._catalog import get_selected_schema
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from singer_sdk.helpers.types import Record
+    from singer_sdk.mapper import StreamMap
 
 
 class SdkStream(Stream):
@@ -32,15 +33,20 @@ class SdkStream(Stream):
         return all(isinstance(each, RemoveRecordTransform) for each in self.stream_maps)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the SDK would write the stream's records exactly as they are."""
+    def record_maps(self) -> Sequence[StreamMap] | None:
+        """What transforms the stream's records; None if that would change nothing."""
         first = self.stream_maps[0]
-        return (
-            all(self.mask.values())
-            and len(self.stream_maps) == 1
+        changes_nothing = (
+            len(self.stream_maps) == 1
             and type(first) is SameRecordTransform
             and not first.flattening_enabled
         )
+        return None if changes_nothing else self.stream_maps
+
+    @property
+    def deselected(self) -> list[tuple[str, ...]]:
+        """The fields that the catalog deselects, each as the names that lead to it."""
+        return [crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected]
 
     @property
     def version(self) -> int | None:
@@ -54,10 +60,6 @@ class SdkStream(Stream):
     def write_schema(self) -> None:
         """Write SCHEMA, one for each alias that the stream maps make."""
         self._write_schema_message()
-
-    def write_record(self, record: Record) -> None:
-        """Write a record with selection, stream maps and flattening applied by the SDK."""
-        self._write_record_message(record)
 
     def write_activate_version(self) -> None:
         """Tell the target that the rows of this run's version are all that there are."""

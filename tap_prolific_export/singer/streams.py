@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.export_archive import Block, Part
-from tap_prolific_export.rows import compiled, tables
-from tap_prolific_export.rows.files import file_rows, find_by_answers, find_by_file_name
+from tap_prolific_export.archive.export_archive import Part
+from tap_prolific_export.rows import tables
+from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.schema import (
     ANSWERS,
     COLLECTIONS,
@@ -18,19 +18,15 @@ from tap_prolific_export.rows.schema import (
     TASKS,
     StreamColumns,
 )
-from tap_prolific_export.rows.typed import TypedLines
 from tap_prolific_export.snapshots.snapshot import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tap_prolific_export.rows.files import NamedFile
     from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import Row
-    from tap_prolific_export.rows.typed import Maker
     from tap_prolific_export.singer.stream import ProlificStream
     from tap_prolific_export.snapshots.snapshot import Snapshot
-    from tap_prolific_export.uploads.transfer import Transfers
 
 logger = logging.getLogger("tap-prolific-export")
 
@@ -41,53 +37,39 @@ class LineRows:
     Args:
         stream: The stream.
         snapshot: The open snapshot.
-
-    Attributes:
-        maker: Makes rows of typed lines.
     """
-
-    maker: Maker
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         self.columns = tables.answer_columns(snapshot.collection, stream.settings.answer_keys)
         self.snapshot = snapshot
 
     @property
-    def takes_typed_lines(self) -> bool:
-        """Whether rows can be made of typed lines: nothing is left out of them."""
-        return self.snapshot.is_unfiltered
+    def needs_lines(self) -> bool:
+        """Whether any row can come of the lines."""
+        return True
+
+    def has_enough(self, limit: int) -> bool:  # noqa: ARG002
+        """Whether so many rows are known although none was written."""
+        return False
 
     def begin(self) -> Iterable[Row]:
         """Yield the rows that come before those of any line."""
         return ()
 
-    def of(self, response: Response) -> Iterable[Row]:
-        """Yield the rows of one response."""
+    def see(self, responses: Iterable[Response]) -> None:
+        """Look at responses as the lines have them: wanted or not, under ids that may be shared."""
+
+    def of(self, responses: Iterable[Response]) -> Sequence[Row]:
+        """Return the rows of wanted responses, each under an id of its own."""
         raise NotImplementedError
 
-    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
-        """Return the rows of several typed lines.
-
-        Args:
-            made: What `maker` made of each.
-        """
-        return made
-
-    def end(self) -> None:
-        """Finish, after all lines have been read."""
-
-    def rows(self) -> Iterator[Row]:
-        """Yield all rows, from a reading of their own."""
-        yield from self.begin()
-        for response in self.snapshot.responses():
-            yield from self.of(response)
-        self.end()
+    def end(self) -> Iterable[Row]:
+        """Yield the rows that come after those of all lines."""
+        return ()
 
 
 class TaskRows(LineRows):
     """``tasks``: one row per annotated datapoint."""
-
-    maker = compiled.NoTasks()
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         super().__init__(stream, snapshot)
@@ -97,13 +79,10 @@ class TaskRows(LineRows):
         """Yield the tasks of the file by task."""
         return (tables.task_row(self.snapshot.facts, task) for task in self._tasks.by_task())
 
-    def of(self, response: Response) -> Iterator[Row]:
-        """Yield the task of a response."""
-        return (tables.task_row(self.snapshot.facts, task) for task in self._tasks.of(response))
-
-    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
-        """Return nothing: a typed line has no task."""
-        return ()
+    def of(self, responses: Iterable[Response]) -> list[Row]:
+        """Return the tasks of responses."""
+        facts, of = self.snapshot.facts, self._tasks.of
+        return [tables.task_row(facts, task) for each in responses for task in of(each)]
 
 
 class ResponseRows(LineRows):
@@ -115,51 +94,38 @@ class ResponseRows(LineRows):
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         super().__init__(stream, snapshot)
-        self.maker = compiled.ResponseRows(snapshot.facts, self.columns, snapshot.uploads)
         self.count = 0
         known, mask = stream.known_answers, stream.mask
-        self._hidden = {
+        hidden = {
             id_
             for id_, column in self.columns.items()
             if column.key not in known
             or not mask["properties", "answers", "properties", column.key]
         }
-        self._hides_unknown = stream.settings.freeze_schema or not mask["properties", "answers"]
-        self._misfits = 0
-
-    @property
-    def takes_typed_lines(self) -> bool:
-        """Whether rows can be made of typed lines: no answer may have to be hidden."""
-        return super().takes_typed_lines and not self._hidden and not self._hides_unknown
-
-    def of(self, response: Response) -> Iterator[Row]:
-        """Yield the row of a response."""
-        row, misfits = tables.response_row(
-            self.snapshot.facts,
-            response,
+        self._table = tables.ResponseTable(
+            snapshot.facts,
             self.columns,
-            self.snapshot.uploads,
-            hidden=self._hidden,
-            hide_unknown=self._hides_unknown,
+            snapshot.uploads,
+            hidden=hidden,
+            hide_unknown=stream.settings.freeze_schema or not mask["properties", "answers"],
         )
-        self.count += not response.again
-        self._misfits += misfits
-        yield row
 
-    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
-        """Return the rows of several lines."""
-        self.count += len(made)
-        return made
+    def of(self, responses: Iterable[Response]) -> list[Row]:
+        """Return the rows of responses."""
+        rows = self._table.rows(responses)
+        self.count += sum(not each.again for each in responses)
+        return rows
 
-    def end(self) -> None:
+    def end(self) -> Iterable[Row]:
         """Warn of answers that did not fit their columns."""
-        if self._misfits:
+        if self._table.misfits:
             logger.warning(
                 "%s: %d answers did not fit their columns; as they came they stand in "
                 "additional_fields, under answers.",
                 self.snapshot.collection.ref,
-                self._misfits,
+                self._table.misfits,
             )
+        return ()
 
 
 class AnswerRows(LineRows):
@@ -167,17 +133,42 @@ class AnswerRows(LineRows):
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         super().__init__(stream, snapshot)
-        self.maker = compiled.AnswerRows(snapshot.facts, self.columns, snapshot.uploads)
+        self._table = tables.AnswerTable(snapshot.facts, self.columns, snapshot.uploads)
 
-    def of(self, response: Response) -> Iterator[Row]:
-        """Yield the answers of a response."""
-        return tables.answer_rows(
-            self.snapshot.facts, response, self.columns, self.snapshot.uploads
-        )
+    def of(self, responses: Iterable[Response]) -> list[Row]:
+        """Return the rows of the answers of responses."""
+        return self._table.rows(responses)
 
-    def of_typed(self, made: Sequence[Any]) -> Sequence[Any]:
-        """Return the answers of several lines."""
-        return [row for rows in made for row in rows]
+
+class FileRows(LineRows):
+    """``files``: one row per uploaded file, with the answer that names it."""
+
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
+        super().__init__(stream, snapshot)
+        self._finder = FileFinder(self.columns, snapshot.uploads, snapshot.wants)
+
+    def see(self, responses: Iterable[Response]) -> None:
+        """Look for the files of responses."""
+        self._finder.add(responses)
+
+    @property
+    def needs_lines(self) -> bool:
+        """Whether there are any files."""
+        return bool(self.snapshot.uploads)
+
+    def has_enough(self, limit: int) -> bool:
+        """Whether so many files were found."""
+        return len(self.snapshot.uploads) == 0 or self._finder.found >= limit
+
+    def of(self, responses: Iterable[Response]) -> tuple[()]:  # noqa: ARG002
+        """Return nothing: the first response that names a file need not be the one it is of."""
+        return ()
+
+    def end(self) -> Iterator[Row]:
+        """Yield the files."""
+        # A file of no response belongs to no study, and does not tell when it was uploaded.
+        include = self.snapshot.only.study_id is None
+        return self._finder.rows(self.snapshot.facts, include_unmatched=include)
 
 
 @dataclass(frozen=True)
@@ -211,51 +202,6 @@ DEFINITIONS = (
         FILES,
         (*_LINES, "files_uri", "files_include", "files_max_bytes"),
         frozenset({Part.LINES, Part.UPLOADS}),
+        FileRows,
     ),
 )
-
-
-def upload_rows(
-    stream: ProlificStream, snapshot: Snapshot, transfers: Transfers | None
-) -> Iterator[Row]:
-    """Yield the rows of ``files``, each once its file is stored, where files are stored.
-
-    Args:
-        stream: The stream of files.
-        snapshot: The open snapshot.
-        transfers: Stores the files; None where they are not stored.
-
-    Raises:
-        FilesError: Some files cannot be stored; the rows of the others have been yielded.
-    """
-    columns = tables.answer_columns(snapshot.collection, stream.settings.answer_keys)
-
-    def named() -> Iterator[NamedFile]:
-        if not snapshot.is_unfiltered:
-            yield from find_by_answers(
-                snapshot.every_response(), snapshot.wants, columns, snapshot.uploads
-            )
-            return
-        typed = TypedLines(columns, compiled.NamedFiles(columns, snapshot.uploads))
-        for found in snapshot.every_response_in_blocks(typed):
-            if isinstance(found, Block):
-                for files in found.made[0]:
-                    yield from files
-            else:
-                yield from find_by_answers([found], snapshot.wants, columns, snapshot.uploads)
-
-    rows = file_rows(
-        snapshot.facts,
-        [
-            lambda _: named(),
-            lambda left: find_by_file_name(snapshot.every_response(), snapshot.wants, left),
-        ],
-        snapshot.uploads,
-        # A file of no response belongs to no study, and does not tell when it was uploaded.
-        include_unmatched=snapshot.only.study_id is None,
-    )
-    if transfers and snapshot.archive:
-        rows = transfers.stored(
-            rows, snapshot.archive, snapshot.facts.data_collection_id, str(snapshot.collection.ref)
-        )
-    return rows

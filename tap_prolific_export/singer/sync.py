@@ -21,10 +21,9 @@ from tap_prolific_export.errors import (
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows import tables
 from tap_prolific_export.rows.schema import COLLECTIONS, FILES, INSTRUCTIONS, answers_schema
-from tap_prolific_export.rows.typed import TypedLines
 from tap_prolific_export.singer.report import delivered_line, failure, skipped, totals_line
-from tap_prolific_export.singer.streams import ResponseRows, upload_rows
-from tap_prolific_export.singer.writer import MappedWriter, PlainWriter
+from tap_prolific_export.singer.streams import ResponseRows
+from tap_prolific_export.singer.writer import RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.export_archive import Skipped
     from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.metrics import RequestMetrics
@@ -225,61 +225,65 @@ class Sync:
         snapshot: Snapshot,
     ) -> None:
         """Write the rows of all pending streams but `collections`."""
-        together = {
-            stream: rows
-            for stream, rows in lines.items()
-            if self._limit is None and stream.is_plain and rows.takes_typed_lines
-        }
         for stream in pending:
-            if stream in together:
-                if stream is next(iter(together)):
-                    self._write_together(together, snapshot)
-            elif stream in lines:
-                self._write(stream, lines[stream].rows())
-            elif stream.name == INSTRUCTIONS.name:
+            if stream.name == INSTRUCTIONS.name:
                 self._write_instructions(stream, snapshot)
-            elif stream.name == FILES.name:
-                self._write_uploads(stream, snapshot)
-
-    def _write_together(
-        self, streams: Mapping[ProlificStream, LineRows], snapshot: Snapshot
-    ) -> None:
-        """Write the rows of several streams from one reading of the lines."""
-        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
-        typed = TypedLines(columns, *(rows.maker for rows in streams.values()))
         with ExitStack() as stack:
-            writers = [(r, stack.enter_context(self._writing(s))) for s, r in streams.items()]
-            for rows, writer in writers:
-                for row in rows.begin():
-                    writer.write([row])
-            for found in snapshot.responses_in_blocks(typed):
-                if isinstance(found, list):
-                    for (rows, writer), made in zip(writers, found, strict=True):
-                        writer.write(rows.of_typed(made))
-                else:
-                    for rows, writer in writers:
-                        writer.write([*rows.of(found)])
+            writers = [(s, r, stack.enter_context(self._writing(s))) for s, r in lines.items()]
+            self._write_lines([(rows, writer) for _, rows, writer in writers], snapshot)
+            for stream, rows, writer in writers:
+                try:
+                    for row in self._last_rows(stream, rows, snapshot):
+                        writer.write([row])
+                except FilesError as error:  # it does not hold up other streams
+                    self._fail(error)
+                    continue
+                writer.flush()
+                self._complete(stream)
+
+    def _write_lines(
+        self, writers: Sequence[tuple[LineRows, RecordWriter]], snapshot: Snapshot
+    ) -> None:
+        """Write what is made of the lines, which are read once for all streams."""
+        for rows, writer in writers:
+            for row in islice(rows.begin(), self._limit):
+                writer.write([row])
+        if not any(rows.needs_lines for rows, _ in writers):
+            return
+
+        def see(block: list[Response]) -> None:
             for rows, _ in writers:
-                rows.end()
-        for stream in streams:
-            self._progress.complete(stream)
+                rows.see(block)
+
+        for block in snapshot.responses(see):
+            for rows, writer in writers:
+                if not writer.is_full:
+                    writer.write(rows.of(block))
+            if self._limit and all(w.is_full or r.has_enough(self._limit) for r, w in writers):
+                return
+
+    def _last_rows(
+        self, stream: ProlificStream, rows: LineRows, snapshot: Snapshot
+    ) -> Iterable[Row]:
+        """Return the rows that follow those of the lines; `files` waits until they are stored."""
+        last = islice(rows.end(), self._limit)
+        if stream.name != FILES.name or not self._transfers or not snapshot.archive:
+            return last
+        id_, ref = snapshot.facts.data_collection_id, str(snapshot.collection.ref)
+        return self._transfers.stored(last, snapshot.archive, id_, ref)
 
     def _write(
-        self, stream: ProlificStream, rows: Iterable[Row], content: str | None = None
+        self, stream: ProlificStream, rows: Sequence[Row], content: str | None = None
     ) -> None:
         """Write the rows of one stream, then move its bookmark."""
         with self._writing(stream) as writer:
-            for row in islice(rows, self._limit):
-                writer.write([row])
+            writer.write(rows)
+        self._complete(stream, content)
+
+    def _complete(self, stream: ProlificStream, content: str | None = None) -> None:
+        """Move a stream's bookmark, unless only some of its rows were written."""
         if self._limit is None:
             self._progress.complete(stream, content)
-
-    def _write_uploads(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        """Write the rows of `files`; files that cannot be stored do not hold up other streams."""
-        try:
-            self._write(stream, upload_rows(stream, snapshot, self._transfers))
-        except FilesError as error:
-            self._fail(error)
 
     def _write_instructions(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         """Write all questions, unless they are what was delivered last: they seldom change."""
@@ -335,14 +339,9 @@ class Sync:
             stream.grow({"answers": {"properties": new}})
 
     @contextmanager
-    def _writing(self, stream: ProlificStream) -> Iterator[PlainWriter | MappedWriter]:
+    def _writing(self, stream: ProlificStream) -> Iterator[RecordWriter]:
         """Yield what writes a stream's records, and write what is left of them at the end."""
-        count = partial(self._count, stream)
-        writer: PlainWriter | MappedWriter
-        if stream.is_plain:
-            writer = PlainWriter(stream.name, stream.version, count)
-        else:
-            writer = MappedWriter(stream, count)
+        writer = RecordWriter(stream, partial(self._count, stream), self._limit)
         try:
             yield writer
         finally:

@@ -1,24 +1,27 @@
 """Records and messages on their way to stdout, in whole lines.
 
-Rows are made from the schema that is written before them. Where nothing is deselected, mapped or
-flattened, the SDK would not change them: they are encoded in blocks, past the SDK (`PlainWriter`).
-Everything else goes through the SDK, record by record (`MappedWriter`). ``tests/unit/rows/
-test_fast.py`` compares both.
+Rows are made from the schema that is written before them, so they fit it: of what the SDK does to
+a record, only deselection, stream maps and flattening are left to do. Records are encoded and
+written in blocks.
 """
 
 from __future__ import annotations
 
 import sys
+from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 from singer_sdk.io_base import SingerWriter
+from singer_sdk.singerlib.json import serialize_json
 
 from tap_prolific_export.signals import OutputClosedError, deferred, discard
 from tap_prolific_export.times import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from singer_sdk.singerlib import Message
 
@@ -27,72 +30,134 @@ if TYPE_CHECKING:
 
 # So much is written at a time.
 BLOCK = 1 << 16
+_PLAIN = frozenset({str, int, float, bool, type(None), list, dict, Decimal})
 
 
-class PlainWriter:
-    """Encodes records as they are, and writes them in blocks of whole lines.
+class RecordWriter:
+    """Writes the rows of a stream as RECORD messages, in blocks of whole lines.
 
     Args:
-        stream: The name of their stream.
-        version: The version of the table, if it has one.
-        count: Called with the number of records of each block.
+        stream: The stream.
+        count: Called with the number of rows of each block, whatever stream maps leave of them.
+        limit: Write only so many rows.
     """
 
-    def __init__(self, stream: str, version: int | None, count: Callable[[int], None]) -> None:
+    def __init__(
+        self, stream: SdkStream, count: Callable[[int], None], limit: int | None = None
+    ) -> None:
         fields: list[Any] = [("type", str), ("stream", str), ("time_extracted", str)]
         fields.append(("record", Any))
-        if version is not None:
-            fields.append(("version", int, version))
+        if stream.version is not None:
+            fields.append(("version", int, stream.version))
         self._message = msgspec.defstruct("Message", fields, gc=False)
         self._stream = stream
+        self._maps = stream.record_maps
+        # The answers to a question are left out where the rows are made: they may stand in several
+        # columns.
+        self._left_out = [p for p in stream.deselected if p[0] != "answers" or len(p) != 2]  # noqa: PLR2004
         self._count = count
-        self._encoder = msgspec.json.Encoder()
+        self._left = limit
+        self._encoder = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
         self._written: list[bytes] = []
-        self._size = self._records = 0
+        self._size = self._rows = 0
         self._now = utc_now().isoformat()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit has been reached."""
+        return self._left == 0
+
     def write(self, rows: Sequence[Any]) -> None:
-        """Write records, at the latest with the next `flush`."""
+        """Write rows, at the latest with the next `flush`.
+
+        Args:
+            rows: Dictionaries, or structs whose fields are the columns.
+        """
+        if self._left is not None:
+            rows = rows[: self._left]
+            self._left -= len(rows)
         if not rows:  # an encoder allocates a kilobyte even for no rows
             return
-        message, stream, now = self._message, self._stream, self._now
-        lines = self._encoder.encode_lines([message("RECORD", stream, now, row) for row in rows])
+        if self._left_out:
+            rows = [without(row, self._left_out) for row in rows]
+        lines = self._lines(rows)
         self._written.append(lines)  # one operation: a signal never splits it
         self._size += len(lines)
-        self._records += len(rows)
+        self._rows += len(rows)
         if self._size >= BLOCK:
             self.flush()
 
+    def _lines(self, rows: Sequence[Any]) -> bytes:
+        message, now = self._message, self._now
+        if self._maps is None:
+            name = self._stream.name
+            messages = [message("RECORD", name, now, row) for row in rows]
+        else:
+            messages = [
+                message("RECORD", each.stream_alias, now, _encodable(record))
+                for row in rows
+                for each in self._maps
+                if (record := each.transform(_as_dict(row))) is not None
+            ]
+        try:
+            return self._encoder.encode_lines(messages)
+        except (UnicodeEncodeError, TypeError, ValueError):  # stream maps can make anything
+            texts = (serialize_json(msgspec.structs.asdict(each)) for each in messages)
+            return "".join(f"{text}\n" for text in texts).encode()
+
     def flush(self) -> None:
-        """Write the records that are left."""
+        """Write the rows that are left."""
         with deferred():
             if self._written:
                 write_lines(b"".join(self._written))
-                self._count(self._records)
-            self._written, self._size, self._records = [], 0, 0
+                self._count(self._rows)
+            self._written, self._size, self._rows = [], 0, 0
             self._now = utc_now().isoformat()
 
 
-class MappedWriter:
-    """Writes records through the SDK: selection, stream maps and flattening apply.
+def without(row: Any, paths: Iterable[tuple[str, ...]]) -> Any:
+    """Return a row without some fields.
 
     Args:
-        stream: Their stream.
-        count: Called with the number of records read, whatever the stream maps leave of them.
+        row: A dictionary, or a struct, which is changed.
+        paths: The fields, each as the names that lead to it.
     """
+    for name, *inner in paths:
+        if isinstance(row, dict):
+            if name in row:
+                row = {**row, name: _without_inner(row[name], inner)}
+                if row[name] is UNSET:
+                    del row[name]
+        else:
+            setattr(row, name, _without_inner(getattr(row, name), inner))
+    return row
 
-    def __init__(self, stream: SdkStream, count: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._count = count
 
-    def write(self, rows: Sequence[Any]) -> None:
-        """Write records."""
-        for row in rows:
-            self._stream.write_record(row)
-        self._count(len(rows))
+def _without_inner(value: Any, path: Sequence[str]) -> Any:
+    """Return a value without a field; `UNSET` without any of it, which is not encoded."""
+    if not path:
+        return UNSET
+    if not isinstance(value, dict) or path[0] not in value:
+        return value
+    return without(value, [tuple(path)])
 
-    def flush(self) -> None:
-        """Do nothing: every record has been written."""
+
+def _as_dict(row: Any) -> dict[str, Any]:
+    if isinstance(row, dict):
+        return row
+    fields = msgspec.structs.asdict(row)
+    return {name: value for name, value in fields.items() if value is not UNSET}
+
+
+def _encodable(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record in which what stream maps have made is as the SDK would write it."""
+    if all(value.__class__ in _PLAIN for value in record.values()):
+        return record
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in record.items()
+        if value.__class__ not in _PLAIN
+    } | {name: value for name, value in record.items() if value.__class__ in _PLAIN}
 
 
 class WholeLineWriter(SingerWriter):

@@ -6,11 +6,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.archive.export_archive import Block, Line
 from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.rows.deduplicate import distinct, distinct_in_blocks
+from tap_prolific_export.rows.deduplicate import distinct
 from tap_prolific_export.rows.responses import Response, Task, responses, task
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
@@ -70,67 +69,44 @@ class Snapshot:
         """The uploaded files in the archive, by path."""
         return self.archive.uploads if self.archive else {}
 
-    def responses(self) -> Iterator[Response]:
-        """Yield the responses that are wanted, each under an id of its own.
+    def responses(
+        self, see: Callable[[list[Response]], None] | None = None
+    ) -> Iterator[list[Response]]:
+        """Yield the responses that are wanted, each under an id of its own, in blocks.
+
+        Args:
+            see: Is shown all responses of the archive, as its lines have them, once.
 
         Raises:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
                 by study although only one study is wanted.
         """
+        if (archive := self.archive) is None:
+            return
+        first = self._seen_by(see) if see else None
+
+        def read() -> Iterator[list[Response]]:
+            nonlocal first
+            found, first = first, None
+            return found or self.every_response()
+
         # Make ids unique before filtering: an id must not depend on the filter.
-        return distinct(self.every_response, self.wants)
+        wants = None if self.is_unfiltered else self.wants
+        yield from distinct(read, wants, lambda: archive.lines_ahead)
 
-    def responses_in_blocks(
-        self, made: Callable[[bytes], Block | None]
-    ) -> Iterator[Response | list[list[Any]]]:
-        """Yield all responses, as `responses` does; most of them as the rows made of them.
-
-        Args:
-            made: What is made of a block of whole lines, if it can be.
+    def every_response(self) -> Iterator[list[Response]]:
+        """Yield all responses of the archive in blocks, as its lines have them.
 
         Raises:
             DataCollectionError: The archive is damaged.
         """
-        if archive := self.archive:
-            found = self.every_response_in_blocks(made)
-            yield from distinct_in_blocks(found, self.every_response, lambda: archive.lines_ahead)
+        for lines in self.archive.lines() if self.archive else ():
+            yield [each for line in lines for each in responses(line.object, line.as_it_came)]
 
-    def every_response_in_blocks(
-        self, made: Callable[[bytes], Block | None]
-    ) -> Iterator[Response | Block]:
-        """Yield what `every_response` does; most of them as the rows made of them.
-
-        Args:
-            made: What is made of a block of whole lines, if it can be.
-
-        Raises:
-            DataCollectionError: The archive is damaged.
-        """
-        for found in self.archive.lines(made) if self.archive else ():
-            if isinstance(found, Line):
-                yield from responses(found.object, found.as_it_came)
-            else:
-                yield found
-
-    def every_response(self) -> Iterator[Response]:
-        """Yield all responses of the archive, as the lines have them.
-
-        Raises:
-            DataCollectionError: The archive is damaged.
-        """
-        for line in self.archive.lines() if self.archive else ():
-            yield from responses(line.object, line.as_it_came)
-
-    def tasks(self) -> Iterator[Task]:
-        """Yield the tasks of a batch, each once, and again if it comes with other data.
-
-        Raises:
-            DataCollectionError: As `responses`.
-        """
-        tasks = Tasks(self)
-        yield from tasks.by_task()
-        for response in self.responses():
-            yield from tasks.of(response)
+    def _seen_by(self, see: Callable[[list[Response]], None]) -> Iterator[list[Response]]:
+        for block in self.every_response():
+            see(block)
+            yield block
 
     def wants(self, response: Response) -> bool:
         """Whether a response is wanted.
@@ -172,10 +148,10 @@ class Tasks:
         Raises:
             DataCollectionError: As `Snapshot.responses`.
         """
-        for told in self._told():
-            if told.id not in self._yielded:
-                self._yielded[told.id] = _digest(told.datapoint)
-                yield told
+        for found in self._wanted():
+            if found.id not in self._yielded:
+                self._yielded[found.id] = _digest(found.datapoint)
+                yield found
 
     def of(self, response: Response) -> Iterator[Task]:
         """Yield the task of a response, if it is wanted and new.
@@ -192,20 +168,21 @@ class Tasks:
             self._yielded[response.task_id] = digest
             yield Task(response.task_id, datapoint, {})
 
-    def _told(self) -> Iterator[Task]:
+    def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
         snapshot = self._snapshot
-        lines = snapshot.archive.lines_by_task() if snapshot.archive else ()
+        blocks = snapshot.archive.lines_by_task() if snapshot.archive else ()
+        lines = (line for block in blocks for line in block)
         found = filter(None, (task(line.object, line.as_it_came) for line in lines))
         if snapshot.is_unfiltered:
             yield from found
             return
-        wanted = filter(snapshot.wants, snapshot.every_response())
-        answered = {response.task_id for response in wanted}
-        for told in found:
+        every = (response for block in snapshot.every_response() for response in block)
+        answered = {response.task_id for response in filter(snapshot.wants, every)}
+        for each in found:
             # A task without answers belongs to no study and has no time.
-            if told.id in answered or not (told.answered or snapshot.only.study_id):
-                yield told
+            if each.id in answered or not (each.answered or snapshot.only.study_id):
+                yield each
 
 
 def _digest(datapoint: Any) -> bytes:

@@ -409,7 +409,8 @@ def _collection(
         logger.warning("%s: %s Its rows come without what that would tell.", ref, metadata.problem)
     if found.instructions or archive.lines_name is None:
         return found
-    every = (each for line in archive.lines() for each in responses(line.object))
+    lines = (line for block in archive.lines() for line in block)
+    every = (each for line in lines for each in responses(line.object))
     if inferred := inference.instructions(every):
         logger.warning(
             "%s: nothing describes its questions: the types of %d columns are made from the "

@@ -1,0 +1,276 @@
+"""Readers of answers: one per question, made from its type; pure functions.
+
+`answers.read` and `answers.fit` state what an answer of any shape says. Nearly all answers to a
+question have the shape that its type is documented to have, and already are what the column
+holds: a reader sees that at a glance, and leaves only the others to those two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tap_prolific_export.archive.safe_json import json_text
+from tap_prolific_export.rows.answers import (
+    ColumnKind,
+    ColumnType,
+    Fitted,
+    ScalarType,
+    Value,
+    fit,
+    fit_values,
+    is_elsewhere,
+    number_of,
+    read,
+    text_of,
+    upload_path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_prolific_export.archive.export_archive import Upload
+    from tap_prolific_export.rows.collection import Instruction
+
+    Uploads = Mapping[str, Upload]
+    # What `answers` says of one value: the columns of `VALUE_COLUMNS`.
+    Told = tuple[Any, ...]
+
+# The columns of `answers` that describe one value.
+VALUE_COLUMNS = (
+    *("value", "value_number", "value_boolean", "value_label"),
+    *("unit", "explanation", "file_path", "raw"),
+)
+NOT_REPLACED = object()
+_ODD: Any = object()
+_NONE = type(None)
+_TEXT_OR_NONE = (str, _NONE)
+# Integers are not among them: one of more than 64 bits does not fit.
+_CLASSES: Mapping[ScalarType, type] = {
+    ScalarType.STRING: str,
+    ScalarType.NUMBER: float,
+    ScalarType.BOOLEAN: bool,
+}
+# So many different values of a question's options are remembered.
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """One property of ``responses.answers``.
+
+    Attributes:
+        key: Name of the property.
+        column_type: Type of the property.
+        instruction: The question.
+        repeated: Fields of an entry that only repeat the question, with their values.
+        labels: The options' labels, by the JSON text of their values.
+    """
+
+    key: str
+    column_type: ColumnType
+    instruction: Instruction
+    repeated: Mapping[str, Any]
+    labels: Mapping[str, str]
+
+
+def usual_classes(column_type: ColumnType) -> tuple[type, ...]:
+    """Return the classes of ``x`` for which ``{"value": x}`` is certainly fitted by ``x``."""
+    if column_type.kind in {ColumnKind.SCALAR, ColumnKind.RATING}:
+        if column_type.kind is ColumnKind.SCALAR:
+            return (_CLASSES[column_type.scalar], _NONE)
+        return (_NONE,)
+    return () if column_type.kind is ColumnKind.JSON else (_NONE,)
+
+
+def fitter(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Fitted]:
+    """Return a function that fits an entry to a question's column, as `answers.fit` does.
+
+    Args:
+        column: The column.
+        uploads: The uploaded files in the archive, by path.
+    """
+    column_type, repeated = column.column_type, column.repeated
+    take = _USUAL.get(column_type.kind, _take_nothing)
+    scalar = _CLASSES[column_type.scalar]
+
+    def fitted(entry: Any) -> Fitted:
+        if entry.__class__ is dict:
+            value = take(_without(entry, repeated), scalar)
+            if value is not _ODD:
+                return Fitted(value, True)  # noqa: FBT003
+        return fit(entry, column_type, uploads, repeated)
+
+    return fitted
+
+
+def _without(entry: dict[str, Any], repeated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry without the fields that only repeat the question."""
+    if "type" in entry or "instruction_id" in entry:
+        return {n: value for n, value in entry.items() if repeated.get(n, ...) != value}
+    return entry
+
+
+# What these take of the fields of an entry is what `answers.fit` would make of it.
+
+
+def _take_nothing(_: dict[str, Any], __: type) -> Any:
+    return _ODD
+
+
+def _take_scalar(fields: dict[str, Any], scalar: type) -> Any:
+    value = fields.get("value", _ODD)
+    is_usual = len(fields) == 1 and (value.__class__ is scalar or _is_small(value, scalar))
+    return value if is_usual else _ODD
+
+
+def _take_rating(fields: dict[str, Any], _: type) -> Any:
+    return _take_scalar(fields, float) if fields.get("value").__class__ is int else _ODD
+
+
+def _is_small(value: Any, scalar: type) -> bool:
+    """Whether a value is an integer that columns of numbers certainly hold."""
+    return scalar is float and value.__class__ is int and -_LARGE < value < _LARGE
+
+
+_LARGE = 1 << 53
+
+
+def _take_scalars(fields: dict[str, Any], scalar: type) -> Any:
+    values = fields.get("value")
+    if len(fields) != 1 or values.__class__ is not list:
+        return _ODD
+    is_usual = all(each.__class__ is scalar or _is_small(each, scalar) for each in values)
+    return values if is_usual else _ODD
+
+
+def _take_explained(fields: dict[str, Any], scalar: type) -> Any:
+    value = fields.get("value")
+    values = value if len(fields) == 1 and value.__class__ is list else [fields]
+    for each in values:
+        if each.__class__ is not dict or len(each) != 2 or "value" not in each:  # noqa: PLR2004
+            return _ODD
+        value = each["value"]
+        if not (value.__class__ is scalar or _is_small(value, scalar)):
+            return _ODD
+        if each.get("explanation", _ODD).__class__ not in _TEXT_OR_NONE:
+            return _ODD
+    return values
+
+
+def _take_with_unit(fields: dict[str, Any], scalar: type) -> Any:
+    value = fields.get("value")
+    is_usual = (
+        len(fields) == 2  # noqa: PLR2004
+        and (value.__class__ is scalar or _is_small(value, scalar))
+        and fields.get("unit", _ODD).__class__ in _TEXT_OR_NONE
+    )
+    return fields if is_usual else _ODD
+
+
+_USUAL: Mapping[ColumnKind, Callable[[dict[str, Any], type], Any]] = {
+    ColumnKind.SCALAR: _take_scalar,
+    ColumnKind.SCALARS: _take_scalars,
+    ColumnKind.EXPLAINED: _take_explained,
+    ColumnKind.WITH_UNIT: _take_with_unit,
+    ColumnKind.RATING: _take_rating,
+}
+
+
+def value_rows(
+    entry: Any, column: AnswerColumn | None, uploads: Uploads, as_it_came: Any = NOT_REPLACED
+) -> list[Told]:
+    """Return `VALUE_COLUMNS` for each value of an answer.
+
+    Args:
+        entry: The answer.
+        column: The question's column; None for an unknown question.
+        uploads: The uploaded files in the archive, by path.
+        as_it_came: The original answer, if characters in it were replaced.
+    """
+    repeated = column.repeated if column else {}
+    values = read(entry, repeated)
+    lossless = values is not None and not any(
+        value.has_extra or (value.file and is_elsewhere(value, uploads)) for value in values
+    )
+    if column:
+        fitted = fit_values(entry, values, column.column_type, uploads, repeated)
+        lossless = lossless and fitted.lossless
+    raw = None
+    if not lossless or as_it_came is not NOT_REPLACED:
+        raw = json_text(entry if as_it_came is NOT_REPLACED else as_it_came)
+    told = []
+    for value in values or ([] if lossless else [Value()]):
+        told.append((*_told(value, column, uploads), raw))
+        raw = None
+    return told
+
+
+def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
+    """Return `VALUE_COLUMNS` of one value, but for ``raw``."""
+    column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
+    labels = column.labels if column else {}
+    number = number_of(value, column_type)
+    is_file = value.file or column_type.kind is ColumnKind.FILES
+    path = upload_path(value, uploads) if is_file else None
+    label = labels.get(json_text(value.value))
+    if label is None and number is not None:
+        label = labels.get(json_text(number))
+    return (
+        None if path is not None else text_of(value),
+        number,
+        value.value if isinstance(value.value, bool) else None,
+        label,
+        value.unit,
+        value.explanation,
+        path,
+    )
+
+
+def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], list[Told]]:
+    """Return a function that tells the values of an answer, as `value_rows` does.
+
+    What is None at the end of a value's columns may be left out.
+
+    Args:
+        column: The question's column.
+        uploads: The uploaded files in the archive, by path.
+    """
+    kind, repeated = column.column_type.kind, column.repeated
+    take = _USUAL.get(kind, _take_nothing)
+    scalar = _CLASSES[column.column_type.scalar]
+    tell = _scalar_teller(column, uploads)
+
+    def told(entry: Any) -> list[Told]:
+        taken = take(_without(entry, repeated), scalar) if entry.__class__ is dict else _ODD
+        if taken is _ODD:
+            return value_rows(entry, column, uploads)
+        if kind is ColumnKind.SCALARS:
+            return [*map(tell, taken)]
+        if kind is ColumnKind.EXPLAINED:
+            return [(*tell(each["value"]), None, each["explanation"]) for each in taken]
+        if kind is ColumnKind.WITH_UNIT:
+            return [(*tell(taken["value"]), taken["unit"])]
+        return [tell(taken)]
+
+    return told
+
+
+def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Told]:
+    """Return a function that tells one usual value: text, number, boolean and label."""
+    if not column.labels and column.column_type.scalar is ScalarType.STRING:
+        return lambda value: (value, None, None, None)
+    if not column.labels and column.column_type.scalar is ScalarType.NUMBER:
+        return lambda value: (json_text(value), value, None, None)
+    known: dict[tuple[type, Any], Told] = {}  # a question has few options
+
+    def tell(value: Any) -> Told:
+        key = value.__class__, value
+        found = known.get(key)
+        if found is None:
+            found = _told(Value(value), column, uploads)[:4]
+            if len(known) < _REMEMBERED:
+                known[key] = found
+        return found
+
+    return tell
