@@ -21,7 +21,7 @@ from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.model import ID, DataCollectionRef, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.byte_source import ByteSource
@@ -41,6 +41,10 @@ _VENDOR_NAME = re.compile(rf"(?P<id>{ID.pattern})-export-[^/]*\.zip", re.IGNOREC
 _BOM = b"\xef\xbb\xbf"
 # A line from its first character that is no white space.
 _NOT_BLANK = re.compile(rb"\S[^\n]*")
+# Lines that are shorter, on average, are blank for the most part.
+_SHORT = 16
+_AT_ONCE = 20
+_NUL = b"\\u0000"
 
 # These bound what a hostile archive can make us read. No user has a reason to change them.
 # The metadata file and the directory are held in memory; real ones have kilobytes.
@@ -266,37 +270,39 @@ class ExportArchive:
         """Yield the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
-        number = size = 0  # of the lines so far
+        number = size = 0  # of the lines before
         for block in _blocks(self._content(name, name, keep=True), limit):
-            if block and not number:
-                block = block.removeprefix(_BOM)  # noqa: PLW2901
-            lines = None if block is None else _decode_usual(block, limit)
-            if lines is None:  # look at each line of the block by itself
-                lines = []
-                for after, text in _texts(block):
+            size += len(block or b"")
+            has_nul = block is not None and block.rfind(_NUL) >= 0
+            for count, texts in _texts(block, is_first=not number):
+                lines = None if has_nul else _decode_usual(texts, limit)
+                for after, text in enumerate(texts, 1) if lines is None else ():
+                    lines = lines or []
                     try:
-                        line = self._line(name, number + after, text)
+                        if line := self._line(name, number + after, text):
+                            lines.append(line)
                     except DataCollectionError:
                         if not self._limits.skip_bad_lines:
-                            yield lines  # what came before it
+                            if lines:  # what came before it
+                                yield lines
                             raise
                         bad += 1
                         first = first or number + after
-                    else:
-                        lines.append(line)
-            number += 1 if block is None else block.count(b"\n")
-            size += len(block or b"")
-            self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
-            if lines:
-                yield lines
+                number += count
+                self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
+                if lines:
+                    yield lines
         if bad:
             self.skipped[name] = Skipped(name, bad, first)
 
-    def _line(self, name: str, number: int, text: bytes | None) -> Line:
+    def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
         label = f"{name}, line {number},"
         limit = self._limits.max_line_bytes
         if text is None or len(text) > limit:
             raise too_large(self.name, label, f"over {limit:,}", limit, "max_line_bytes")
+        text = text.strip()
+        if not text:
+            return None
         try:
             decoded = decode(text)
         except InvalidJsonError:
@@ -339,30 +345,47 @@ class ExportArchive:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
-def _decode_usual(block: bytes, limit: int) -> list[Line] | None:
-    """Decode whole lines; None if any of them is blank, too long, or needs a closer look."""
-    texts = block.removesuffix(b"\n").split(b"\n")
-    if len(block) > limit and max(map(len, texts)) > limit:
-        return None
-    try:
-        return [*map(Line, map(decode_usual, texts))]
-    except InvalidJsonError:
-        return None
+def _texts(block: bytes | None, *, is_first: bool) -> Iterator[tuple[int, Sequence[bytes | None]]]:
+    """Yield the lines of a block, a few at a time, and how many of the member's lines they are.
 
+    Few lines at a time stay in the processor's cache until their rows have been written. Runs of
+    blank lines are passed over without looking at each: a few MB may hold billions of them.
 
-def _texts(block: bytes | None) -> Iterator[tuple[int, bytes | None]]:
-    """Yield each line of a block that is not blank, and its number in the block, from 1.
-
-    Blank lines are passed over without looking at each: an archive of a few MB may hold billions.
+    Args:
+        block: Whole lines; None for one that is too long.
+        is_first: Whether it is the first block of the member.
     """
     if block is None:
-        yield 1, None
+        yield 1, [None]
         return
-    number, end = 1, 0
-    for found in _NOT_BLANK.finditer(block):
-        number += block.count(b"\n", end, found.start())
-        end = found.start()
-        yield number, found[0].rstrip()
+    if is_first:
+        block = block.removeprefix(_BOM)
+    texts = [] if block.isspace() else block.removesuffix(b"\n").split(b"\n")
+    if len(texts) * _SHORT > len(block) or not texts:  # most of them are blank
+        end = 0
+        for found in _NOT_BLANK.finditer(block):
+            if blank := block.count(b"\n", end, found.start()):
+                yield blank, ()
+            end = block.find(b"\n", found.end() - 1) + 1 or len(block)
+            yield 1, [found[0]]
+        yield block.count(b"\n", end), ()
+        return
+    for begin in range(0, len(texts), _AT_ONCE):
+        few = texts[begin : begin + _AT_ONCE]
+        yield len(few), few
+
+
+def _decode_usual(texts: Sequence[bytes | None], limit: int) -> list[Line] | None:
+    """Decode lines; None if any of them is too long, or needs a closer look."""
+    lines = []
+    try:
+        for text in texts:
+            if text is None or len(text) > limit:
+                return None
+            lines.append(Line(decode_usual(text)))
+    except InvalidJsonError:
+        return None
+    return lines
 
 
 def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:

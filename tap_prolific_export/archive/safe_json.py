@@ -52,7 +52,7 @@ class Decoded:
 
 
 def decode_usual(text: bytes) -> dict[str, Any]:
-    """Decode an object that holds nothing odd.
+    """Decode an object without U+0000 that holds nothing odd.
 
     Raises:
         InvalidJsonError: It does, or is none; see what `decode` makes of it.
@@ -61,7 +61,7 @@ def decode_usual(text: bytes) -> dict[str, Any]:
         value: dict[str, Any] = _decode_object(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidJsonError from None
-    if b"\\u0000" in text or _may_be_deep(text):
+    if _may_be_deep(text):
         raise InvalidJsonError
     return value
 

@@ -14,10 +14,8 @@ from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.rows.answers import (
     ColumnKind,
     ColumnType,
-    Fitted,
     ScalarType,
     Value,
-    fit,
     fit_values,
     is_elsewhere,
     number_of,
@@ -42,14 +40,16 @@ VALUE_COLUMNS = (
     *("unit", "explanation", "file_path", "raw"),
 )
 NOT_REPLACED = object()
-_ODD: Any = object()
+# What no answer is.
+ODD: Any = object()
+# Up to here, floats hold every integer: all columns of numbers take them.
+LARGE = 1 << 53
 _NONE = type(None)
 _TEXT_OR_NONE = (str, _NONE)
-# Integers are not among them: one of more than 64 bits does not fit.
-_CLASSES: Mapping[ScalarType, type] = {
-    ScalarType.STRING: str,
-    ScalarType.NUMBER: float,
-    ScalarType.BOOLEAN: bool,
+_CLASSES: Mapping[ScalarType, tuple[type, ...]] = {
+    ScalarType.STRING: (str,),
+    ScalarType.NUMBER: (int, float),
+    ScalarType.BOOLEAN: (bool,),
 }
 # So many different values of a question's options are remembered.
 _REMEMBERED = 1000
@@ -75,105 +75,99 @@ class AnswerColumn:
 
 
 def usual_classes(column_type: ColumnType) -> tuple[type, ...]:
-    """Return the classes of ``x`` for which ``{"value": x}`` is certainly fitted by ``x``."""
-    if column_type.kind in {ColumnKind.SCALAR, ColumnKind.RATING}:
-        if column_type.kind is ColumnKind.SCALAR:
-            return (_CLASSES[column_type.scalar], _NONE)
-        return (_NONE,)
-    return () if column_type.kind is ColumnKind.JSON else (_NONE,)
+    """Return the classes of an ``x`` that fits the column of ``{"value": x}`` as it is.
 
-
-def fitter(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Fitted]:
-    """Return a function that fits an entry to a question's column, as `answers.fit` does.
-
-    Args:
-        column: The column.
-        uploads: The uploaded files in the archive, by path.
+    Of integers this holds up to `LARGE`.
     """
-    column_type, repeated = column.column_type, column.repeated
-    take = _USUAL.get(column_type.kind, _take_nothing)
-    scalar = _CLASSES[column_type.scalar]
-
-    def fitted(entry: Any) -> Fitted:
-        if entry.__class__ is dict:
-            value = take(_without(entry, repeated), scalar)
-            if value is not _ODD:
-                return Fitted(value, True)  # noqa: FBT003
-        return fit(entry, column_type, uploads, repeated)
-
-    return fitted
+    if column_type.kind is ColumnKind.SCALAR:
+        return (*_CLASSES[column_type.scalar], _NONE)
+    return (int, _NONE) if column_type.kind is ColumnKind.RATING else ()
 
 
-def _without(entry: dict[str, Any], repeated: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry without the fields that only repeat the question."""
-    if "type" in entry or "instruction_id" in entry:
-        return {n: value for n, value in entry.items() if repeated.get(n, ...) != value}
-    return entry
+def taker(column: AnswerColumn) -> Callable[[Any], Any]:
+    """Return a function that takes a usual answer to a question, as its column holds it.
+
+    It returns `ODD` if an answer has any other shape: `answers.fit` tells then what it says. For
+    all others, `answers.fit` would return the same.
+    """
+    kind, repeated = column.column_type.kind, column.repeated
+    of = _TAKERS.get(kind, _take_nothing)
+    classes = _CLASSES[column.column_type.scalar]
+    if kind is ColumnKind.RATING:
+        classes = (int,)
+
+    def take(entry: Any) -> Any:
+        if entry.__class__ is not dict:
+            return ODD
+        taken = of(classes, entry)
+        if taken is ODD and ("type" in entry or "instruction_id" in entry):
+            fields = {n: value for n, value in entry.items() if repeated.get(n, ODD) != value}
+            taken = of(classes, fields)
+        return taken
+
+    return take
 
 
-# What these take of the fields of an entry is what `answers.fit` would make of it.
+def _take_nothing(_: tuple[type, ...], __: dict[str, Any]) -> Any:
+    return ODD
 
 
-def _take_nothing(_: dict[str, Any], __: type) -> Any:
-    return _ODD
+def _take_scalar(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
+    value = entry.get("value")
+    if (
+        len(entry) != 1
+        or value.__class__ not in classes
+        or (value.__class__ is int and not -LARGE <= value <= LARGE)
+    ):
+        return ODD
+    return value
 
 
-def _take_scalar(fields: dict[str, Any], scalar: type) -> Any:
-    value = fields.get("value", _ODD)
-    is_usual = len(fields) == 1 and (value.__class__ is scalar or _is_small(value, scalar))
-    return value if is_usual else _ODD
-
-
-def _take_rating(fields: dict[str, Any], _: type) -> Any:
-    return _take_scalar(fields, float) if fields.get("value").__class__ is int else _ODD
-
-
-def _is_small(value: Any, scalar: type) -> bool:
-    """Whether a value is an integer that columns of numbers certainly hold."""
-    return scalar is float and value.__class__ is int and -_LARGE < value < _LARGE
-
-
-_LARGE = 1 << 53
-
-
-def _take_scalars(fields: dict[str, Any], scalar: type) -> Any:
-    values = fields.get("value")
-    if len(fields) != 1 or values.__class__ is not list:
-        return _ODD
-    is_usual = all(each.__class__ is scalar or _is_small(each, scalar) for each in values)
-    return values if is_usual else _ODD
-
-
-def _take_explained(fields: dict[str, Any], scalar: type) -> Any:
-    value = fields.get("value")
-    values = value if len(fields) == 1 and value.__class__ is list else [fields]
-    for each in values:
-        if each.__class__ is not dict or len(each) != 2 or "value" not in each:  # noqa: PLR2004
-            return _ODD
-        value = each["value"]
-        if not (value.__class__ is scalar or _is_small(value, scalar)):
-            return _ODD
-        if each.get("explanation", _ODD).__class__ not in _TEXT_OR_NONE:
-            return _ODD
+def _take_scalars(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
+    values = entry.get("value")
+    if values.__class__ is not list or len(entry) != 1:
+        return ODD
+    for value in values:
+        if value.__class__ not in classes or (
+            value.__class__ is int and not -LARGE <= value <= LARGE
+        ):
+            return ODD
     return values
 
 
-def _take_with_unit(fields: dict[str, Any], scalar: type) -> Any:
-    value = fields.get("value")
-    is_usual = (
-        len(fields) == 2  # noqa: PLR2004
-        and (value.__class__ is scalar or _is_small(value, scalar))
-        and fields.get("unit", _ODD).__class__ in _TEXT_OR_NONE
-    )
-    return fields if is_usual else _ODD
+def _take_explained(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
+    value = entry.get("value")
+    values = value if value.__class__ is list and len(entry) == 1 else [entry]
+    for each in values:
+        if each.__class__ is not dict or len(each) != 2:  # noqa: PLR2004
+            return ODD
+        value = each.get("value")
+        if value.__class__ not in classes or (
+            value.__class__ is int and not -LARGE <= value <= LARGE
+        ):
+            return ODD
+        if each.get("explanation", ODD).__class__ not in _TEXT_OR_NONE:
+            return ODD
+    return values
 
 
-_USUAL: Mapping[ColumnKind, Callable[[dict[str, Any], type], Any]] = {
+def _take_with_unit(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
+    value = entry.get("value")
+    if (
+        len(entry) != 2  # noqa: PLR2004
+        or value.__class__ not in classes
+        or (value.__class__ is int and not -LARGE <= value <= LARGE)
+    ):
+        return ODD
+    return entry if entry.get("unit", ODD).__class__ in _TEXT_OR_NONE else ODD
+
+
+_TAKERS: Mapping[ColumnKind, Callable[[tuple[type, ...], dict[str, Any]], Any]] = {
     ColumnKind.SCALAR: _take_scalar,
     ColumnKind.SCALARS: _take_scalars,
     ColumnKind.EXPLAINED: _take_explained,
     ColumnKind.WITH_UNIT: _take_with_unit,
-    ColumnKind.RATING: _take_rating,
+    ColumnKind.RATING: _take_scalar,
 }
 
 
@@ -236,14 +230,13 @@ def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], list[Told]
         column: The question's column.
         uploads: The uploaded files in the archive, by path.
     """
-    kind, repeated = column.column_type.kind, column.repeated
-    take = _USUAL.get(kind, _take_nothing)
-    scalar = _CLASSES[column.column_type.scalar]
+    kind = column.column_type.kind
+    take = taker(column)
     tell = _scalar_teller(column, uploads)
 
     def told(entry: Any) -> list[Told]:
-        taken = take(_without(entry, repeated), scalar) if entry.__class__ is dict else _ODD
-        if taken is _ODD:
+        taken = take(entry)
+        if taken is ODD:
             return value_rows(entry, column, uploads)
         if kind is ColumnKind.SCALARS:
             return [*map(tell, taken)]

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
-from tap_prolific_export.rows.answers import column_type_of
+from tap_prolific_export.rows.answers import column_type_of, fit
 from tap_prolific_export.rows.readers import (
+    LARGE,
     NOT_REPLACED,
+    ODD,
     VALUE_COLUMNS,
     AnswerColumn,
-    fitter,
+    taker,
     teller,
     usual_classes,
     value_rows,
@@ -151,8 +153,14 @@ class ResponseTable:
         self._columns = columns
         self._hidden = hidden
         self._hide_unknown = hide_unknown
-        self._readers = {
-            id_: (column.key, usual_classes(column.column_type), fitter(column, uploads))
+        self._uploads = uploads
+        self._questions = {
+            id_: (
+                column.key,
+                usual_classes(column.column_type),
+                taker(column),
+                column,
+            )
             for id_, column in columns.items()
             if id_ not in hidden
         }
@@ -167,24 +175,28 @@ class ResponseTable:
     def _row_of(self, response: Response) -> Any:
         answers: dict[str, Any] = {}
         unfitted: dict[str, Any] = {}
-        readers = self._readers
+        questions = self._questions
         for id_, entry in response.answers.items():
-            if id_ not in readers:
+            try:
+                key, classes, usual, column = questions[id_]
+            except KeyError:
                 if id_ not in self._hidden and not self._hide_unknown:
                     unfitted[id_] = entry
                 continue
-            key, classes, fitted_to = readers[id_]
-            if (
-                entry.__class__ is dict
-                and len(entry) == 1
-                and (value := entry.get("value", entry)).__class__ in classes
-            ):
-                answers[key] = value
-                continue
-            fitted = fitted_to(entry)
-            answers[key] = fitted.value
-            if not fitted.lossless:
-                unfitted[id_] = entry
+            # The most frequent answers are taken here, to spare a call for each.
+            if classes and entry.__class__ is dict and len(entry) == 1:
+                value = entry.get("value", ODD)
+                of_class = value.__class__
+                if of_class in classes and (of_class is not int or -LARGE <= value <= LARGE):
+                    answers[key] = value
+                    continue
+            value = usual(entry)
+            if value is ODD:
+                fitted = fit(entry, column.column_type, self._uploads, column.repeated)
+                value = fitted.value
+                if not fitted.lossless:
+                    unfitted[id_] = entry
+            answers[key] = value
         if unfitted or response.rest or response.as_it_came:
             extra = self._extra(response, unfitted)
         else:
