@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.zip_reader import Member
 
+    DecodeLine = Callable[[bytes], "Line | None"]
+
 logger = logging.getLogger("tap-prolific-export")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
@@ -101,10 +103,13 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         object: Its JSON object, cleaned so that every target can store it.
         as_it_came: The original object; None if nothing was replaced.
+        answers: What ``decode_line`` (see `ExportArchive.lines`) has made of its answers; they are
+            then not in `object`.
     """
 
     object: dict[str, Any]
     as_it_came: dict[str, Any] | None = None
+    answers: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +226,12 @@ class ExportArchive:
         """The member that `lines` reads."""
         return next((name for name in LINES if name in self._members), None)
 
-    def lines(self) -> Iterator[list[Line]]:
+    def lines(self, decode_line: DecodeLine | None = None) -> Iterator[list[Line]]:
         """Yield the decoded lines of the responses in blocks, without blank ones.
+
+        Args:
+            decode_line: Decodes a line without U+0000, if it holds nothing odd. If it returns None,
+                the line is decoded as without it.
 
         Raises:
             DataCollectionError: The member is missing, or a line is not a JSON object.
@@ -231,7 +240,7 @@ class ExportArchive:
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join(LINES)}.")
         self.has_lines = False
-        for lines in self._lines(self.lines_name):
+        for lines in self._lines(self.lines_name, decode_line):
             self.has_lines = self.has_lines or bool(lines)
             yield lines
 
@@ -266,7 +275,7 @@ class ExportArchive:
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
-    def _lines(self, name: str) -> Iterator[list[Line]]:
+    def _lines(self, name: str, decode_line: DecodeLine | None = None) -> Iterator[list[Line]]:
         """Yield the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
@@ -275,7 +284,7 @@ class ExportArchive:
             size += len(block or b"")
             has_nul = block is not None and block.rfind(_NUL) >= 0
             for count, texts in _texts(block, is_first=not number):
-                lines = None if has_nul else _decode_usual(texts, limit)
+                lines = None if has_nul else _decode_usual(texts, limit, decode_line)
                 for after, text in enumerate(texts, 1) if lines is None else ():
                     lines = lines or []
                     try:
@@ -375,14 +384,17 @@ def _texts(block: bytes | None, *, is_first: bool) -> Iterator[tuple[int, Sequen
         yield len(few), few
 
 
-def _decode_usual(texts: Sequence[bytes | None], limit: int) -> list[Line] | None:
+def _decode_usual(
+    texts: Sequence[bytes | None], limit: int, decode_line: DecodeLine | None
+) -> list[Line] | None:
     """Decode lines; None if any of them is too long, or needs a closer look."""
     lines = []
     try:
         for text in texts:
             if text is None or len(text) > limit:
                 return None
-            lines.append(Line(decode_usual(text)))
+            line = decode_line(text) if decode_line else None
+            lines.append(line or Line(decode_usual(text)))
     except InvalidJsonError:
         return None
     return lines

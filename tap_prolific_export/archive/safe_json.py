@@ -31,6 +31,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 MAX_DEPTH = 200
 REPLACEMENT = "\ufffd"
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_NOT_DECODED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -59,9 +60,9 @@ def decode_usual(text: bytes) -> dict[str, Any]:
     """
     try:
         value: dict[str, Any] = _decode_object(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _NOT_DECODED:
         raise InvalidJsonError from None
-    if _may_be_deep(text):
+    if may_be_deep(text):
         raise InvalidJsonError
     return value
 
@@ -79,7 +80,7 @@ def decode(text: bytes) -> Decoded:
         is_clean = False
     else:
         is_clean = b"\\u0000" not in text
-    if _may_be_deep(text) and depth_of(value) > MAX_DEPTH:
+    if may_be_deep(text) and depth_of(value) > MAX_DEPTH:
         raise InvalidJsonError
     if is_clean:
         return Decoded(value)
@@ -87,7 +88,7 @@ def decode(text: bytes) -> Decoded:
     return Decoded(clean, None if clean == value else value)
 
 
-def _may_be_deep(text: bytes) -> bool:
+def may_be_deep(text: bytes) -> bool:
     """Whether a text has so many brackets; to count them is faster than to follow the nesting."""
     return text.count(b"[") + text.count(b"{") > MAX_DEPTH
 

@@ -10,6 +10,8 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType, to_builtins
+from msgspec.structs import astuple
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.rows.answers import read, upload_path
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.tables import ExportFacts, Row
 
     Uploads = Mapping[str, Upload]
+
+
+# Of what names no file.
+_NO_NAMES = frozenset({int, float, bool, type(None), UnsetType})
 
 
 class NamedFile(msgspec.Struct, frozen=True, gc=False):
@@ -86,9 +92,12 @@ class FileFinder:
         if not self._uploads:
             return
         for response in responses:
-            for instruction_id, entry in response.answers.items():
-                if may_name_file(entry, self._names):
-                    self._add_named(response, instruction_id, entry)
+            answers: Iterable[tuple[str, Any]] = response.answers.items()
+            if response.typed is not UNSET:
+                answers = zip(self._columns, response.typed, strict=False)
+            for instruction_id, answer in answers:
+                if answer.__class__ not in _NO_NAMES and may_name_file(answer, self._names):
+                    self._add_named(response, instruction_id, to_builtins(answer))
             if response.submission_id:
                 self._add_by_name(response)
 
@@ -149,16 +158,20 @@ def may_name_file(entry: Any, names: Collection[str]) -> bool:
         entry: The answer.
         names: The files' names, without folders.
     """
+    if entry.__class__ is str:
+        return (entry.rpartition("/")[2] if "/" in entry else entry) in names
     left = [entry]
     while left:
         value = left.pop()
         if value.__class__ is str:
-            if (value.rpartition("/")[2] if "/" in value else value) in names:
+            if may_name_file(value, names):
                 return True
         elif value.__class__ is dict:
             left += value.values()
         elif value.__class__ is list:
             left += value
+        elif isinstance(value, msgspec.Struct):
+            left += astuple(value)
     return False
 
 

@@ -8,6 +8,7 @@ holds: a reader sees that at a glance, and leaves only the others to those two.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.archive.safe_json import json_text
@@ -25,7 +26,7 @@ from tap_prolific_export.rows.answers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
@@ -221,7 +222,7 @@ def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
     )
 
 
-def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], list[Told]]:
+def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Sequence[Told]]:
     """Return a function that tells the values of an answer, as `value_rows` does.
 
     What is None at the end of a value's columns may be left out.
@@ -230,23 +231,38 @@ def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], list[Told]
         column: The question's column.
         uploads: The uploaded files in the archive, by path.
     """
-    kind = column.column_type.kind
     take = taker(column)
-    tell = _scalar_teller(column, uploads)
+    tell = typed_teller(column, uploads, itemgetter)
 
-    def told(entry: Any) -> list[Told]:
+    def told(entry: Any) -> Sequence[Told]:
         taken = take(entry)
-        if taken is ODD:
-            return value_rows(entry, column, uploads)
-        if kind is ColumnKind.SCALARS:
-            return [*map(tell, taken)]
-        if kind is ColumnKind.EXPLAINED:
-            return [(*tell(each["value"]), None, each["explanation"]) for each in taken]
-        if kind is ColumnKind.WITH_UNIT:
-            return [(*tell(taken["value"]), taken["unit"])]
-        return [tell(taken)]
+        return value_rows(entry, column, uploads) if taken is ODD else tell(taken)
 
     return told
+
+
+def typed_teller(
+    column: AnswerColumn,
+    uploads: Uploads,
+    getter: Callable[[str], Callable[[Any], Any]] = attrgetter,
+) -> Callable[[Any], Sequence[Told]]:
+    """Return a function that tells the values of what a `taker` takes; see `teller`.
+
+    Args:
+        column: The question's column.
+        uploads: The uploaded files in the archive, by path.
+        getter: Makes what gets a field of an object in it.
+    """
+    kind = column.column_type.kind
+    tell = _scalar_teller(column, uploads)
+    value, unit, explanation = getter("value"), getter("unit"), getter("explanation")
+    if kind is ColumnKind.SCALARS:
+        return lambda taken: [*map(tell, taken)]
+    if kind is ColumnKind.EXPLAINED:
+        return lambda taken: [(*tell(value(each)), None, explanation(each)) for each in taken]
+    if kind is ColumnKind.WITH_UNIT:
+        return lambda taken: ((*tell(value(taken)), unit(taken)),)
+    return lambda taken: (tell(taken),)
 
 
 def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Told]:

@@ -12,13 +12,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
+
+    from tap_prolific_export.archive.export_archive import Line
 
 # Best first: when the participant finished, else when the record was created.
 TIMES = ("submitted_at", "completed_at", "created_at")
@@ -27,6 +30,9 @@ _RESPONSE_IDS = ("response_id", "id")
 NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
+
+# What `typed.line_decoder` has made of the answers of a line: a value for each question.
+Typed = tuple[Any, ...] | UnsetType
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -55,6 +61,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         rest: All other fields of the line, unchanged.
         again: Whether it replaces another response that was yielded under the same id.
         as_it_came: The original, if characters in its texts were replaced; None otherwise.
+        typed: In place of `answers`, what `typed.line_decoder` has made of them.
     """
 
     id: str
@@ -69,6 +76,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     rest: Mapping[str, Any]
     again: bool = False
     as_it_came: Response | None = None
+    typed: Typed = UNSET
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -85,6 +93,17 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     datapoint: Any
     rest: Mapping[str, Any]
     answered: bool = True
+
+
+def responses_in(lines: Iterable[Line]) -> list[Response]:
+    """Return the responses of decoded lines."""
+    found: list[Response] = []
+    for line in lines:
+        if line.answers is None:
+            found += responses(line.object, line.as_it_came)
+        else:
+            found.append(_response(line.object, None, line.answers))
+    return found
 
 
 def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Response]:
@@ -187,12 +206,13 @@ def _merged(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _response(fields: dict[str, Any], line: Any) -> Response:
+def _response(fields: dict[str, Any], line: Any, typed: Typed = UNSET) -> Response:
     """Return the response that some fields describe.
 
     Args:
         fields: They; what is known is taken out of them.
         line: What a response without any id is named after.
+        typed: Its answers, if these are not among the fields.
     """
     submission_id = _take(fields, "submission_id")
     participant_id = _take(fields, "participant_id")
@@ -205,7 +225,7 @@ def _response(fields: dict[str, Any], line: Any) -> Response:
             del fields[name]
             done_at = None if name == "created_at" else submitted_at
             break
-    answers = _take_answers(fields)
+    answers = _take_answers(fields) if typed is UNSET else {}
     datapoint = None
     if task_id:
         key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
@@ -221,6 +241,7 @@ def _response(fields: dict[str, Any], line: Any) -> Response:
         datapoint,
         answers,
         fields,
+        typed=typed,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.rows.answers import column_type_of, fit
@@ -20,15 +21,17 @@ from tap_prolific_export.rows.readers import (
     AnswerColumn,
     taker,
     teller,
+    typed_teller,
     usual_classes,
     value_rows,
 )
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
+from tap_prolific_export.rows.typed import UNTYPED
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.export_archive import Upload
@@ -167,6 +170,17 @@ class ResponseTable:
         ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
         names = (*ids, "submitted_at", "answers", "additional_fields")
         self._row = row_type(names, facts.as_row())
+        # Of answers that came typed, those that are to be shown, and those that are to be fitted.
+        self._keys = [
+            (place, column.key)
+            for place, (id_, column) in enumerate(columns.items())
+            if id_ not in hidden and column.column_type.kind not in UNTYPED
+        ]
+        self._untyped = [
+            (place, id_)
+            for place, (id_, column) in enumerate(columns.items())
+            if id_ not in hidden and column.column_type.kind in UNTYPED
+        ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the row of each response."""
@@ -176,7 +190,16 @@ class ResponseTable:
         answers: dict[str, Any] = {}
         unfitted: dict[str, Any] = {}
         questions = self._questions
-        for id_, entry in response.answers.items():
+        entries = response.answers
+        if response.typed is not UNSET:
+            typed = response.typed
+            answers = {
+                key: value for place, key in self._keys if (value := typed[place]) is not UNSET
+            }
+            entries = {
+                id_: entry for place, id_ in self._untyped if (entry := typed[place]) is not UNSET
+            }
+        for id_, entry in entries.items():
             try:
                 key, classes, usual, column = questions[id_]
             except KeyError:
@@ -294,6 +317,15 @@ class AnswerTable:
         ids = ("response_id", "submission_id", "participant_id", "task_id", "instruction_id")
         names = (*ids, "instruction_type", "question", "answer_index")
         self._row = row_type(names, facts.as_row(), VALUE_COLUMNS)
+        self._typed = [
+            (
+                (id_, column.instruction.type, column.instruction.question),
+                self._questions[id_][2]
+                if column.column_type.kind in UNTYPED
+                else typed_teller(column, uploads),
+            )
+            for id_, column in columns.items()
+        ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the rows of the answers of responses."""
@@ -303,13 +335,19 @@ class AnswerTable:
             id_, submission_id = response.id, response.submission_id
             person, task_id = response.participant_id, response.task_id
             replaced = {i: entry for i, _, entry in _replaced(response)}
+            if response.typed is not UNSET:
+                for (about, tell), value in zip(self._typed, response.typed, strict=False):
+                    if value is not UNSET and value is not None:
+                        for index, told in enumerate(tell(value), 1):
+                            add(row(id_, submission_id, person, task_id, *about, index, *told))
+                continue
             for instruction_id, entry in response.answers.items():
                 if instruction_id in replaced or instruction_id not in questions:
                     type_ = question = None
                     if column := self._columns.get(instruction_id):
                         type_, question = column.instruction.type, column.instruction.question
                     as_it_came = replaced.get(instruction_id, NOT_REPLACED)
-                    values = value_rows(entry, column, self._uploads, as_it_came)
+                    values: Sequence[Any] = value_rows(entry, column, self._uploads, as_it_came)
                 else:
                     type_, question, tell = questions[instruction_id]
                     values = tell(entry)

@@ -251,11 +251,13 @@ class Sync:
         if not any(rows.needs_lines for rows, _ in writers):
             return
 
+        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
+
         def see(block: list[Response]) -> None:
             for rows, _ in writers:
                 rows.see(block)
 
-        for block in snapshot.responses(see):
+        for block in snapshot.responses(columns, see):
             for rows, writer in writers:
                 if not writer.is_full:
                     writer.write(rows.of(block))

@@ -146,6 +146,8 @@ def _as_dict(row: Any) -> dict[str, Any]:
     if isinstance(row, dict):
         return row
     fields = msgspec.structs.asdict(row)
+    if "answers" in fields:  # there may be structs in it
+        fields["answers"] = msgspec.to_builtins(fields["answers"])
     return {name: value for name, value in fields.items() if value is not UNSET}
 
 

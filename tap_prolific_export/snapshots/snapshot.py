@@ -10,7 +10,8 @@ from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import distinct
-from tap_prolific_export.rows.responses import Response, Task, responses, task
+from tap_prolific_export.rows.responses import Response, Task, responses_in, task
+from tap_prolific_export.rows.typed import line_decoder
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.export_archive import ExportArchive, Upload
     from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.tables import ExportFacts
     from tap_prolific_export.snapshots.bookmarks import Context
 
@@ -70,11 +72,14 @@ class Snapshot:
         return self.archive.uploads if self.archive else {}
 
     def responses(
-        self, see: Callable[[list[Response]], None] | None = None
+        self,
+        columns: Mapping[str, AnswerColumn],
+        see: Callable[[list[Response]], None] = lambda _: None,
     ) -> Iterator[list[Response]]:
         """Yield the responses that are wanted, each under an id of its own, in blocks.
 
         Args:
+            columns: The questions, for which usual answers are typed as they are decoded.
             see: Is shown all responses of the archive, as its lines have them, once.
 
         Raises:
@@ -83,7 +88,7 @@ class Snapshot:
         """
         if (archive := self.archive) is None:
             return
-        first = self._seen_by(see) if see else None
+        first: Iterator[list[Response]] | None = self._first_reading(columns, see)
 
         def read() -> Iterator[list[Response]]:
             nonlocal first
@@ -101,10 +106,13 @@ class Snapshot:
             DataCollectionError: The archive is damaged.
         """
         for lines in self.archive.lines() if self.archive else ():
-            yield [each for line in lines for each in responses(line.object, line.as_it_came)]
+            yield responses_in(lines)
 
-    def _seen_by(self, see: Callable[[list[Response]], None]) -> Iterator[list[Response]]:
-        for block in self.every_response():
+    def _first_reading(
+        self, columns: Mapping[str, AnswerColumn], see: Callable[[list[Response]], None]
+    ) -> Iterator[list[Response]]:
+        for lines in self.archive.lines(line_decoder(columns)) if self.archive else ():
+            block = responses_in(lines)
             see(block)
             yield block
 
