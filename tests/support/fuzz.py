@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.export_archive import Skipped, Upload
+    from tap_prolific_export.rows.readers import AnswerColumn
     from tests.support.stand_in import Hosted
 
 Row = dict[str, Any]
@@ -412,9 +413,7 @@ def _read(
                 found.said.append(str(error))
 
 
-def _read_lines(
-    rows: Rows, snapshot: Snapshot, columns: Mapping[str, records.AnswerColumn]
-) -> None:
+def _read_lines(rows: Rows, snapshot: Snapshot, columns: Mapping[str, AnswerColumn]) -> None:
     """Add the rows of the streams that are made of lines, as `Sync` makes them: in one reading."""
     facts, uploads = snapshot.facts, snapshot.uploads
     tasks, responses, answers, files = (rows.setdefault(stream.name, []) for stream in STREAMS[2:])

@@ -16,7 +16,7 @@ from tap_prolific_export.archive import export_archive as archive
 from tap_prolific_export.archive import safe_json as decoding
 from tap_prolific_export.archive import zip_reader as members
 from tap_prolific_export.archive.export_archive import Limits
-from tap_prolific_export.rows import answers
+from tap_prolific_export.rows import answers, readers
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
 from tap_prolific_export.rows.readers import ODD, AnswerColumn
@@ -109,7 +109,7 @@ def no_text(_: Any) -> str:
     return ""
 
 
-_rows, _taker = records.ResponseTable.rows, records.taker
+_rows, _taker = records.ResponseTable.rows, readers.taker
 _fit, _skipped = answers.fit, archive.Skipped
 FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "fields are dropped": (
