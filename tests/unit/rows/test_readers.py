@@ -116,7 +116,7 @@ FILES: list[Any] = [
     UPLOADED,
     f"https://elsewhere.example/{UPLOADED}",
 ]
-SOME = (None, "", "a", 7, 7.5, True, LARGE + 1, [], [1], ["a"], {})
+SOME: tuple[Any, ...] = (None, "", "a", 7, 7.5, True, LARGE + 1, [], [1], ["a"], {})
 NOTES = (None, "", "x", 7)
 ENTRIES: list[Any] = [
     None,
