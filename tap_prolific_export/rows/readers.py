@@ -274,6 +274,8 @@ def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], To
     known: dict[tuple[type, Any], Told] = {}  # a question has few options
 
     def tell(value: Any) -> Told:
+        if value.__class__ is float:  # 0.0 == -0.0, but their texts differ
+            return _told(Value(value), column, uploads)[:4]
         key = value.__class__, value
         found = known.get(key)
         if found is None:

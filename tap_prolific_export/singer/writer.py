@@ -8,7 +8,6 @@ written in blocks.
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 # So much is written at a time.
 BLOCK = 1 << 16
-_PLAIN = frozenset({str, int, float, bool, type(None), list, dict, Decimal})
+_SCALARS = frozenset({str, int, float, bool, type(None), Decimal})
 
 
 class RecordWriter:
@@ -57,7 +56,7 @@ class RecordWriter:
         self._left_out = [p for p in stream.deselected if p[0] != "answers" or len(p) != 2]  # noqa: PLR2004
         self._count = count
         self._left = limit
-        self._encoder = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
+        self._encoder = msgspec.json.Encoder(decimal_format="number")
         self._written: list[bytes] = []
         self._size = self._rows = 0
         self._now = utc_now().isoformat()
@@ -88,22 +87,26 @@ class RecordWriter:
             self.flush()
 
     def _lines(self, rows: Sequence[Any]) -> bytes:
-        message, now = self._message, self._now
+        message, now, is_plain = self._message, self._now, True
         if self._maps is None:
             name = self._stream.name
-            messages = [message("RECORD", name, now, row) for row in rows]
+            messages: list[Any] = [message("RECORD", name, now, row) for row in rows]
         else:
-            messages = [
-                message("RECORD", each.stream_alias, now, _encodable(record))
+            records = [
+                (each.stream_alias, record)
                 for row in rows
                 for each in self._maps
                 if (record := each.transform(_as_dict(row))) is not None
             ]
-        try:
-            return self._encoder.encode_lines(messages)
-        except (UnicodeEncodeError, TypeError, ValueError):  # stream maps can make anything
-            texts = (serialize_json(msgspec.structs.asdict(each)) for each in messages)
-            return "".join(f"{text}\n" for text in texts).encode()
+            is_plain = all(_is_plain(record) for _, record in records)
+            messages = [message("RECORD", alias, now, record) for alias, record in records]
+        if is_plain:
+            try:
+                return self._encoder.encode_lines(messages)
+            except (UnicodeEncodeError, TypeError, ValueError):
+                pass  # half of a surrogate pair, or a large integer
+        fields = ({**_as_dict(each), "record": _as_dict(each.record)} for each in messages)
+        return "".join(f"{serialize_json(each)}\n" for each in fields).encode()
 
     def flush(self) -> None:
         """Write the rows that are left."""
@@ -151,15 +154,13 @@ def _as_dict(row: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not UNSET}
 
 
-def _encodable(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record in which what stream maps have made is as the SDK would write it."""
-    if all(value.__class__ in _PLAIN for value in record.values()):
-        return record
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else str(value)
-        for name, value in record.items()
-        if value.__class__ not in _PLAIN
-    } | {name: value for name, value in record.items() if value.__class__ in _PLAIN}
+def _is_plain(value: Any) -> bool:
+    """Whether msgspec encodes a value as the SDK does; stream maps can make any other."""
+    if value.__class__ is dict:
+        return all(map(_is_plain, value.values()))
+    if value.__class__ is list:
+        return all(map(_is_plain, value))
+    return value.__class__ in _SCALARS
 
 
 class WholeLineWriter(SingerWriter):

@@ -106,6 +106,7 @@ def deliver(made: SnapshotSource) -> list[str]:
     for due in made.due(with_archive=True, history=history):
         with made.open(due, history) as delivery:
             assert delivery
-            found += [str(response.submission_id) for response in delivery.responses()]
+            blocks = delivery.responses()
+            found += [str(response.submission_id) for block in blocks for response in block]
         made.discard(due, history)
     return found

@@ -17,7 +17,6 @@ library. The laws:
 - ``text`` and ``json`` change a member: bad lines are told by their number; of all others each text
   and number is in a row of `responses` or `tasks`, that of an answer in one of `answers`, as it
   came; different responses have different rows; metadata is in `collections` and `instructions`.
-- The fast way makes the same rows, in any order.
 - ``members`` packs in odd ways, with odd names: rows and contents are those that were packed.
 """
 
@@ -49,20 +48,17 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
 from jsonschema import Draft7Validator
+from msgspec.structs import asdict
 
 from tap_prolific_export.archive.byte_source import LocalSource
 from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
 from tap_prolific_export.archive.zip_reader import MAX_INFLATED_CHUNK
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.rows import tables as records
-from tap_prolific_export.rows.compiled import AnswerRows, NamedFiles, NoTasks, ResponseRows
-from tap_prolific_export.rows.files import NamedFile, file_rows, find_by_answers, find_by_file_name
-from tap_prolific_export.rows.responses import Response
+from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.schema import STREAMS, answers_schema
 from tap_prolific_export.rows.tables import ExportFacts
-from tap_prolific_export.rows.typed import TypedLines
 from tap_prolific_export.snapshots.snapshot import Snapshot, Tasks
 from tap_prolific_export.snapshots.source import _collection
 from tap_prolific_export.uploads.names import collision_key, store_keys
@@ -77,7 +73,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.export_archive import Skipped, Upload
-    from tap_prolific_export.rows.files import Find
+    from tap_prolific_export.rows.readers import AnswerColumn
     from tests.support.stand_in import Hosted
 
 Row = dict[str, Any]
@@ -317,9 +313,6 @@ def corpus() -> tuple[Sample, ...]:
 
 # Reading, the way the tap does it.
 
-# Of so many archives one is read the fast way, too: what it compiles takes longer than all else.
-READ_FAST = 4
-
 
 class Drops:
     """The bytes of an archive, a few at a time; see `ByteSource`."""
@@ -354,9 +347,6 @@ class Reading:
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     skipped: Mapping[str, Skipped] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
-    # The streams of which the fast way makes other rows, and of how many responses it made one.
-    otherwise: list[str] = field(default_factory=list)
-    made_fast: int = 0
 
 
 def read(
@@ -410,23 +400,7 @@ def _read(
     ]
     rows["instructions"] = records.instruction_rows(facts, collection, "instruction_id")
     if archive.lines_name:
-        delivery = Snapshot(facts, collection, archive, source.size)
-        tasks, responses, answers, files = (
-            rows.setdefault(stream.name, []) for stream in STREAMS[2:]
-        )
-        tasks.extend(records.task_row(facts, task) for task in delivery.tasks())
-        for response in delivery.responses():
-            row, _ = records.response_row(facts, response, columns, archive.uploads)
-            responses.append(row)
-            answers.extend(records.answer_rows(facts, response, columns, archive.uploads))
-        every, wants = delivery.every_response, delivery.wants
-        finds: list[Find] = [
-            lambda _: find_by_answers(every(), wants, columns, archive.uploads),
-            lambda left: find_by_file_name(every(), wants, left),
-        ]
-        files.extend(file_rows(facts, finds, archive.uploads, include_unmatched=True))
-        if zlib.crc32(found.of) % READ_FAST == 0:
-            _read_fast(found, delivery, columns)
+        _read_lines(rows, Snapshot(facts, collection, archive, source.size), columns)
     if uploads is None:
         names = Counter(map(collision_key, archive.uploads))
         for path, upload in archive.uploads.items():
@@ -439,53 +413,20 @@ def _read(
                 found.said.append(str(error))
 
 
-def _read_fast(
-    found: Reading, delivery: Snapshot, columns: Mapping[str, records.AnswerColumn]
-) -> None:
-    """Note where the fast way makes other rows than there are."""
-    facts, uploads = delivery.facts, delivery.uploads
-    rows: Rows = {"responses": [], "answers": [], "tasks": [], "files": []}
-    makers = ResponseRows(facts, columns, uploads), AnswerRows(facts, columns, uploads), NoTasks()
-    tasks = Tasks(delivery)
-    rows["tasks"] += [records.task_row(facts, task) for task in tasks.by_task()]
-    for made in delivery.responses_in_blocks(TypedLines(columns, *makers)):
-        if isinstance(made, Response):
-            rows["responses"].append(records.response_row(facts, made, columns, uploads)[0])
-            rows["answers"] += records.answer_rows(facts, made, columns, uploads)
-            rows["tasks"] += [records.task_row(facts, task) for task in tasks.of(made)]
-        else:
-            found.made_fast += len(made[0])
-            rows["responses"] += plain(made[0])
-            rows["answers"] += plain([row for each in made[1] for row in each])
-    named: list[NamedFile] = []
-    typed = TypedLines(columns, NamedFiles(columns, uploads))
-    for each in delivery.every_response_in_blocks(typed):
-        if isinstance(each, Response):
-            named += find_by_answers([each], delivery.wants, columns, uploads)
-        else:
-            named += [file for files in each.made[0] for file in files]
-    every, wants = delivery.every_response, delivery.wants
-    finds: list[Find] = [lambda _: named, lambda left: find_by_file_name(every(), wants, left)]
-    rows["files"] += file_rows(facts, finds, uploads, include_unmatched=True)
-    found.otherwise = [
-        name for name, fast in rows.items() if in_any_order(fast) != in_any_order(found.rows[name])
-    ]
-
-
-def plain(rows: Sequence[Any]) -> list[Row]:
-    """Return rows as they are written."""
-    written: list[Row] = json.loads(msgspec.json.encode(rows))
-    return written
-
-
-def in_any_order(rows: Iterable[Row]) -> list[str]:
-    """Return rows so that neither their order tells, nor that of any fields."""
-    return sorted(json.dumps(_opened(row), sort_keys=True) for row in rows)
-
-
-def _opened(row: Row) -> Row:
-    more = row.get("additional_fields")
-    return {**row, "additional_fields": json.loads(more) if more else None}
+def _read_lines(rows: Rows, snapshot: Snapshot, columns: Mapping[str, AnswerColumn]) -> None:
+    """Add the rows of the streams that are made of lines, as `Sync` makes them: in one reading."""
+    facts, uploads = snapshot.facts, snapshot.uploads
+    tasks, responses, answers, files = (rows.setdefault(stream.name, []) for stream in STREAMS[2:])
+    tasks_of = Tasks(snapshot)
+    finder = FileFinder(columns, uploads, snapshot.wants)
+    of_responses = records.ResponseTable(facts, columns, uploads)
+    of_answers = records.AnswerTable(facts, columns, uploads)
+    tasks += [records.task_row(facts, task) for task in tasks_of.by_task()]
+    for block in snapshot.responses(finder.add):
+        tasks += [records.task_row(facts, task) for each in block for task in tasks_of.of(each)]
+        responses += map(asdict, of_responses.rows(block))
+        answers += map(asdict, of_answers.rows(block))
+    files += finder.rows(facts, include_unmatched=True)
 
 
 class _Listener(logging.Handler):
@@ -1428,7 +1369,6 @@ def examine(case: Case, kind: str = "", *, thoroughly: bool = True) -> Result:
 
 def _judged(case: Case, found: Reading, *, thoroughly: bool) -> list[Finding]:
     findings = [*case.judge(found)]
-    findings += [Finding(f"the fast way makes the same {name}") for name in found.otherwise]
     if found.rows != case.known:
         findings += [*row_laws(found, thoroughly=thoroughly), *key_laws(found)]
     if any(SAID.lower() in text.lower() for text in found.said):

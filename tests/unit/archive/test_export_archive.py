@@ -10,13 +10,22 @@ import pytest
 
 from tap_prolific_export.archive import export_archive as archives
 from tap_prolific_export.archive.byte_source import LocalSource
-from tap_prolific_export.archive.export_archive import ExportArchive, Line, Metadata, archive_ref
+from tap_prolific_export.archive.export_archive import (
+    ExportArchive,
+    Limits,
+    Line,
+    Metadata,
+    Skipped,
+    archive_ref,
+)
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tests.support.archives import NAME, opened
+from tests.support.hostile import Entry, deflated, zipped
 from tests.support.zips import Pipe, pack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     Date = tuple[int, int, int, int, int, int]
@@ -42,7 +51,7 @@ class Content(NamedTuple):
     sizes: dict[str, int]
 
 
-ROWS = [Line(1, {"submission_id": "s1", "a": SAID}), Line(2, {"submission_id": "s2"})]
+ROWS = [Line({"submission_id": "s1", "a": SAID}), Line({"submission_id": "s2"})]
 CONTENT = Content(Kind.COLLECTION, METADATA, ROWS, {UPLOAD: 90})
 
 
@@ -65,11 +74,28 @@ def sizes(archive: ExportArchive) -> dict[str, int]:
     return {path: upload.size for path, upload in archive.uploads.items()}
 
 
+def lines_of(archive: ExportArchive) -> list[Line]:
+    return [line for lines in archive.lines() for line in lines]
+
+
+def until_it_fails(archive: ExportArchive) -> list[Line]:
+    """Return the lines that come before an error."""
+    found: list[Line] = []
+
+    def read_all() -> None:
+        for lines in archive.lines():
+            found.extend(lines)
+
+    with pytest.raises(DataCollectionError):
+        read_all()
+    return found
+
+
 def read(data: bytes) -> Content:
     archive = opened(data)
     metadata = archive.metadata()
     assert not metadata.problem, metadata.problem
-    return Content(metadata.kind, metadata.fields, [*archive.lines()], sizes(archive))
+    return Content(metadata.kind, metadata.fields, lines_of(archive), sizes(archive))
 
 
 def failure(data: bytes) -> str:
@@ -119,7 +145,7 @@ def test_a_batch_is_read_by_submission() -> None:
 )
 def test_lines_end_at_line_feeds_and_nowhere_else(text: str, numbers: list[int]) -> None:
     rows = text.removeprefix("\ufeff").split("\n")
-    expected = [Line(number, json.loads(rows[number - 1])) for number in numbers]
+    expected = [Line(json.loads(rows[number - 1])) for number in numbers]
     assert read(with_lines(text.encode())).lines == expected
 
 
@@ -139,11 +165,152 @@ def test_a_line_that_is_no_object_is_named_by_file_and_number(line: bytes) -> No
     assert "responses.jsonl, line 4," in failure(with_lines(LINES + b"\n" + line + b"\n" + LINES))
 
 
-def test_lines_come_one_by_one() -> None:
-    lines = opened(with_lines(LINES + b"?")).lines()
-    assert [next(lines), next(lines)] == ROWS
-    with pytest.raises(DataCollectionError):
-        next(lines)
+def test_what_came_before_a_bad_line_is_delivered_before_the_error() -> None:
+    for bad in (b"?", b"[]", b"\xff", b'{"a": "\\u0000"'):
+        assert until_it_fails(opened(with_lines(LINES + bad + b"\n" + LINES))) == ROWS
+
+
+def test_a_line_comes_as_it_came_if_characters_in_it_were_replaced() -> None:
+    text = LINES + rb'{"a": "\u0000", "b": "\ud800"}' + b"\n" + LINES
+    found = read(with_lines(text)).lines
+    odd = Line({"a": "\ufffd", "b": "\ufffd"}, {"a": "\0", "b": "\ud800"})
+    assert found == [*ROWS, odd, *ROWS]
+
+
+class TestBlocks:
+    """Lines come a few at a time, and are numbered all the same."""
+
+    COUNT = 20_000
+
+    def numbers(self, text: bytes, **limits: Any) -> list[int]:
+        """Return the field "n" of all lines."""
+        archive = opened(pack({"responses.jsonl": text}), Limits(**limits))
+        return [line.object["n"] for line in lines_of(archive)]
+
+    def made(self) -> list[bytes]:
+        return [b'{"n": %d, "x": "%b"}' % (n, b"x" * (n % 997)) for n in range(self.COUNT)]
+
+    @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n\n", b"\n" * 1000, b" \t\r\n" * 99])
+    @pytest.mark.parametrize("before", [b"", b'{"n": 1}\n', b'{"n": 1}\n{"n": 2}\r\n' * 50])
+    def test_blank_lines_are_counted(self, blank: bytes, before: bytes) -> None:
+        text = before + blank + b"{"
+        with pytest.raises(DataCollectionError, match=f"line {text.count(10) + 1}, is no valid"):
+            self.numbers(text)
+        assert self.numbers(text, skip_bad_lines=True) == self.numbers(before)
+
+    def test_all_lines_come_in_order(self) -> None:
+        text = b"\n".join([*self.made(), b""])
+        for each in (text, text[:-1], text.replace(b"\n", b"\r\n\n")):
+            assert self.numbers(each) == [*range(self.COUNT)]
+
+    @pytest.mark.parametrize("between", [b"\n" * 50, b" \r\n" * 50])
+    def test_so_do_lines_among_blank_ones(self, between: bytes) -> None:
+        made = self.made()[:2000]
+        text = b"".join(each + b"\n" + (n % 7) * between for n, each in enumerate(made))
+        assert self.numbers(text) == [*range(2000)]
+        assert self.numbers(between + text.removesuffix(between)) == [*range(2000)]
+
+    @pytest.mark.parametrize("bad", [0, 1, 7_000, 19_999])
+    def test_a_bad_line_is_named_by_its_number(self, bad: int) -> None:
+        made = self.made()
+        made[bad] = b"{"
+        with pytest.raises(DataCollectionError, match=f"line {bad + 1}, is no valid JSON"):
+            self.numbers(b"\n".join(made))
+        good = [n for n in range(self.COUNT) if n != bad]
+        assert self.numbers(b"\n".join(made), skip_bad_lines=True) == good
+
+    @pytest.mark.parametrize("bad", [0, 1, 7_000, 19_999])
+    def test_all_before_it_has_come(self, bad: int) -> None:
+        made = self.made()
+        made[bad] = b"{"
+        found = until_it_fails(opened(pack({"responses.jsonl": b"\n".join(made)})))
+        assert [line.object["n"] for line in found] == [*range(bad)]
+
+    def test_bad_lines_are_counted_and_the_first_is_named(self) -> None:
+        made = self.made()
+        for bad in (7, 8, 9_000):
+            made[bad] = b"[]"
+        archive = opened(pack({"responses.jsonl": b"\n\n" + b"\n".join(made)}), SKIP)
+        assert len(lines_of(archive)) == self.COUNT - 3
+        assert archive.skipped == {"responses.jsonl": Skipped("responses.jsonl", 3, 10)}
+
+    @pytest.mark.parametrize("limit", [40, 10_000, 1 << 20])
+    def test_a_line_that_is_too_long_is_named_too(self, limit: int) -> None:
+        made = [b'{"n": %d}' % n for n in range(5000)]
+        made[4000] = b'{"n": 4000, "x": "%b"}' % (b"x" * (limit + 1))
+        with pytest.raises(DataCollectionError, match=r"line 4001, holds over .* max_line_bytes"):
+            self.numbers(b"\n".join(made), max_line_bytes=limit)
+        good = [n for n in range(5000) if n != 4000]
+        limits: dict[str, Any] = {"max_line_bytes": limit, "skip_bad_lines": True}
+        assert self.numbers(b"\n".join(made), **limits) == good
+
+    @pytest.mark.parametrize("over", [0, 1])
+    @pytest.mark.parametrize("limit", [40, 10_000])
+    def test_a_line_may_be_just_as_long_as_the_limit(self, limit: int, over: int) -> None:
+        first, last = b'{"n": 1, "x": "', b'"}'
+        line = first + b"x" * (limit - len(first) - len(last) + over) + last
+        expected = [0, 2] if over else [0, 1, 2]
+        for text in (b'{"n": 0}\n%b\n{"n": 2}', b'{"n": 0}\n\n\n%b\n\n\n\n{"n": 2}\n\n\n'):
+            found = self.numbers(text % line, max_line_bytes=limit, skip_bad_lines=True)
+            assert found == expected
+
+    @pytest.mark.parametrize("limit", [40, 10_000])
+    def test_none_that_is_too_long_is_decoded(
+        self, limit: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = b"".join(b'{"n": %d, "x": "%b"}\n' % (n, b"x" * (n % 97)) for n in range(999))
+        decoded: list[bytes] = []
+        for name in ("decode", "decode_usual"):
+            monkeypatch.setattr(archives, name, watched(getattr(archives, name), decoded))
+        assert self.numbers(text, max_line_bytes=limit, skip_bad_lines=True)
+        assert 0 < max(map(len, decoded)) <= limit
+
+
+SKIP = Limits(skip_bad_lines=True)
+
+
+def watched(function: Callable[[bytes], Any], given: list[bytes]) -> Callable[[bytes], Any]:
+    """Return a function that notes what it is called with."""
+
+    def watch(text: bytes) -> Any:
+        given.append(text)
+        return function(text)
+
+    return watch
+
+
+@pytest.mark.parametrize(
+    ("blank", "most"),
+    [
+        pytest.param(b"\n", 100, id="line feeds"),
+        pytest.param(b"\r\n", 100, id="carriage returns"),
+        pytest.param(b" \n", 100, id="spaces"),
+        pytest.param(b" \t \r\n", 100, id="tabs"),
+        # Of these, each is looked at in a block in which there are lines that are not blank, too.
+        pytest.param(b" " * 99 + b"\n", 8000, id="many spaces"),
+    ],
+)
+def test_blank_lines_are_passed_over_without_a_look_at_each(
+    blank: bytes, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be billions of them in a few megabytes; here, there are 64 MB of them."""
+    looks = 0
+
+    def look(self: ExportArchive, *args: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return line(self, *args)
+
+    line, decoded = ExportArchive._line, list[bytes]()
+    monkeypatch.setattr(ExportArchive, "_line", look)
+    for name in ("decode", "decode_usual"):
+        monkeypatch.setattr(archives, name, watched(getattr(archives, name), decoded))
+    run = blank * ((1 << 20) // len(blank))
+    content = deflated((LINES, 1), (run, 64), (LINES, 1), (run[:-1] + b"\t", 1), (LINES + b"?", 1))
+    archive = opened(zipped([Entry("responses.jsonl", content)]), SKIP)
+    assert lines_of(archive) == ROWS * 3
+    assert archive.skipped["responses.jsonl"].first == 6 + 65 * run.count(b"\n")
+    assert looks + len(decoded) < most
 
 
 @pytest.mark.parametrize("content", [SAID.encode(), b"", b"{", f'["{SAID}"]'.encode(), b"\xff{}"])
@@ -155,7 +322,7 @@ def test_metadata_that_is_no_object_is_said_and_the_lines_come(name: str, conten
     assert metadata.problem
     assert name in metadata.problem
     assert SAID not in metadata.problem
-    assert [*archive.lines()] == ROWS
+    assert lines_of(archive) == ROWS
 
 
 @pytest.mark.parametrize(
@@ -216,7 +383,7 @@ def survived(path: Path) -> bool:
             archive = ExportArchive(LocalSource(file, path.stat().st_size, None), NAME)
             archive.newest_member()
             metadata = archive.metadata()
-            found = Content(metadata.kind, metadata.fields, [*archive.lines()], sizes(archive))
+            found = Content(metadata.kind, metadata.fields, lines_of(archive), sizes(archive))
             if metadata.problem:  # said, and the rows come all the same
                 found = found._replace(metadata=METADATA)
         except DataCollectionError as error:

@@ -7,18 +7,19 @@ import json
 import struct
 import time
 import zipfile
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from tap_prolific_export.archive import export_archive as archive
 from tap_prolific_export.archive import safe_json as decoding
 from tap_prolific_export.archive import zip_reader as members
 from tap_prolific_export.archive.export_archive import Limits
-from tap_prolific_export.rows import answers
+from tap_prolific_export.rows import answers, readers
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
+from tap_prolific_export.rows.readers import ODD, AnswerColumn
 from tap_prolific_export.uploads import names
 from tests.support import fuzz
 from tests.support.fuzz import SAID, Case, Entry, Finding, Reading, examine, pack_entries, packed
@@ -57,13 +58,27 @@ def test_what_is_mutated_breaks_no_law_however_it_comes(number: int) -> None:
 # Whether the laws notice: the tap with a fault in it, and the law that must tell.
 
 
-def without_fields(*args: Any, **more: Any) -> Any:
-    row, kept = _response_row(*args, **more)
-    return {**row, "additional_fields": None}, kept
+def without_fields(*args: Any) -> Any:
+    rows = _rows(*args)
+    for row in rows:
+        row.additional_fields = None
+    return rows
 
 
 def as_if_whole(*args: Any, **more: Any) -> Any:
     return replace(_fit(*args, **more), lossless=True)
+
+
+def only_the_value(column: AnswerColumn) -> Any:
+    def take(entry: Any) -> Any:
+        taken = _taker(column)(entry)
+        return entry["value"] if taken is ODD and _is_text(entry) else taken
+
+    return take
+
+
+def _is_text(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("value"), str)
 
 
 def unchecked(self: Any, member: Any, _: str, *, keep: bool = False) -> Any:
@@ -94,9 +109,17 @@ def no_text(_: Any) -> str:
     return ""
 
 
-_response_row, _fit, _skipped = records.response_row, answers.fit, archive.Skipped
+_rows, _taker = records.ResponseTable.rows, readers.taker
+_fit, _skipped = answers.fit, archive.Skipped
 FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
-    "fields are dropped": ("json", records, "response_row", without_fields, "nothing of a line"),
+    "fields are dropped": (
+        "json",
+        records.ResponseTable,
+        "rows",
+        without_fields,
+        "nothing of a line is lost",
+    ),
+    "a reader takes too much": ("json", records, "taker", only_the_value, "nothing of a line is"),
     "misfits are dropped": ("json", records, "fit", as_if_whole, "nothing of a line is lost"),
     "texts are as they came": ("json", decoding, "cleaned", as_it_is, "a row of responses fits"),
     "names are as they came": ("members", names, "_segment", as_it_is, "every store has such"),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
+from msgspec.structs import asdict
 
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
@@ -16,7 +17,7 @@ from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, column_t
 from tap_prolific_export.rows.collection import DataCollection, Instruction, instructions
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
-from tap_prolific_export.rows.tables import ExportFacts, answer_columns, answer_rows
+from tap_prolific_export.rows.tables import AnswerTable, ExportFacts, answer_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -353,7 +354,7 @@ def test_whatever_comes_is_found_again_in_the_long_form(
     columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
     [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
     facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
-    rows = list(answer_rows(facts, response, columns, UPLOADS))
+    rows = [*map(asdict, AnswerTable(facts, columns, UPLOADS).rows([response]))]
     told = [
         [row["value"], row["unit"], row["explanation"], row["file_path"]]
         if row["raw"] is None

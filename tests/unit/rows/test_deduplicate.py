@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from tap_prolific_export.archive.export_archive import Block
-from tap_prolific_export.rows.deduplicate import SeenIds, distinct, distinct_in_blocks, hash_of
+from tap_prolific_export.rows.deduplicate import SeenIds, distinct, hash_of
 from tap_prolific_export.rows.responses import Response, responses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def said(id_: str, value: Any) -> Response:
@@ -19,21 +21,23 @@ def said(id_: str, value: Any) -> Response:
     return response
 
 
-def kept(given_: list[Response]) -> dict[str, Response]:
+def in_blocks(given_: Sequence[Response], size: int = 3) -> Callable[[], list[list[Response]]]:
+    """Return a reading of responses, in blocks of so many."""
+    return lambda: [[*given_[begin : begin + size]] for begin in range(0, len(given_), size)]
+
+
+def yielded(
+    given_: Sequence[Response],
+    wants: Callable[[Response], bool] | None = None,
+    size: int = 3,
+) -> list[Response]:
+    """Return all that is yielded, whatever the blocks."""
+    return [each for block in distinct(in_blocks(given_, size), wants) for each in block]
+
+
+def kept(given_: list[Response], size: int = 3) -> dict[str, Response]:
     """Return what a target that upserts holds in the end."""
-    return {r.id: replace(r, id="", again=False) for r in distinct(lambda: given_)}
-
-
-def kept_in_blocks(given_: list[Response], size: int) -> dict[str, Response]:
-    """Return what `kept` does, found by turns in blocks of so many and alone."""
-    found: list[Response | Block] = []
-    for begin in range(0, len(given_), size + 1):
-        block = given_[begin : begin + size]
-        found.append(Block([each.id for each in block], [block]))
-        found += given_[begin + size : begin + size + 1]
-    made = distinct_in_blocks(found, lambda: given_)
-    every = (r for each in made for r in (each[0] if isinstance(each, list) else [each]))
-    return {r.id: replace(r, id="", again=False) for r in every}
+    return {r.id: replace(r, id="", again=False) for r in yielded(given_, size=size)}
 
 
 small = st.lists(st.builds(said, st.sampled_from("abc"), st.integers(0, 3)), max_size=12)
@@ -54,9 +58,18 @@ def test_ids_do_not_depend_on_the_order_of_the_lines(given_: list[Response], ran
     assert kept(shuffled) == kept(given_)
 
 
-@given(small, st.integers(1, 5))
-def test_in_blocks_the_same_are_kept(given_: list[Response], size: int) -> None:
-    assert kept_in_blocks(given_, size) == kept(given_)
+@given(small | alike, st.integers(2, 20))
+def test_what_is_kept_does_not_depend_on_the_blocks(given_: list[Response], size: int) -> None:
+    assert kept(given_, size) == kept(given_, 1)
+
+
+@given(small, st.integers(0, 4), st.integers(1, 5))
+def test_no_block_is_empty(given_: list[Response], wanted: int, size: int) -> None:
+    def wants(response: Response) -> bool:
+        return bool(response.answers["q"] == wanted)
+
+    for chosen in (None, wants):
+        assert all(distinct(in_blocks(given_, size), chosen))
 
 
 @given(small)
@@ -71,8 +84,8 @@ def test_ids_are_numbered_without_a_gap(given_: list[Response]) -> None:
 
 @given(small)
 def test_what_is_yielded_anew_is_marked(given_: list[Response]) -> None:
-    yielded = list(distinct(lambda: given_))
-    assert len({r.id for r in yielded}) == sum(not r.again for r in yielded)
+    found = yielded(given_)
+    assert len({r.id for r in found}) == sum(not r.again for r in found)
 
 
 @given(small, st.integers(0, 4))
@@ -81,25 +94,24 @@ def test_if_one_of_an_id_is_wanted_all_are(given_: list[Response], wanted: int) 
         return bool(response.answers["q"] == wanted)
 
     groups = {r.id for r in given_ if wants(r)}
-    found = {r.id: replace(r, again=False) for r in distinct(lambda: given_, wants)}
-    everything = {r.id: replace(r, again=False) for r in distinct(lambda: given_)}
+    found = {r.id: replace(r, again=False) for r in yielded(given_, wants)}
+    everything = {r.id: replace(r, again=False) for r in yielded(given_)}
     assert found == {i: r for i, r in everything.items() if r.submission_id in groups}
 
 
 def test_identical_responses_are_yielded_once() -> None:
-    assert list(distinct(lambda: [said("a", 1), said("b", 1), said("a", 1)])) == [
-        said("a", 1),
-        said("b", 1),
-    ]
+    for size in (1, 2, 3):
+        found = yielded([said("a", 1), said("b", 1), said("a", 1)], size=size)
+        assert found == [said("a", 1), said("b", 1)]
 
 
 def test_without_shared_ids_the_responses_are_read_once() -> None:
     readings = 0
 
-    def read() -> list[Response]:
+    def read() -> list[list[Response]]:
         nonlocal readings
         readings += 1
-        return [said(str(n), 1) for n in range(5)]
+        return [[said(str(n), 1)] for n in range(5)]
 
     assert len(list(distinct(read))) == 5
     assert readings == 1
@@ -110,8 +122,8 @@ def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
     class Colliding(SeenIds):
         """Takes every id for the same."""
 
-        def add(self, id_: str) -> bool:
-            return super().add(id_ and "same")
+        def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
+            return super().add_all(["same" for _ in ids], ahead)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tap_prolific_export.rows.deduplicate.SeenIds", Colliding)
@@ -125,14 +137,14 @@ def test_an_id_is_seen_from_its_second_time_on(ids: list[str]) -> None:
     seen = SeenIds()
     for place, id_ in enumerate(ids):
         assert (id_ in seen) == (id_ in ids[:place])
-        assert seen.add(id_) == (id_ in ids[:place])
+        assert seen.add_all([id_]) == ([0] if id_ in ids[:place] else [])
 
 
 @given(st.lists(st.lists(st.text(max_size=2))), st.integers(0, 10_000))
 def test_several_at_once_are_seen_as_one_by_one(several: list[list[str]], ahead: int) -> None:
     together, alone = SeenIds(), SeenIds()
     for ids in several:
-        again = [place for place, id_ in enumerate(ids) if alone.add(id_)]
+        again = [place for place, id_ in enumerate(ids) if alone.add_all([id_])]
         assert together.add_all(ids, ahead) == again
 
 
@@ -157,8 +169,8 @@ def test_what_is_foretold_has_room_without_a_last_growth(count: int) -> None:
 
 def test_a_hundred_thousand_ids_are_told_apart_in_16_bytes_each() -> None:
     seen = SeenIds()
-    assert not any(seen.add(f"id-{n}") for n in range(100_000))
-    assert all(seen.add(f"id-{n}") for n in range(100_000))
+    assert not any(seen.add_all([f"id-{n}"]) for n in range(100_000))
+    assert all(seen.add_all([f"id-{n}"]) for n in range(100_000))
     assert len(seen._table) * seen._table.itemsize <= 16 * 100_000
 
 

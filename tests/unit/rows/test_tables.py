@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
+from msgspec.structs import asdict
 
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
@@ -24,10 +25,10 @@ from tap_prolific_export.rows.schema import (
 )
 from tap_prolific_export.rows.tables import (
     ExportFacts,
+    ResponseTable,
     answer_columns,
     collection_row,
     instruction_rows,
-    response_row,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def of_instructions(*items: Any) -> list[Row]:
 def of_response(line: Row, keys: AnswerKeys = "instruction_id") -> tuple[Row, int]:
     [response] = responses({"submission_id": "s", **line})
     columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), keys)
-    return response_row(FACTS, response, columns, {"files/s_a.png": Upload(7, 0, None)})
+    table = ResponseTable(FACTS, columns, {"files/s_a.png": Upload(7, 0, None)})
+    [row] = table.rows([response])
+    return asdict(row), table.misfits
 
 
 def told(row: Row) -> Row:
@@ -249,12 +252,12 @@ def test_a_hidden_answer_appears_nowhere_however_it_came(line: Row) -> None:
     came = json.loads(json.dumps(line))
     clean = json.loads(json.dumps(line).replace("\\u0000", "\\ufffd"))
     for response in responses(clean, None if clean == came else came):
-        shown, _ = response_row(FACTS, response, columns, {})
-        hidden, _ = response_row(FACTS, response, columns, {}, hidden={"drink"})
+        [shown] = ResponseTable(FACTS, columns, {}).rows([response])
+        [hidden] = ResponseTable(FACTS, columns, {}, hidden={"drink"}).rows([response])
         assert "SECRET" in str(shown)
         assert "SECRET" not in str(hidden)
-        assert beside(hidden)["seen"] == 1
-        frozen, _ = response_row(FACTS, response, {}, {}, hide_unknown=True)
+        assert beside(asdict(hidden))["seen"] == 1
+        [frozen] = ResponseTable(FACTS, {}, {}, hide_unknown=True).rows([response])
         assert "SECRET" not in str(frozen)
 
 

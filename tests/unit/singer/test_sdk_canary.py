@@ -91,7 +91,7 @@ def test_every_message_goes_through_the_taps_message_writer() -> None:
 
 
 def test_the_sdk_does_to_a_record_only_what_is_known() -> None:
-    """`PlainWriter` takes records past all of this, and would take them past what is new."""
+    """`RecordWriter` takes records past most of this, and would take them past what is new."""
     known: dict[Callable[..., Any], set[str]] = {
         Stream._write_record_message: {"_generate_record_messages", "_tap", "state_manager"},
         Stream._generate_record_messages: {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
+from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.settings import Settings
 from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledStateWriter
 from tap_prolific_export.singer.sync import foreseen
@@ -198,7 +199,7 @@ class TestWhenAllWasDelivered:
         def fail(*_: Any, **__: Any) -> Any:
             raise DataCollectionError("x", "Broken.", "")
 
-        monkeypatch.setattr("tap_prolific_export.singer.streams.file_rows", fail)
+        monkeypatch.setattr(FileFinder, "rows", fail)
         tap = runner.tap(**ids(batch))
         capsys.readouterr()
         with pytest.raises(FatalError):

@@ -101,8 +101,8 @@ def one_run(made: SnapshotSource, history: NoHistory) -> tuple[dict[str, set[str
             try:
                 with made.open(due, history) as delivery:
                     assert delivery
-                    responses = {str(response.submission_id) for response in delivery.responses()}
-                    found[due.source.ref.id] = responses
+                    every = (response for block in delivery.responses() for response in block)
+                    found[due.source.ref.id] = {str(response.submission_id) for response in every}
                 made.discard(due, history)
             except DataCollectionError as error:
                 said += f"{error}\n"

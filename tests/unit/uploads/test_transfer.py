@@ -26,7 +26,7 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.http import MAX_TRIES
-from tap_prolific_export.rows.files import file_rows
+from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.tables import ExportFacts, Row
 from tap_prolific_export.uploads import transfer as transfers
 from tap_prolific_export.uploads.store import DirectoryStore
@@ -173,7 +173,7 @@ def rows_of(archive: ExportArchive, said: dict[str, Row] | None = None) -> Itera
     """Yield rows of files; of some, by name, with what an answer has said of them."""
     facts = ExportFacts(ID, None, datetime(2026, 1, 31, tzinfo=timezone.utc))
     uploads = archive.uploads
-    for row in file_rows(facts, [], uploads, include_unmatched=True):
+    for row in FileFinder({}, uploads, lambda _: True).rows(facts, include_unmatched=True):
         yield {**row, **(said or {}).get(row["path"].removeprefix(UPLOADS), {})}
 
 
