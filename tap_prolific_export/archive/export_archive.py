@@ -103,13 +103,10 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         object: Its JSON object, cleaned so that every target can store it.
         as_it_came: The original object; None if nothing was replaced.
-        answers: What ``decode_line`` (see `ExportArchive.lines`) has made of its answers; they are
-            then not in `object`.
     """
 
     object: dict[str, Any]
     as_it_came: dict[str, Any] | None = None
-    answers: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
 def responses_in(lines: Iterable[Line]) -> list[Response]:
     """Return the responses of decoded lines."""
-    found: list[Response] = []
-    for line in lines:
-        if line.answers is None:
-            found += responses(line.object, line.as_it_came)
-        else:
-            found.append(_response(line.object, None, line.answers))
-    return found
+    return [each for line in lines for each in responses(line.object, line.as_it_came)]
 
 
 def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Response]:
@@ -171,6 +165,8 @@ def content_hash(response: Response) -> bytes:
 
 def _nest(line: Mapping[str, Any]) -> str | None:
     """Return the field that holds a line's tasks or submissions, if there is one."""
+    if line.get("responses").__class__ is not list and line.keys().isdisjoint(NESTS[:2]):
+        return None
     for name in NESTS:
         items = line.get(name)
         if not isinstance(items, list) or not items:
@@ -206,13 +202,12 @@ def _merged(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _response(fields: dict[str, Any], line: Any, typed: Typed = UNSET) -> Response:
+def _response(fields: dict[str, Any], line: Any) -> Response:
     """Return the response that some fields describe.
 
     Args:
         fields: They; what is known is taken out of them.
         line: What a response without any id is named after.
-        typed: Its answers, if these are not among the fields.
     """
     submission_id = _take(fields, "submission_id")
     participant_id = _take(fields, "participant_id")
@@ -225,6 +220,7 @@ def _response(fields: dict[str, Any], line: Any, typed: Typed = UNSET) -> Respon
             del fields[name]
             done_at = None if name == "created_at" else submitted_at
             break
+    typed = fields.pop("responses") if fields.get("responses").__class__ is tuple else UNSET
     answers = _take_answers(fields) if typed is UNSET else {}
     datapoint = None
     if task_id:

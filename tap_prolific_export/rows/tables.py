@@ -27,7 +27,7 @@ from tap_prolific_export.rows.readers import (
 )
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
-from tap_prolific_export.rows.typed import UNTYPED
+from tap_prolific_export.rows.typed import UNTYPED, can_be_typed, typed_answers
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -170,16 +170,12 @@ class ResponseTable:
         ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
         names = (*ids, "submitted_at", "answers", "additional_fields")
         self._row = row_type(names, facts.as_row())
-        # Of answers that came typed, those that are to be shown, and those that are to be fitted.
-        self._keys = [
-            (place, column.key)
+        self._typed_answers = typed_answers(columns) if can_be_typed(columns) else None
+        # Of typed answers, those that are not shown as they are: names of fields, and questions.
+        self._not_as_typed = [
+            (f"a{place}", id_)
             for place, (id_, column) in enumerate(columns.items())
-            if id_ not in hidden and column.column_type.kind not in UNTYPED
-        ]
-        self._untyped = [
-            (place, id_)
-            for place, (id_, column) in enumerate(columns.items())
-            if id_ not in hidden and column.column_type.kind in UNTYPED
+            if id_ in hidden or column.column_type.kind in UNTYPED
         ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
@@ -187,18 +183,32 @@ class ResponseTable:
         return [*map(self._row_of, responses)]
 
     def _row_of(self, response: Response) -> Any:
-        answers: dict[str, Any] = {}
-        unfitted: dict[str, Any] = {}
+        answers: Any
+        if response.typed is UNSET:
+            answers, unfitted = self._answers(response.answers)
+        else:
+            answers, unfitted = self._as_typed(response.typed)
+        if unfitted or response.rest or response.as_it_came:
+            extra = self._extra(response, unfitted)
+        else:
+            extra = None
+        submitted_at = response.submitted_at
+        return self._row(
+            response.id,
+            response.submission_id,
+            response.participant_id,
+            response.study_id,
+            response.task_id,
+            submitted_at and submitted_at.isoformat(),
+            answers,
+            extra,
+        )
+
+    def _answers(self, entries: Mapping[str, Any]) -> tuple[Row, Row]:
+        """Return ``answers``, and the entries that it does not hold completely."""
+        answers: Row = {}
+        unfitted: Row = {}
         questions = self._questions
-        entries = response.answers
-        if response.typed is not UNSET:
-            typed = response.typed
-            answers = {
-                key: value for place, key in self._keys if (value := typed[place]) is not UNSET
-            }
-            entries = {
-                id_: entry for place, id_ in self._untyped if (entry := typed[place]) is not UNSET
-            }
         for id_, entry in entries.items():
             try:
                 key, classes, usual, column = questions[id_]
@@ -220,21 +230,21 @@ class ResponseTable:
                 if not fitted.lossless:
                     unfitted[id_] = entry
             answers[key] = value
-        if unfitted or response.rest or response.as_it_came:
-            extra = self._extra(response, unfitted)
-        else:
-            extra = None
-        submitted_at = response.submitted_at
-        return self._row(
-            response.id,
-            response.submission_id,
-            response.participant_id,
-            response.study_id,
-            response.task_id,
-            submitted_at and submitted_at.isoformat(),
-            answers,
-            extra,
-        )
+        return answers, unfitted
+
+    def _as_typed(self, typed: tuple[Any, ...]) -> tuple[Any, Row]:
+        """Return the same of answers that came typed."""
+        if self._typed_answers is None:
+            raise AssertionError  # then none can come
+        answers = self._typed_answers(*typed)
+        unfitted: Row = {}
+        for name, id_ in self._not_as_typed:
+            entry = getattr(answers, name)
+            if entry is not UNSET:
+                fitted, misfit = self._answers({id_: entry})
+                setattr(answers, name, next(iter(fitted.values()), UNSET))
+                unfitted |= misfit
+        return answers, unfitted
 
     def _extra(self, response: Response, unfitted: Row) -> str | None:
         """Return ``additional_fields``: all that the columns do not hold."""

@@ -37,22 +37,65 @@ _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.NUMBER: _Integer | float,
     ScalarType.BOOLEAN: bool,
 }
-_NESTED = frozenset({list, dict})
 _decode_any = msgspec.json.Decoder().decode
+_decode_tasks = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+
+class _OddError(Exception):
+    """A line is not as usual."""
+
+
+_ODD = (_OddError, msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 def line_decoder(columns: Mapping[str, AnswerColumn]) -> Callable[[bytes], Line | None] | None:
     """Return a function that decodes the line of one submission; None if there can be none.
 
-    The line's `answers` are then a tuple with a value for each question, in the order of the
-    questions: what its column holds, the entry as it is for `UNTYPED` kinds, UNSET for no answer.
-    It returns None for a line in which anything is not as usual.
+    In place of an object of answers by question, the line has then a tuple with a value for each
+    question, in the order of the questions: what its column holds, the entry as it is for `UNTYPED`
+    kinds, UNSET for no answer. It returns None for a line in which anything is not as usual.
     """
-    keys = {column.key for column in columns.values()}
-    if not 0 < len(columns) == len(keys) <= MAX_QUESTIONS or any(map(_NO_FIELD.search, columns)):
+    if not can_be_typed(columns):
         return None
+    decode_answers = _answers_decoder(columns)
+
+    def typed(fields: dict[str, Any]) -> dict[str, Any]:
+        """Decode the fields of a line, or of a task, in place."""
+        for name, raw in fields.items():
+            fields[name] = decode_answers(raw) if name == "responses" else _decode_field(raw)
+        return fields
+
+    def decoded(text: bytes) -> Line | None:
+        try:
+            fields: dict[str, Any] = _decode_fields(text)
+            tasks = _decode_tasks(fields.pop("tasks")) if "tasks" in fields else None
+            line = typed(fields)
+            # A response without ids is named after its line as it came.
+            if "submissions" in line or not line.get("submission_id"):
+                return None
+            if tasks is not None:
+                if not tasks or "responses" in line or any("submission_id" in t for t in tasks):
+                    return None
+                line["tasks"] = [*map(typed, tasks)]
+        except _ODD:
+            return None
+        return Line(line)
+
+    return decoded
+
+
+def _decode_field(raw: msgspec.Raw) -> Any:
+    value: Any = _decode_any(raw)
+    if isinstance(value, (list, dict)) and may_be_deep(bytes(raw)):
+        raise _OddError
+    return value
+
+
+def _answers_decoder(
+    columns: Mapping[str, AnswerColumn],
+) -> Callable[[msgspec.Raw], tuple[Any, ...]]:
+    """Return a function that decodes an object of usual answers."""
     fields, places, untyped = [], [], []
     for number, (id_, column) in enumerate(columns.items()):
         type_, default, inner = _entry(column, f"Entry{number}")
@@ -60,26 +103,36 @@ def line_decoder(columns: Mapping[str, AnswerColumn]) -> Callable[[bytes], Line 
         places.append(f"a{number}{inner}")
         if column.column_type.kind in UNTYPED:
             untyped.append(number)
-    take = attrgetter(*places, places[0])  # of a single place, a getter returns no tuple
+    take: Callable[[Any], Any] = attrgetter(*places)
+    is_alone = len(places) == 1  # then the getter returns no tuple
     decode = msgspec.json.Decoder(_struct("Answers", fields)).decode
 
-    def decoded(text: bytes) -> Line | None:
-        try:
-            fields: dict[str, Any] = _decode_fields(text)
-            raw = fields.pop("responses", None)
-            if raw is None or "tasks" in fields or "submissions" in fields:
-                return None
-            answers = take(decode(raw))
-            line = {name: _decode_any(field) for name, field in fields.items()}
-        except _ODD:
-            return None
-        deep = [raw for place in untyped if answers[place] is not UNSET]
-        deep += [fields[name] for name, value in line.items() if value.__class__ in _NESTED]
-        # A line without an id is named after all of it.
-        is_usual = line.get("submission_id") and not any(may_be_deep(bytes(each)) for each in deep)
-        return Line(line, None, answers) if is_usual else None
+    def decoded(raw: msgspec.Raw) -> tuple[Any, ...]:
+        answers: tuple[Any, ...] = take(decode(raw))
+        if is_alone:
+            answers = (answers,)
+        for place in untyped:
+            if answers[place] is not UNSET and may_be_deep(bytes(raw)):
+                raise _OddError
+        return answers
 
     return decoded
+
+
+def can_be_typed(columns: Mapping[str, AnswerColumn]) -> bool:
+    """Whether answers to these questions can be typed."""
+    keys = {column.key for column in columns.values()}
+    is_possible = 0 < len(columns) == len(keys) <= MAX_QUESTIONS
+    return is_possible and not any(map(_NO_FIELD.search, (*columns, *keys)))
+
+
+def typed_answers(columns: Mapping[str, AnswerColumn]) -> Any:
+    """Return a class of ``answers`` whose fields, ``a0`` and so on, are named by their keys."""
+    fields = [
+        (f"a{number}", Any, msgspec.field(name=column.key, default=UNSET))
+        for number, column in enumerate(columns.values())
+    ]
+    return msgspec.defstruct("Answers", fields, gc=False)
 
 
 def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any, str]:

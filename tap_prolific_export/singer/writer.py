@@ -140,6 +140,8 @@ def _without_inner(value: Any, path: Sequence[str]) -> Any:
     """Return a value without a field; `UNSET` without any of it, which is not encoded."""
     if not path:
         return UNSET
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.to_builtins(value)
     if not isinstance(value, dict) or path[0] not in value:
         return value
     return without(value, [tuple(path)])
