@@ -385,6 +385,19 @@ def row_type(
     return msgspec.defstruct("Row", fields, gc=False)
 
 
+def as_dict(row: Any) -> Row:
+    """Return a row, or a part of one, as a dictionary."""
+    if isinstance(row, dict):
+        return row
+    fields = msgspec.structs.asdict(row).items()
+    return {
+        # There may be structs in the answers.
+        name: msgspec.to_builtins(value) if name == "answers" else value
+        for name, value in fields
+        if value is not UNSET
+    }
+
+
 def task_row(facts: ExportFacts, task: Task) -> Row:
     """Return the row of a task."""
     return {

@@ -72,7 +72,8 @@ def line_decoder(columns: Mapping[str, AnswerColumn]) -> Callable[[bytes], Line 
             tasks = _decode_tasks(fields.pop("tasks")) if "tasks" in fields else None
             line = typed(fields)
             # A response without ids is named after its line as it came.
-            if "submissions" in line or not line.get("submission_id"):
+            id_ = line.get("submission_id")
+            if "submissions" in line or not id_ or id_.__class__ is not str:
                 return None
             if tasks is not None:
                 if not tasks or "responses" in line or any("submission_id" in t for t in tasks):

@@ -257,7 +257,7 @@ class Sync:
             for rows, _ in writers:
                 rows.see(block)
 
-        for block in snapshot.responses(columns, see):
+        for block in snapshot.responses(see, columns):
             for rows, writer in writers:
                 if not writer.is_full:
                     writer.write(rows.of(block))

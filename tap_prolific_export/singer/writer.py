@@ -16,6 +16,7 @@ from msgspec import UNSET
 from singer_sdk.io_base import SingerWriter
 from singer_sdk.singerlib.json import serialize_json
 
+from tap_prolific_export.rows.tables import as_dict
 from tap_prolific_export.signals import OutputClosedError, deferred, discard
 from tap_prolific_export.times import utc_now
 
@@ -96,7 +97,7 @@ class RecordWriter:
                 (each.stream_alias, record)
                 for row in rows
                 for each in self._maps
-                if (record := each.transform(_as_dict(row))) is not None
+                if (record := each.transform(as_dict(row))) is not None
             ]
             is_plain = all(_is_plain(record) for _, record in records)
             messages = [message("RECORD", alias, now, record) for alias, record in records]
@@ -105,7 +106,7 @@ class RecordWriter:
                 return self._encoder.encode_lines(messages)
             except (UnicodeEncodeError, TypeError, ValueError):
                 pass  # half of a surrogate pair, or a large integer
-        fields = ({**_as_dict(each), "record": _as_dict(each.record)} for each in messages)
+        fields = ({**as_dict(each), "record": as_dict(each.record)} for each in messages)
         return "".join(f"{serialize_json(each)}\n" for each in fields).encode()
 
     def flush(self) -> None:
@@ -145,15 +146,6 @@ def _without_inner(value: Any, path: Sequence[str]) -> Any:
     if not isinstance(value, dict) or path[0] not in value:
         return value
     return without(value, [tuple(path)])
-
-
-def _as_dict(row: Any) -> dict[str, Any]:
-    if isinstance(row, dict):
-        return row
-    fields = msgspec.structs.asdict(row)
-    if "answers" in fields:  # there may be structs in it
-        fields["answers"] = msgspec.to_builtins(fields["answers"])
-    return {name: value for name, value in fields.items() if value is not UNSET}
 
 
 def _is_plain(value: Any) -> bool:

@@ -73,14 +73,14 @@ class Snapshot:
 
     def responses(
         self,
-        columns: Mapping[str, AnswerColumn],
         see: Callable[[list[Response]], None] = lambda _: None,
+        columns: Mapping[str, AnswerColumn] | None = None,
     ) -> Iterator[list[Response]]:
         """Yield the responses that are wanted, each under an id of its own, in blocks.
 
         Args:
-            columns: The questions, for which usual answers are typed as they are decoded.
             see: Is shown all responses of the archive, as its lines have them, once.
+            columns: If given, usual answers to these questions are typed as they are decoded.
 
         Raises:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
@@ -88,7 +88,7 @@ class Snapshot:
         """
         if (archive := self.archive) is None:
             return
-        first: Iterator[list[Response]] | None = self._first_reading(columns, see)
+        first: Iterator[list[Response]] | None = self._first_reading(see, columns or {})
 
         def read() -> Iterator[list[Response]]:
             nonlocal first
@@ -109,7 +109,7 @@ class Snapshot:
             yield responses_in(lines)
 
     def _first_reading(
-        self, columns: Mapping[str, AnswerColumn], see: Callable[[list[Response]], None]
+        self, see: Callable[[list[Response]], None], columns: Mapping[str, AnswerColumn]
     ) -> Iterator[list[Response]]:
         for lines in self.archive.lines(line_decoder(columns)) if self.archive else ():
             block = responses_in(lines)

@@ -49,7 +49,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jsonschema import Draft7Validator
-from msgspec.structs import asdict
 
 from tap_prolific_export.archive.byte_source import LocalSource
 from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
@@ -422,10 +421,10 @@ def _read_lines(rows: Rows, snapshot: Snapshot, columns: Mapping[str, AnswerColu
     of_responses = records.ResponseTable(facts, columns, uploads)
     of_answers = records.AnswerTable(facts, columns, uploads)
     tasks += [records.task_row(facts, task) for task in tasks_of.by_task()]
-    for block in snapshot.responses(finder.add):
+    for block in snapshot.responses(finder.add, columns):
         tasks += [records.task_row(facts, task) for each in block for task in tasks_of.of(each)]
-        responses += map(asdict, of_responses.rows(block))
-        answers += map(asdict, of_answers.rows(block))
+        responses += map(records.as_dict, of_responses.rows(block))
+        answers += map(records.as_dict, of_answers.rows(block))
     files += finder.rows(facts, include_unmatched=True)
 
 

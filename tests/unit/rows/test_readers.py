@@ -15,7 +15,7 @@ from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import fit, read, upload_path
 from tap_prolific_export.rows.collection import parse
-from tap_prolific_export.rows.files import may_name_file
+from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.readers import LARGE, ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import (
@@ -23,10 +23,16 @@ from tap_prolific_export.rows.tables import (
     ExportFacts,
     ResponseTable,
     answer_columns,
+    as_dict,
 )
+from tap_prolific_export.rows.typed import line_decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tap_prolific_export.archive.export_archive import Line
     from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.responses import Response
 
 Row = dict[str, Any]
 
@@ -89,6 +95,7 @@ COLUMNS = answer_columns(
 # The same for all entries: what a table remembers of one may change no other's rows.
 RESPONSES = ResponseTable(FACTS, COLUMNS, UPLOADS)
 ANSWERS = AnswerTable(FACTS, COLUMNS, UPLOADS)
+DECODE = line_decoder(COLUMNS)
 
 
 def test_there_is_a_column_for_each_question() -> None:
@@ -203,9 +210,34 @@ def check_rows(column: AnswerColumn, entry: Any, value: Any, *, lossless: bool) 
     found = map(asdict, ANSWERS.rows([response]))
     told = [tuple(each[name] for name in VALUE_COLUMNS) for each in found]
     assert all_of(told) == all_of(value_rows(entry, column, UPLOADS))
+    check_typed(response)
 
 
-def all_of(told: list[tuple[Any, ...]]) -> list[str]:
+def check_typed(response: Response) -> None:
+    """Check that nothing changes where answers are typed as they are decoded."""
+    if (line := typed_line(response.answers)) is None:
+        return
+    [typed] = responses(line.object)
+    before = RESPONSES.misfits
+    rows = [[*map(as_dict, RESPONSES.rows([each]))] for each in (response, typed)]
+    assert text_of(rows[0]) == text_of(rows[1])
+    assert (RESPONSES.misfits - before) % 2 == 0
+    rows = [[*map(as_dict, ANSWERS.rows([each]))] for each in (response, typed)]
+    assert text_of(rows[0]) == text_of(rows[1])
+    finders = [FileFinder(COLUMNS, UPLOADS, lambda _: True) for _ in range(2)]
+    for finder, each in zip(finders, (response, typed), strict=True):
+        finder.add([each])
+    files = [[*finder.rows(FACTS, include_unmatched=False)] for finder in finders]
+    assert files[0] == files[1]
+
+
+def typed_line(answers: Mapping[str, Any]) -> Line | None:
+    assert DECODE
+    text = json.dumps({"submission_id": "s", "responses": answers}).encode()
+    return DECODE(text)
+
+
+def all_of(told: Sequence[tuple[Any, ...]]) -> list[str]:
     """Return `VALUE_COLUMNS` of each value, also those that may be left out."""
     return [text_of([*each, *[None] * (len(VALUE_COLUMNS) - len(each))]) for each in told]
 
@@ -296,6 +328,53 @@ def test_the_usual_answers_are_taken(id_: str) -> None:
             taken = taker(column)({**entry, **again})
             assert taken is not ODD
             check(column, {**entry, **again})
+        # In a choice alone, and in a value with a unit, no more than these is typed.
+        is_typed = isinstance(entry["value"], list) or len(entry) == 1 or "unit" in entry
+        assert (typed_line({id_: entry}) is not None) == is_typed
+
+
+LINE: Row = {"submission_id": "s", "responses": {"text": {"value": "x"}}}
+DEEP = json.loads("[" * 250 + "]" * 250)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"submission_id": None},
+        {"submission_id": ""},
+        {"submission_id": 7},
+        {"responses": [{"instruction_id": "text", "value": "x"}]},
+        {"responses": {"nobody asked": {"value": "x"}}},
+        {"responses": {"text": {"value": "x"}, "untyped": DEEP}},
+        {"x": DEEP},
+        {"submissions": [{"submission_id": "s2"}]},
+        {"tasks": [{"task_id": "t"}]},  # and answers beside them
+        {"tasks": []},
+    ],
+    ids=str,
+)
+def test_a_line_with_anything_else_in_it_is_not_typed(fields: Row) -> None:
+    assert DECODE
+    assert DECODE(json.dumps(LINE).encode())
+    assert DECODE(json.dumps(LINE | fields).encode()) is None
+
+
+def test_the_lines_of_batches_are_typed_too() -> None:
+    assert DECODE
+    task: Row = {"task_id": "t", "datapoint": {"a": 1}, "responses": LINE["responses"]}
+    nested: Row = {"submission_id": "s", "id": "l", "tasks": [task, {**task, "task_id": "u"}]}
+    for line in (nested, {"submission_id": "s", **task, "x": {"y": 1}}):
+        decoded = DECODE(json.dumps(line).encode())
+        assert decoded
+        plain, typed = responses(line), responses(decoded.object)
+        assert [each.id for each in typed] == [each.id for each in plain]
+        for table in (RESPONSES, ANSWERS):
+            rows = [[*map(as_dict, table.rows(each))] for each in (plain, typed)]
+            assert text_of(rows[0]) == text_of(rows[1])
+    odd: Row
+    for odd in ({"submission_id": "o"}, {"responses": []}, {"datapoint": DEEP}):
+        line = {**nested, "tasks": [task | odd]}
+        assert DECODE(json.dumps(line).encode()) is None
 
 
 def test_two_questions_of_one_key_share_a_column() -> None:
