@@ -360,8 +360,11 @@ def _texts(block: bytes | None, *, is_first: bool) -> Iterator[tuple[int, Sequen
         return
     if is_first:
         block = block.removeprefix(_BOM)
-    texts = [] if block.isspace() else block.removesuffix(b"\n").split(b"\n")
-    if len(texts) * _SHORT > len(block) or not texts:  # most of them are blank
+    if block.isspace():
+        yield block.count(b"\n"), ()
+        return
+    texts = block.removesuffix(b"\n").split(b"\n")
+    if len(texts) * _SHORT > len(block):  # most of them are blank
         end = 0
         for found in _NOT_BLANK.finditer(block):
             if blank := block.count(b"\n", end, found.start()):
