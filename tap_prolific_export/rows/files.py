@@ -80,8 +80,8 @@ class FileFinder:
 
     @property
     def found(self) -> int:
-        """How many files answers have named so far."""
-        return len(self._by_answer)
+        """How many wanted files answers have named so far."""
+        return sum(file.wanted for file in self._by_answer.values())
 
     def add(self, responses: Iterable[Response]) -> None:
         """Look for the files of responses.

@@ -139,7 +139,7 @@ class Transfers:
         Memory use does not depend on the number or size of the files.
 
         Args:
-            rows: Rows from `rows.files.file_rows`.
+            rows: Rows from `rows.files.FileFinder`.
             archive: The archive that holds the files.
             data_collection_id: The data collection that the files belong to.
             what: The data collection, for logs and errors.

@@ -52,7 +52,7 @@ source.Limits = lambda **others: limits(max_member_bytes=most, **others)
 tap.TapProlificExport.cli()
 """
 KILOBYTE = 1 if sys.platform == "darwin" else 1024
-# How often one id comes, and a hundredth of the blank lines; for whoever has time, a million.
+# How often one id comes; for whoever has time, a million.
 COUNT = int(os.environ.get("HOSTILE", "10000"))
 # More columns than these are not made from lines.
 MAX_COLUMNS = 1000
@@ -99,7 +99,7 @@ CHAPTERS = {
     "lines, skipped": Chapter(partial(hostile.lines, skip=True), LINE | SKIP, 12),
     "line of 1 GB": Chapter(partial(hostile.long_line, 1000, skip=False), {}, 25),
     "line of 200 MB, skipped": Chapter(partial(hostile.long_line, 200, skip=True), SKIP, 25),
-    "blank lines": Chapter(partial(hostile.blank_lines, 100 * COUNT), megabytes=16),
+    "blank lines": Chapter(partial(hostile.blank_lines, 100, *hostile.BLANK), megabytes=16),
     "one id": Chapter(partial(hostile.same_id, COUNT), megabytes=16),
     "metadata": Chapter(hostile.metadata, megabytes=28),
 }
@@ -116,7 +116,12 @@ FOUND = {
     "ids as others become": Chapter(hostile.same_ids),
     "many types of answers": Chapter(partial(hostile.many_types, COUNT), megabytes=12),
 }
-ALL = CHAPTERS | FOUND
+# Archives of 5 MB: of each, the lines are 5 GiB, and nearly all of them are blank.
+BILLIONS = {
+    f"5 GiB of {kind}": Chapter(partial(hostile.blank_lines, (5 << 30) // MB, kind), {}, 16)
+    for kind in hostile.BLANK
+}
+ALL = CHAPTERS | FOUND | BILLIONS
 
 
 @dataclass(frozen=True)
@@ -453,6 +458,13 @@ def test_of_very_many_keys_few_become_columns_and_nothing_is_lost(ran: Run) -> N
     assert row["answers"] == dict.fromkeys(hostile.IDS[:MAX_COLUMNS], "x")
     assert misfits == dict.fromkeys([*hostile.NO_IDS, *hostile.IDS[MAX_COLUMNS:]], "x")
     assert not columns(ran("metadata")).keys() & misfits.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BILLIONS)
+def test_billions_of_blank_lines_are_passed_over(ran: Run, name: str) -> None:
+    found = ran(name)
+    assert [*wasted(found, ran("honest")), *misreported(found), *wrong_rows(found)] == []
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -805,8 +805,14 @@ def long_line(megabytes: int, *, skip: bool) -> Cases:
     return {"long-line": with_line(framed(b"\0" * MB, megabytes), **said)}
 
 
-def blank_lines(count: int) -> Cases:
-    return {"blank-lines": with_line(framed(b"\n" * MB, count // MB))}
+BLANK = {"line-feeds": b"\n", "carriage-returns": b"\r\n", "spaces": b"    \n"}
+
+
+def blank_lines(megabytes: int, *kinds: str) -> Cases:
+    """Return archives with blank lines of some kinds, a thousand times as long as the archive."""
+    return {
+        kind: with_line(framed(BLANK[kind] * (MB // len(BLANK[kind])), megabytes)) for kind in kinds
+    }
 
 
 def same_id(count: int) -> Cases:

@@ -165,6 +165,41 @@ def test_a_line_that_is_no_object_is_named_by_file_and_number(line: bytes) -> No
     assert "responses.jsonl, line 4," in failure(with_lines(LINES + b"\n" + line + b"\n" + LINES))
 
 
+ONE = b'{"submission_id": "%d", "responses": {}}'
+HALVES = b'{"submission_id": "9", "responses":', b"{}}"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (ONE % 1 + ONE % 2,),
+        (ONE % 1 + b" " + ONE % 2, b""),
+        (ONE % 1 + ONE % 2, b" ", ONE % 3),
+        (b"", ONE % 1 + ONE % 2),
+        HALVES,
+        (*HALVES, ONE % 1 + ONE % 2),
+        (ONE % 1 + ONE % 2, *HALVES),
+        (ONE % 1, HALVES[0] + b"{}", b"}" + ONE % 2),
+        (ONE % 1 + b",", ONE % 2),
+        (b"[" + ONE % 1, ONE % 2 + b"]"),
+    ],
+)
+def test_a_line_is_one_object(lines: tuple[bytes, ...]) -> None:
+    for end in (b"", b"\n"):
+        for before in (b"", LINES, LINES * 20):
+            text = before + b"\n".join(lines) + end
+            assert "responses.jsonl, line " in failure(with_lines(text))
+
+
+@pytest.mark.parametrize("depth", [190, 195, 198, 199, 200, 300])
+def test_a_line_may_be_nested_two_hundred_deep(depth: int) -> None:
+    text = LINES + b'{"a": %b}' % (b"[" * depth + b"1" + b"]" * depth)
+    if depth <= 199:
+        assert len(read(with_lines(text)).lines) == 3
+    else:
+        assert "line 3, is no valid JSON" in failure(with_lines(text))
+
+
 def test_what_came_before_a_bad_line_is_delivered_before_the_error() -> None:
     for bad in (b"?", b"[]", b"\xff", b'{"a": "\\u0000"'):
         assert until_it_fails(opened(with_lines(LINES + bad + b"\n" + LINES))) == ROWS
