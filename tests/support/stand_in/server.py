@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 API = r"/api/v1/data-collection/(?P<kind>collections|batches)"
 ID = r"(?P<id>[^/]+)"
+# How long a server takes to notice that it is to stop: most tests start and stop two.
+POLL_SECONDS = 0.002
 
 
 class StandIn:
@@ -56,7 +58,7 @@ class StandIn:
 
     def __enter__(self) -> Self:
         for server in self._servers:
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         return self
 
     def __exit__(
