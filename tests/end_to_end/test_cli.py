@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.processes import run_tap
 from tests.support.stand_in import StandIn, World, samples
-from tests.support.tap import read, tap
+from tests.support.tap import read
 from tests.support.zips import pack
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def config(served: StandIn) -> dict[str, Any]:
 def test_a_sync_writes_messages_and_nothing_else_to_stdout(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
     assert done.returncode == 0
     out = read(done.stdout)
     assert len(out.rows("responses")) == 4 + 2 * len(samples.CAPTION_TEXTS)
@@ -52,7 +53,7 @@ def test_a_sync_writes_messages_and_nothing_else_to_stdout(
 
 
 def test_settings_come_from_the_environment(served: StandIn, tmp_path: Path) -> None:
-    done = tap(
+    done = run_tap(
         "--config=ENV",
         folder=tmp_path,
         PROLIFIC_TOKEN=SECRET,
@@ -65,7 +66,7 @@ def test_settings_come_from_the_environment(served: StandIn, tmp_path: Path) -> 
 
 
 def test_about_describes_settings_and_capabilities(tmp_path: Path) -> None:
-    about = json.loads(tap("--about", "--format=json", folder=tmp_path).stdout)
+    about = json.loads(run_tap("--about", "--format=json", folder=tmp_path).stdout)
     assert about["name"] == "tap-prolific-export"
     assert about["settings"]["properties"]["api_token"]["secret"] is True
     assert {"catalog", "discover", "state", "stream-maps"} <= set(about["capabilities"])
@@ -75,7 +76,7 @@ def test_about_describes_settings_and_capabilities(tmp_path: Path) -> None:
 def test_discover_prints_a_catalog_with_the_questions(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    done = tap("--discover", config=config, folder=tmp_path)
+    done = run_tap("--discover", config=config, folder=tmp_path)
     assert done.returncode == 0
     streams = {entry["tap_stream_id"]: entry for entry in json.loads(done.stdout)["streams"]}
     assert {"collections", "instructions", "responses"} <= streams.keys()
@@ -84,14 +85,14 @@ def test_discover_prints_a_catalog_with_the_questions(
 
 
 def test_test_takes_a_record_of_each_stream(config: dict[str, Any], tmp_path: Path) -> None:
-    done = tap("--test", config=config, folder=tmp_path)
+    done = run_tap("--test", config=config, folder=tmp_path)
     assert done.returncode == 0
     out = read(done.stdout)
     assert len(out.rows("responses")) == len(out.rows("instructions")) == 1
 
 
 def test_test_schema_takes_none(config: dict[str, Any], tmp_path: Path) -> None:
-    done = tap("--test=schema", config=config, folder=tmp_path)
+    done = run_tap("--test=schema", config=config, folder=tmp_path)
     assert done.returncode == 0
     assert {message["type"] for message in read(done.stdout).messages} == {"SCHEMA"}
 
@@ -148,7 +149,7 @@ def test_bad_input_gets_a_clear_error_and_nothing_is_emitted(
     config: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    done = tap(*args, config={**config, **changes}, folder=tmp_path)
+    done = run_tap(*args, config={**config, **changes}, folder=tmp_path)
     assert done.returncode == 1
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -159,7 +160,7 @@ def test_bad_input_gets_a_clear_error_and_nothing_is_emitted(
 @pytest.mark.parametrize("option", ["", "--test"], ids=["sync", "test"])
 def test_an_archive_without_responses_names_the_file(option: str, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(pack({"collection.json": '{"id": "x"}'}))
-    done = tap(*filter(None, [option]), config={"archive_paths": ["x.zip"]}, folder=tmp_path)
+    done = run_tap(*filter(None, [option]), config={"archive_paths": ["x.zip"]}, folder=tmp_path)
     assert done.returncode == 1
     assert "archive x.zip: It has neither responses.jsonl nor" in done.stderr
     assert "Traceback" not in done.stderr
@@ -170,7 +171,7 @@ def test_an_archive_without_responses_names_the_file(option: str, tmp_path: Path
 def test_a_secret_of_the_wrong_type_is_not_echoed(
     value: Any, config: dict[str, Any], tmp_path: Path
 ) -> None:
-    done = tap(config={**config, "api_token": value}, folder=tmp_path)
+    done = run_tap(config={**config, "api_token": value}, folder=tmp_path)
     assert done.returncode == 1
     assert "api_token: " in done.stderr
     assert SECRET not in done.stderr + done.stdout
@@ -179,7 +180,7 @@ def test_a_secret_of_the_wrong_type_is_not_echoed(
 @pytest.mark.parametrize("value", ["soon", "4.5", SECRET])
 def test_a_number_in_the_environment_that_is_none_is_named(value: str, tmp_path: Path) -> None:
     name = "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS"
-    done = tap("--config=ENV", folder=tmp_path, config=None, **{name: value})
+    done = run_tap("--config=ENV", folder=tmp_path, config=None, **{name: value})
     assert done.returncode == 1
     assert f"poll_interval_seconds: {name} is no whole number." in done.stderr
     assert "Traceback" not in done.stderr
@@ -192,7 +193,7 @@ def test_a_configuration_file_that_is_no_json_object_is_named_not_quoted(
 ) -> None:
     path = tmp_path / "broken.json"
     path.write_text(content)
-    done = tap("--config", str(path), folder=tmp_path)
+    done = run_tap("--config", str(path), folder=tmp_path)
     assert done.returncode != 0
     assert "a configuration file is missing or is no JSON object" in done.stderr
     assert SECRET not in done.stderr
@@ -204,7 +205,7 @@ def test_a_file_that_is_no_json_is_an_error(
 ) -> None:
     path = tmp_path / "broken.json"
     path.write_text("{")
-    done = tap(option, str(path), config=config, folder=tmp_path)
+    done = run_tap(option, str(path), config=config, folder=tmp_path)
     assert done.returncode == 1
     assert "is no valid JSON" in done.stderr
     assert "Traceback" not in done.stderr
@@ -213,7 +214,7 @@ def test_a_file_that_is_no_json_is_an_error(
 def test_at_debug_neither_token_nor_signature_is_logged(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    done = tap(config=config, folder=tmp_path, TAP_PROLIFIC_EXPORT_LOGLEVEL="DEBUG")
+    done = run_tap(config=config, folder=tmp_path, TAP_PROLIFIC_EXPORT_LOGLEVEL="DEBUG")
     assert done.returncode == 0
     assert "urllib3.connectionpool" in done.stderr  # else this test would prove nothing
     assert "/exports/" in done.stderr

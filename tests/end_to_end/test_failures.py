@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
 from tap_prolific_export.singer.report import GAP, MAX_ID, WIDTH, failure, table
+from tests.support.processes import run_tap
 from tests.support.stand_in import Fault, StandIn, World, samples
-from tests.support.tap import read, tap
+from tests.support.tap import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def config(stand_in: StandIn, collection: Hosted) -> dict[str, Any]:
 def test_a_table_of_what_failed_is_the_last_that_is_said(
     config: dict[str, Any], collection: Hosted, tmp_path: Path
 ) -> None:
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
     assert done.returncode == 1
     begin = done.stderr.index("Failed: 2")
     assert done.stderr[begin:] == LAST_LINES
@@ -69,21 +70,21 @@ def test_a_table_of_what_failed_is_the_last_that_is_said(
 def test_the_next_run_redoes_only_what_failed(
     config: dict[str, Any], world: World, tmp_path: Path
 ) -> None:
-    state = read(tap(config=config, folder=tmp_path).stdout).state
+    state = read(run_tap(config=config, folder=tmp_path).stdout).state
     (tmp_path / "state.json").write_text(json.dumps(state))
     world.host(samples.breakfast_diary(2, id_=GONE))
     world.host(samples.caption_check(3))
-    done = tap("--state=state.json", config=config, folder=tmp_path)
+    done = run_tap("--state=state.json", config=config, folder=tmp_path)
     assert done.returncode == 0
     rows = read(done.stdout).rows("responses")
     assert {row["data_collection_id"] for row in rows} == {GONE, samples.CAPTIONS}
     (tmp_path / "state.json").write_text(json.dumps(read(done.stdout).state))
-    last = tap("--state=state.json", config=config, folder=tmp_path)
+    last = run_tap("--state=state.json", config=config, folder=tmp_path)
     assert read(last.stdout).rows("responses") == []
 
 
 def test_a_test_run_ends_with_the_table_too(config: dict[str, Any], tmp_path: Path) -> None:
-    done = tap("--test", config=config, folder=tmp_path)
+    done = run_tap("--test", config=config, folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.endswith(LAST_LINES)
 
@@ -93,7 +94,7 @@ def test_where_nothing_can_be_looked_up_the_table_has_all_of_it(
     option: str, config: dict[str, Any], tmp_path: Path
 ) -> None:
     config["collection_ids"] = [GONE]
-    done = tap(*filter(None, [option]), config=config, folder=tmp_path)
+    done = run_tap(*filter(None, [option]), config=config, folder=tmp_path)
     assert done.returncode == 1
     _, _, end = done.stderr.partition("Failed: 2, as listed below. Delivered: 0.\n")
     found = [line.split()[1] for line in end.splitlines()[2:] if line[0] != " "]
@@ -113,7 +114,7 @@ def test_a_structured_log_has_the_table_in_one_message(
             root: {level: INFO, handlers: [stderr]}
         """)
     )
-    done = tap(config=config, folder=tmp_path, SINGER_SDK_LOG_CONFIG="logging.yaml")
+    done = run_tap(config=config, folder=tmp_path, SINGER_SDK_LOG_CONFIG="logging.yaml")
     last = json.loads(done.stderr.splitlines()[-1])
     assert last["level"] == "error"
     assert last["message"] + "\n" == LAST_LINES
@@ -125,7 +126,7 @@ def test_the_token_that_became_invalid_is_a_row_of_its_own(
     config["collection_ids"].remove(GONE)
     world.host(samples.caption_check(3))
     world.faults = [Fault("api", "POST .*export", times=9, status=401)]
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
     assert done.returncode == 1
     _, _, end = done.stderr.partition("Failed: 1, as listed below. Delivered: 0.\n")
     assert end.splitlines()[2].startswith("the whole run  collection")
@@ -174,7 +175,7 @@ def test_what_ends_the_run_says_how_much_failed() -> None:
 
 def test_a_failure_is_told_where_it_happens_as_well(config: dict[str, Any], tmp_path: Path) -> None:
     """In one line, which can be searched for."""
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
     for what in (f"collection {GONE}", f"batch {samples.CAPTIONS}"):
         line = rf"ERROR .*{what}: Tried to request an export; the API answered 404"
         assert len(re.findall(line, done.stderr)) == 1

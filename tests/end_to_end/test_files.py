@@ -7,7 +7,6 @@ import json
 import logging
 import random
 import re
-import subprocess
 import sys
 import zipfile
 from contextlib import redirect_stdout
@@ -26,6 +25,7 @@ from tap_prolific_export.errors import ConfigError, FatalError
 from tap_prolific_export.uploads.transfer import Transfers
 from tests.support.clocks import Clock
 from tests.support.generations import fresh
+from tests.support.processes import run
 from tests.support.stand_in import Fault, World, archives, samples
 from tests.support.stand_in.samples import add
 from tests.support.stores import closed_directory, posix, sha256, tree, unprivileged
@@ -653,9 +653,8 @@ def test_memory_does_not_grow_with_a_file(
     config = {"files_uri": root.as_uri(), "archive_paths": [str(archive)]}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "catalog.json").write_text(json.dumps(runner.catalog(**config)))
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CHILD], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = run(sys.executable, "-c", CHILD, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     film = root / "films" / "s1_film.mp4"
     assert film.stat().st_size == size
     [row] = read(done.stdout).rows("files")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
@@ -19,6 +17,7 @@ import pytest
 
 from tests.support.expected import differences
 from tests.support.memory_target import MemoryTarget
+from tests.support.processes import CAN_SHRINK_PIPES, shrink_pipe, started
 from tests.support.stand_in import World, samples
 from tests.support.tap import ids
 
@@ -36,7 +35,6 @@ state.INTERVAL_SECONDS = 0.0
 from tap_prolific_export.tap import TapProlificExport
 TapProlificExport.cli()
 """
-F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
 @dataclass
@@ -53,16 +51,11 @@ class Setting:
         (folder / "config.json").write_text(json.dumps(self.runner.config | self.config))
         (folder / "state.json").write_text(json.dumps(target.state))
         args = ["--config", "config.json", "--state", "state.json"]
-        with subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", TAP, *args],
-            cwd=folder,
-            env={**os.environ, "TMPDIR": str(folder)},  # a process that is killed cleans up nothing
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as process:
+        # A process that is killed cleans up nothing.
+        command = (sys.executable, "-c", TAP, *args)
+        with started(*command, cwd=folder, TMPDIR=str(folder)) as process:
             assert process.stdout
-            if F_SETPIPE_SZ:  # so that it waits for us, and is not ahead by 64 KiB when it dies
-                fcntl.fcntl(process.stdout.fileno(), F_SETPIPE_SZ, 4096)
+            shrink_pipe(process.stdout)  # else it would be ahead by 64 KiB when it dies
             if kill_after is None:
                 return process.stdout.read().decode()
             written = b""
@@ -71,7 +64,6 @@ class Setting:
                 if not chunk:  # it ended before: no two runs write the same number of bytes
                     break
                 written += chunk
-            process.kill()
             return written.decode(errors="ignore")
 
 
@@ -147,7 +139,7 @@ def test_whatever_byte_it_dies_after_the_next_run_has_every_response(
         assert wrong == [], f"killed after {point} of {size} bytes"
 
 
-@pytest.mark.skipif(F_SETPIPE_SZ is None, reason="needs a pipe that can be made small")
+@pytest.mark.skipif(not CAN_SHRINK_PIPES, reason="needs a pipe that can be made small")
 def test_it_is_killed_while_it_writes(setting: Setting, tmp_path: Path) -> None:
     """Else the test above would prove nothing: the process would have come to its end."""
     target = deepcopy(setting.before)

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.expected import differences
 from tests.support.generations import fresh
-from tests.support.meltano import make_project
+from tests.support.meltano import make_project, reader_environment
 from tests.support.repository import ROOT
-from tests.support.snippets import run, snippet
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
 from tests.support.targets import POSTGRES_LOADER, PostgreSQL, installed
 
@@ -63,19 +63,16 @@ def test_each_data_collection_is_loaded_by_a_task_of_its_own(
     for plugins in ("extractors", "loaders"):  # as "meltano install" makes them
         (tmp_path / ".meltano" / plugins).mkdir(parents=True)
     programs, commands = engine
-    given = {
+    given = reader_environment(stand_in, tmp_path) | {
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "DAGSTER_HOME": str(tmp_path),
         "MELTANO_PROJECT_ROOT": str(tmp_path),
-        "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
         "TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9),  # the samples are of some days ago
     }
 
     def load(*ids: str) -> str:
         given["PROLIFIC_COLLECTION_IDS"] = json.dumps(ids)
-        return run(commands, FOLDER, programs, **given).stdout
+        return run_script(commands, FOLDER, programs, **given).stdout
 
     load(diaries[0].id)
     load(*(diary.id for diary in diaries))

@@ -9,8 +9,8 @@ import yaml
 
 from tests.support.expected import differences
 from tests.support.generations import fresh
-from tests.support.meltano import MELTANO, make_project
-from tests.support.snippets import run, snippet
+from tests.support.meltano import MELTANO, make_project, reader_environment
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
 from tests.support.targets import POSTGRES_LOADER, PostgreSQL
 
@@ -50,15 +50,12 @@ def test_runs_at_once_with_ids_of_their_own_fill_the_same_tables(
     told = [extractor["config"] for extractor in SHARDS["plugins"]["extractors"]]
     assert told == [{"collection_ids": [collection.id]}, {"batch_ids": [batch.id]}]
 
-    settings = {
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
-        "TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9),
-    }
+    lookback = {"TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9)}
+    settings = reader_environment(stand_in, tmp_path, **lookback)
     # The first run makes the tables: two that do so at once would get in each other's way.
     first = f"meltano run --state-id-suffix=hourly {names[0]} target-postgres"
     for number, script in enumerate([first, AT_ONCE, AT_ONCE]):
-        run(script, tmp_path, **settings)
+        run_script(script, tmp_path, **settings)
         if number < 2:
             world.submit(collection, samples.breakfast(30 + number))
             world.submit(batch, samples.annotation(30 + number))

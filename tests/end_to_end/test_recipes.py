@@ -20,7 +20,7 @@ from meltano.core.plugin.singer.catalog import SelectExecutor, visit
 from scripts.bench_tools import markdown
 from tests.support.generations import fresh
 from tests.support.repository import ROOT
-from tests.support.snippets import run, snippet
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
 from tests.support.tap import ids
 from tests.support.targets import LOADERS, DuckDB, PostgreSQL, Warehouse, installed
@@ -153,7 +153,7 @@ def test_the_plot_shows_every_count(runner: Runner, tmp_path: Path, world: World
     programs = installed("plot", "matplotlib==3.10.7", f"duckdb=={duckdb.__version__}")
     outputs(runner, DuckDB(tmp_path), world)
     here = {"output/demo.duckdb": tmp_path / "warehouse.duckdb", "counts.svg": tmp_path / "new.svg"}
-    run(snippet(PAGE, "plot", here), ROOT, programs)
+    run_script(snippet(PAGE, "plot", here), ROOT, programs)
     committed, made = (
         re.findall(r">([^<>]+)</text>", path.read_text("utf-8"))
         for path in (FOLDER / "counts.svg", tmp_path / "new.svg")

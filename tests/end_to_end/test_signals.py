@@ -6,7 +6,6 @@ tells where the process is. The limit on waiting is for the day that something h
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -31,6 +30,7 @@ from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.signals import TERMINATION, Terminated, Termination
 from tap_prolific_export.singer import state as states
 from tap_prolific_export.snapshots import progress
+from tests.support.processes import CAN_SHRINK_PIPES, LIMIT_SECONDS, TAP, run, shrink_pipe, started
 from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World, archives
 from tests.support.tap import Output, ids, read, select
 
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from tests.support.stand_in.world import Job
     from tests.support.tap import Runner
 
-LIMIT = 60
 TERM, INT = signal.SIGTERM, signal.SIGINT
 CODES = {TERM: 143, INT: 130}
 KEPT = "The state so far is kept: the next run goes on from there.\n"
@@ -51,7 +50,6 @@ UNREAD = (
     "Nobody read the output, so the last state is not in it: the next run goes on from the last "
     "one that is.\n"
 )
-F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
 class Waiting(World):
@@ -114,7 +112,7 @@ class Process:
             self.popen.send_signal(each)
         if self.popen.stdout and reading:
             self._written += self.stdout.read()
-        assert self.popen.wait(LIMIT) in {CODES[each] for each in signals}
+        assert self.popen.wait(LIMIT_SECONDS) in {CODES[each] for each in signals}
         if self.popen.stdout and not reading:
             self._written += self.stdout.read()
         assert list(self.temp.iterdir()) == []
@@ -160,20 +158,19 @@ class Start:
         }
         (folder / "config.json").write_text(json.dumps(config))
         with (folder / "out").open("wb") as out, (folder / "log").open("wb") as log:
-            popen = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "tap_prolific_export.tap", "--config=config.json", *args],
-                cwd=folder,
-                env={
-                    **os.environ,
-                    "TMPDIR": str(folder / "temp"),
-                    "PYTHONUNBUFFERED": "1" if unbuffered else "",
-                },
-                stdout=stdout or out,
-                stderr=stderr or log,
+            popen = self._stack.enter_context(
+                started(
+                    *TAP,
+                    "--config=config.json",
+                    *args,
+                    cwd=folder,
+                    stdout=stdout or out,
+                    stderr=stderr or log,
+                    TMPDIR=str(folder / "temp"),
+                    PYTHONUNBUFFERED="1" if unbuffered else "",
+                )
             )
-        self._stack.enter_context(popen)
-        self._stack.callback(popen.kill)
-        limit = threading.Timer(LIMIT, popen.kill)
+        limit = threading.Timer(LIMIT_SECONDS, popen.kill)
         limit.start()
         self._stack.callback(limit.cancel)
         return Process(popen, folder)
@@ -205,7 +202,7 @@ class TestWhereverItIs:
     ) -> None:
         world.unready = {batch.id}
         process = start()
-        assert world.waited.wait(LIMIT)
+        assert world.waited.wait(LIMIT_SECONDS)
         out = process.end(signum)
         assert {row["data_collection_id"] for row in out.rows("responses")} == {collection.id}
         assert out.messages[-1]["type"] == "STATE"
@@ -224,7 +221,7 @@ class TestWhereverItIs:
             Fault("archives", "", status=200, body=archive, body_missing=9, stalls=stalled)
         ]
         process = start(*filter(None, [option]))
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert process.end(signum).rows("responses") == []
 
     def test_in_an_upload_that_stalls_on_its_way_into_the_store(
@@ -256,7 +253,7 @@ class TestWhereverItIs:
         ]
         store = tmp_path / "store"
         process = start(files_uri=store.as_uri())
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert [path.suffix for path in (store / "films").iterdir()] == [".part"]
         assert process.end(signum).rows("files") == []
         assert list((store / "films").iterdir()) == []
@@ -268,7 +265,7 @@ class TestWhereverItIs:
         stalled = threading.Event()
         world.faults = [Fault("api", collection.id, body=b"{}", body_missing=1, stalls=stalled)]
         process = start(*filter(None, [option]))
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert process.end(signum).messages == []
 
     @pytest.mark.parametrize("unbuffered", [False, True])
@@ -315,7 +312,7 @@ class TestWhereverItIs:
         world.unready = {collection.id}
         log, stderr = os.pipe()
         process = start(stderr=stderr)
-        assert world.waited.wait(LIMIT)
+        assert world.waited.wait(LIMIT_SECONDS)
         # Opened anew, it does not block us, and still does the tap.
         full = os.open(f"/proc/self/fd/{stderr}", os.O_WRONLY | os.O_NONBLOCK)
         with suppress(BlockingIOError):
@@ -343,11 +340,11 @@ def test_two_at_once_are_as_one(start: Start, world: Waiting, collection: Hosted
     """Of a terminal's Ctrl-C Meltano sends the other half."""
     world.unready = {collection.id}
     process = start()
-    assert world.waited.wait(LIMIT)
+    assert world.waited.wait(LIMIT_SECONDS)
     assert process.end(INT, TERM, TERM, INT).messages[-1]["type"] == "STATE"
 
 
-@pytest.mark.skipif(F_SETPIPE_SZ is None, reason="needs a pipe that can be made small")
+@pytest.mark.skipif(not CAN_SHRINK_PIPES, reason="needs a pipe that can be made small")
 def test_after_whatever_byte_it_comes_lines_are_whole_and_the_next_run_goes_on(
     start: Start, runner: Runner, world: World, collection: Hosted, batch: Hosted
 ) -> None:
@@ -359,8 +356,7 @@ def test_after_whatever_byte_it_comes_lines_are_whole_and_the_next_run_goes_on(
     points = range(1, size - 4 * 4096, size // 9)
     for number, point in enumerate(points):
         process = start(stdout=subprocess.PIPE)
-        assert F_SETPIPE_SZ
-        fcntl.fcntl(process.stdout.fileno(), F_SETPIPE_SZ, 4096)  # so that it is not far ahead
+        shrink_pipe(process.stdout)
         process.read_until(lambda written, point=point: len(written) >= point)  # type: ignore[misc]
         out = process.end((TERM, INT)[number % 2])
         assert out.messages[-1]["type"] == "STATE"
@@ -534,9 +530,7 @@ except output.Terminated as end:
 
 
 @pytest.mark.skipif(not output.HAS_TIMER, reason="needs a timer that sends signals")
-def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more() -> None:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=LIMIT, check=False
-    )
+def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more(tmp_path: Path) -> None:
+    done = run(sys.executable, "-c", LOST, cwd=tmp_path)
     assert "ignored" in done.stderr
     assert done.returncode == 143

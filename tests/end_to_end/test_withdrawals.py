@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 from contextlib import nullcontext, redirect_stdout
 from copy import deepcopy
 from datetime import timedelta
@@ -21,7 +19,7 @@ from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
 from tests.support.expected import KEYS, differences
 from tests.support.generations import fresh, idempotent_slow
-from tests.support.meltano import MELTANO
+from tests.support.meltano import MELTANO, reader_environment, run_elt
 from tests.support.repository import ROOT
 from tests.support.stand_in import World, samples
 from tests.support.tap import ids, read
@@ -397,10 +395,7 @@ def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
 ) -> None:
     _, loader = postgres.program()
     environment = {
-        **os.environ,
-        "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
+        **reader_environment(stand_in, tmp_path),
         "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([collection.id]),
         "TAP_PROLIFIC_EXPORT_EMIT_ACTIVATE_VERSION_MESSAGES": "true",
         "TARGET_POSTGRES_HARD_DELETE": "true",
@@ -408,17 +403,8 @@ def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
     }
 
     def run(*options: str, **more: str) -> str:
-        done = subprocess.run(  # noqa: S603
-            [
-                *(str(MELTANO), f"--env-file={os.devnull}", "run"),
-                *(*options, "tap-prolific-export", "target-postgres"),
-            ],
-            cwd=ROOT,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = (*options, "tap-prolific-export", "target-postgres")
+        done = run_elt(*arguments, **environment | more)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -7,14 +7,13 @@ import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.support.processes import run_tap
 from tests.support.stand_in import Fault, StandIn, World, samples
 from tests.support.tap import Output, read
 
@@ -203,32 +202,22 @@ class Scene:
         folder = self.folder / str(next(self.numbers))
         (folder / "tmp").mkdir(parents=True)
         path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        files = {
-            "sitecustomize.py": AWAKE,
-            "config.json": json.dumps({**self.config, **(config or {})}),
-            **(files or {}),
-        }
+        config = {**self.config, **(config or {})}
+        files = {"sitecustomize.py": AWAKE, **(files or {})}
         for name, content in files.items():
             (folder / name).write_text(content)
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "tap_prolific_export.tap", "--config", "config.json", *args],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path),
-                "TMPDIR": str(folder / "tmp"),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "TAP_PROLIFIC_EXPORT_LOGLEVEL": "DEBUG",
-                **(env or {}),
-            },
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {
+            "PYTHONPATH": os.pathsep.join(path),
+            "TMPDIR": str(folder / "tmp"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TAP_PROLIFIC_EXPORT_LOGLEVEL": "DEBUG",
+            **(env or {}),
+        }
+        done = run_tap(*args, config=config, folder=folder, **environment)
         left = {
             found.name: found.read_text(errors="replace")
             for found in folder.rglob("*")
-            if found.is_file() and found.name not in files
+            if found.is_file() and found.name not in {*files, "config.json"}
         }
         return Written(done.returncode, done.stdout, done.stderr, left)
 

@@ -1,12 +1,9 @@
-"""The tap run in this process or as one of its own, and what it wrote."""
+"""The tap run in this process, and what it wrote."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tap_prolific_export.tap import TapProlificExport
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.stand_in import Hosted, StandIn
 
 
@@ -117,21 +112,3 @@ def entry(state: dict[str, Any], stream: str, hosted: Hosted) -> dict[str, Any]:
     [found] = [e for e in state["bookmarks"][stream]["partitions"] if e["context"] == context]
     assert isinstance(found, dict)
     return found
-
-
-def tap(
-    *args: str, config: dict[str, Any] | None = None, folder: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tap_prolific_export.tap", *args]
-    if config is not None:
-        path = folder / "config.json"
-        path.write_text(json.dumps(config))
-        command += ["--config", str(path)]
-    return subprocess.run(  # noqa: S603
-        command,
-        env={**os.environ, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
