@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import random
 import re
 import sys
 import zipfile
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +19,7 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_prolific_export.archive.byte_source import SMALL
-from tap_prolific_export.errors import ConfigError, FatalError
+from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.uploads.transfer import Transfers
 from tests.support.clocks import Clock
 from tests.support.generations import fresh
@@ -186,7 +184,7 @@ class TestWhatIsStored:
         assert other.endswith(row["path"].removeprefix("files"))
 
     def test_a_test_run_stores_none(self, runner: Runner, collection: Hosted, root: Path) -> None:
-        assert runner.tap(files_uri=root.as_uri(), **ids(collection)).run_sync_dry_run()
+        runner.test(files_uri=root.as_uri(), **ids(collection))
         assert tree(root) == {}
 
     def test_files_that_nobody_wants_need_no_store(
@@ -520,14 +518,14 @@ class TestWhatCannotBeStored:
         it = trouble(collection, root, monkeypatch)
         it.begin()
         caplog.clear()
-        failed, error = failing(runner, first.state, **both)
+        failed = runner.sync_and_fail(None, first.state, **both)
         it.end()
         assert name not in caplog.text
-        assert name not in error
+        assert name not in failed.error
         [said_so] = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
         assert said_so.startswith(f"collection {collection.id}: 1 of its uploaded files could not ")
-        assert error.startswith("Failed: 1, as listed below. Delivered: 1.\n")
-        assert f"collection {collection.id}  1 of its uploaded" in error
+        assert failed.error.startswith("Failed: 1, as listed below. Delivered: 1.\n")
+        assert f"collection {collection.id}  1 of its uploaded" in failed.error
         for stream in ("responses", "answers"):
             assert submissions(failed, stream) == {new, note}
             for hosted in (collection, batch):
@@ -551,7 +549,7 @@ class TestWhatCannotBeStored:
     ) -> None:
         root.mkdir()
         (root / collection.id).write_bytes(b"x")
-        out, _ = failing(runner, None, files_uri=root.as_uri(), **ids(collection))
+        out = runner.sync_and_fail(files_uri=root.as_uri(), **ids(collection))
         assert len(out.rows("responses")) == 8
         assert out.rows("files") == []
         [row] = out.rows("collections")
@@ -559,13 +557,6 @@ class TestWhatCannotBeStored:
         assert row["full_exported_at"] is None
         assert entry(out.state, "responses", collection)
         assert "files" not in out.state["bookmarks"]
-
-
-def failing(runner: Runner, state: dict[str, Any] | None, **config: Any) -> tuple[Output, str]:
-    """Return what a run has written that fails, and what it says in the end."""
-    with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError) as raised:
-        runner.tap(None, state, **config).sync_all()
-    return read(out.getvalue()), str(raised.value)
 
 
 def moved(stream: str, hosted: Hosted, before: Output, after: Output) -> bool:

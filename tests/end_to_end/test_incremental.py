@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-from contextlib import redirect_stdout
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_prolific_export.archive.http_source import TAIL
-from tap_prolific_export.errors import FatalError
+from tests.support import tap
 from tests.support.clocks import NOW, Clock
 from tests.support.expected import differences
 from tests.support.generations import fresh, idempotent
 from tests.support.memory_target import MemoryTarget
 from tests.support.stand_in import Fault, Submission, World, archives, samples
 from tests.support.stand_in.samples import add
-from tests.support.tap import Output, Runner, entry, ids, read, select, submissions
+from tests.support.tap import Output, Runner, entry, ids, select, submissions
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
@@ -180,10 +178,8 @@ class TestTheDelta:
                 line, NOW + timedelta(days=number), "x", active_at=NOW + timedelta(days=number)
             )
         for _ in lines:
-            with redirect_stdout(io.StringIO()) as out:
-                config = {"lookback_seconds": 10**9} if world.generation == "fresh" else {}
-                runner.tap(None, target.state, **config, **ids(sample)).sync_all()
-            target.load(out.getvalue())
+            config = {"lookback_seconds": 10**9} if world.generation == "fresh" else {}
+            target.load(runner.sync(None, target.state, **config, **ids(sample)).text)
             clock.advance(days=1)
         found = [row for row in target.rows("responses") if row["submission_id"] == "s"]
         assert len(found) == 4
@@ -498,9 +494,9 @@ class TestWhatTheStateSays:
             world.host(samples.breakfast_diary(1, id_=f"0f8c1c1e-5a53-4b5b-8d50-6a7c3c1f9b{n}"))
             for n in range(10, 13)
         ]
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(**ids(*made)).sync_all()
-        line = out.getvalue().splitlines()[-1]  # without white space, as the SDK writes it
+        line = runner.sync(**ids(*made)).text.splitlines()[
+            -1
+        ]  # without white space, as the SDK writes it
         bookmarks = json.loads(line)["value"]["bookmarks"]
         assert {len(stream["partitions"]) for stream in bookmarks.values()} == {len(made)}
         assert len(bookmarks) == 6
@@ -584,24 +580,12 @@ class TestWhatTheStateSays:
 
 
 class TestFailures:
-    def failed(
-        self,
-        runner: Runner,
-        state: dict[str, Any],
-        catalog: dict[str, Any] | None = None,
-        **config: Any,
-    ) -> Output:
-        tap = runner.tap(catalog, state, **config)
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            tap.sync_all()
-        return read(out.getvalue())
-
     def test_only_what_failed_is_done_again(
         self, runner: Runner, world: World, clock: Clock, collection: Hosted, batch: Hosted
     ) -> None:
         config = ids(collection, batch)
         world.faults = [Fault("archives", "", status=404)]
-        first = self.failed(runner, {}, **config)
+        first = runner.sync_and_fail(**config)
         clock.advance(days=2)
         second = runner.sync(state=first.state, **config)
         assert submissions(second) == set(collection.submissions)
@@ -614,7 +598,7 @@ class TestFailures:
         lines = '{"submission_id": "s", "responses": {}}\n{'
         archive = pack_export(collection=json.dumps(of(collection)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
-        first = self.failed(runner, {}, catalog, **ids(collection))
+        first = runner.sync_and_fail(catalog, **ids(collection))
         assert submissions(first) == {"s"}
         assert entry(first.state, "instructions", collection)
         for stream in ("responses", "answers", "files"):
@@ -634,7 +618,7 @@ class TestFailures:
         state = runner.sync(**ids(sample)).state
         clock.advance(days=-1)
         world.jobs["collections", sample.id].clear()
-        second = self.failed(runner, state, **ids(sample))
+        second = runner.sync_and_fail(None, state, **ids(sample))
         assert second.of_type("RECORD") == []
         for stream in OF_RESPONSES:
             assert second.state["bookmarks"][stream] == state["bookmarks"][stream]
@@ -657,9 +641,7 @@ class TestFailures:
         assert submissions(third, "answers") == set(sample.submissions)
 
     def test_test_mode_moves_no_bookmark(self, runner: Runner, collection: Hosted) -> None:
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(**ids(collection)).run_connection_test()
-        written = read(out.getvalue())
+        written = runner.test(**ids(collection))
         assert len(written.rows("responses")) == 1
         for stream in ("collections", "responses"):
             assert not written.state["bookmarks"].get(stream, {}).get("partitions")
@@ -700,9 +682,7 @@ class TestFullExports:
         lines = '{"submission_id": "s", "responses": {}}\n{'
         archive = pack_export(collection=json.dumps(of(sample)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            runner.tap(None, state, **ids(sample)).sync_all()
-        assert self.full(read(out.getvalue())) == NOW.isoformat()
+        assert self.full(runner.sync_and_fail(None, state, **ids(sample))) == NOW.isoformat()
 
     def test_a_stream_that_was_left_out_of_it_begins_anew(
         self, runner: Runner, clock: Clock, sample: Hosted
@@ -755,10 +735,7 @@ class TestFullExports:
 class TestActivateVersion:
     @pytest.fixture
     def full_table(self, runner: Runner, collection: Hosted, batch: Hosted) -> dict[str, Any]:
-        catalog = runner.catalog(**ids(collection, batch))
-        for each in catalog["streams"]:
-            each["replication_method"] = "FULL_TABLE"
-        return catalog
+        return tap.full_table(runner.catalog(**ids(collection, batch)))
 
     def test_one_message_a_stream_follows_all_its_records(
         self, runner: Runner, full_table: dict[str, Any], collection: Hosted, batch: Hosted
@@ -844,10 +821,7 @@ class TestActivateVersion:
     ) -> None:
         world.faults = [Fault("archives", "", status=404)]
         config = {"emit_activate_version_messages": True, **ids(collection, batch)}
-        tap = runner.tap(full_table, **config)
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            tap.sync_all()
-        assert read(out.getvalue()).of_type("ACTIVATE_VERSION") == []
+        assert runner.sync_and_fail(full_table, **config).of_type("ACTIVATE_VERSION") == []
 
     def test_nor_where_there_is_no_data_collection_at_all(
         self, runner: Runner, full_table: dict[str, Any]
@@ -890,15 +864,11 @@ def test_everything_is_there_after_a_few_runs(
 ) -> None:
     target = MemoryTarget()
     for number in range(100, 104):
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(None, target.state, **ids(collection, batch)).sync_all()
-        target.load(out.getvalue())
+        target.load(runner.sync(None, target.state, **ids(collection, batch)).text)
         for hosted in (collection, batch):
             add(world, hosted, number, clock.now)
         clock.advance(days=2)
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(None, target.state, **ids(collection, batch)).sync_all()
-    target.load(out.getvalue())
+    target.load(runner.sync(None, target.state, **ids(collection, batch)).text)
     assert target.loaded["responses"] == 1 + len(samples.CAPTION_TEXTS)
     wrong = [d for d in differences(target.rows, world) if " export" not in d]
     assert wrong == []

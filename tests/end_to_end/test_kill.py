@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -83,9 +81,7 @@ def setting(runner: Runner, world: World) -> Setting:
     ]
     config = ids(*hosted)
     before = MemoryTarget()
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(**config).sync_all()
-    before.load(out.getvalue())
+    before.load(runner.sync(**config).text)
     now += timedelta(days=3)
     for each in hosted:
         make = samples.annotation if each.kind == "batches" else samples.breakfast
@@ -132,9 +128,7 @@ def test_whatever_byte_it_dies_after_the_next_run_has_every_response(
     kept = {json.dumps(target.state, sort_keys=True) for target in targets.values()}
     assert len(kept) >= 3  # some died before the first STATE, some between two
     for point, target in targets.items():
-        with redirect_stdout(io.StringIO()) as out:
-            setting.runner.tap(None, target.state, **setting.config).sync_all()
-        target.load(out.getvalue())
+        target.load(setting.runner.sync(None, target.state, **setting.config).text)
         wrong = [d for d in differences(target.rows, world) if " export" not in d]
         assert wrong == [], f"killed after {point} of {size} bytes"
 

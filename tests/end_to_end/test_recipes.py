@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 import random
 import re
-from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +55,7 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
 
 
 def load(runner: Runner, warehouse: Warehouse, *hosted: Hosted) -> None:
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(**ids(*hosted)).sync_all()
-    warehouse.load(out.getvalue())
+    warehouse.load(runner.sync(**ids(*hosted)).text)
 
 
 def test_choices_are_counted(runner: Runner, warehouse: Warehouse, collection: Hosted) -> None:

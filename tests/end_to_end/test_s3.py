@@ -396,11 +396,8 @@ class TestWhoMayNot:
     ) -> None:
         with bucket.server.guarded(f"{bucket.name}/{PREFIX}/.tap-*") as credentials:
             use(monkeypatch, bucket.server, credentials)
-            tap = runner.tap(files_uri=bucket.uri(PREFIX), **ids(diary))
-            with redirect_stdout(io.StringIO()) as written, pytest.raises(FatalError):
-                tap.sync_all()
+            out = runner.sync_and_fail(files_uri=bucket.uri(PREFIX), **ids(diary))
         assert "Tried to store one; the store (s3://) refused it (403)." in caplog.text
-        out = read(written.getvalue())
         assert (len(out.rows("responses")), out.rows("files")) == (1, [])
         assert bucket.contents() == {}
 

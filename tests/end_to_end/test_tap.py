@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -13,7 +14,7 @@ from jsonschema import Draft7Validator
 from tap_prolific_export.errors import FatalError
 from tests.support.expected import KEYS, differences
 from tests.support.stand_in import Fault, archives, samples
-from tests.support.tap import Catalog, ids, select
+from tests.support.tap import Catalog, answer_columns, ids, schema_of, select
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_a_schema_is_written_only_when_it_has_changed(runner: Runner, world: Wor
 def test_answer_keys_may_be_readable(runner: Runner, collection: Hosted) -> None:
     out = runner.sync(answer_keys="label", **ids(collection))
     key = "what_did_you_drink_" + hashlib.sha256(b"q-drink").hexdigest()[:8]
-    answers = out.schema("responses")["properties"]["answers"]["properties"]
+    answers = answer_columns(out.schema("responses"))
     assert answers[key] == {"type": ["string", "null"], "title": "What did you drink?"}
     assert {row["answers"][key] for row in out.rows("responses")} == {"tea", "coffee", "other"}
     keys = {row["instruction_id"]: row["answer_key"] for row in out.rows("instructions")}
@@ -104,8 +105,7 @@ def test_a_legacy_batch_without_a_layout_is_described_by_its_instructions(
 ) -> None:
     batch.layout = []
     catalog = runner.catalog(**ids(batch))
-    [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-    answers = responses["schema"]["properties"]["answers"]["properties"]
+    answers = answer_columns(schema_of(catalog, "responses"))
     assert answers.keys() == {"b-fits", "b-wrong", "b-better"}
 
 
@@ -168,19 +168,18 @@ class TestACatalogOfAnEarlierDay:
         self, runner: Runner, catalog: Catalog, asked_since: str, collection: Hosted
     ) -> None:
         out = runner.sync(catalog, **ids(collection))
-        answers = out.schema("responses")["properties"]["answers"]["properties"]
+        answers = answer_columns(out.schema("responses"))
         assert answers[asked_since]["title"] == "And today?"
         assert {row["answers"][asked_since] for row in out.rows("responses")} == {"fine"}
 
     def test_the_schema_grows_as_often_as_it_has_to(
         self, runner: Runner, catalog: Catalog, collection: Hosted, batch: Hosted, world: World
     ) -> None:
-        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        entry["schema"]["properties"]["answers"]["properties"] = {}
+        answer_columns(schema_of(catalog, "responses")).clear()
         out = runner.sync(catalog, **ids(collection, batch))
         assert differences(out.rows, world) == []
         schemas = [
-            message["schema"]["properties"]["answers"]["properties"].keys()
+            answer_columns(message["schema"]).keys()
             for message in out.of_type("SCHEMA", "responses")
         ]
         assert [len(properties) for properties in schemas] == [9, 12]
@@ -301,8 +300,7 @@ class TestArchivesOnDisk:
 
     def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
         catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
-        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        answers = responses["schema"]["properties"]["answers"]["properties"]
+        answers = answer_columns(schema_of(catalog, "responses"))
         assert {"q-stars", "b-fits"} <= answers.keys()
 
 
@@ -363,22 +361,18 @@ class TestFromADateOn:
 
 
 class TestOneBadDataCollection:
-    def test_the_others_are_delivered_and_the_run_fails(  # noqa: PLR0917
+    def test_the_others_are_delivered_and_the_run_fails(
         self,
         runner: Runner,
         world: World,
         collection: Hosted,
         batch: Hosted,
-        capsys: pytest.CaptureFixture[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         world.forbidden.add(collection.id)
-        tap = runner.tap(**ids(collection, batch))
-        capsys.readouterr()
-        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
-            tap.sync_all()
-        written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        found = {m["record"]["data_collection_id"] for m in written if m["type"] == "RECORD"}
+        out = runner.sync_and_fail(**ids(collection, batch))
+        assert re.match(r"Failed: 1,.*Delivered: 1\.", out.error)
+        found = {m["record"]["data_collection_id"] for m in out.of_type("RECORD")}
         assert found == {batch.id}
         assert f"collection {collection.id}: Tried to request an export" in caplog.text
 
@@ -430,8 +424,7 @@ class TestOneBadDataCollection:
     ) -> None:
         world.forbidden.add(collection.id)
         catalog = runner.catalog(**ids(collection, batch))
-        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        assert "b-fits" in responses["schema"]["properties"]["answers"]["properties"]
+        assert "b-fits" in answer_columns(schema_of(catalog, "responses"))
         assert f"collection {collection.id}" in caplog.text
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import re
-from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ import pytest
 from tests.support.expected import KEYS
 from tests.support.generations import fresh
 from tests.support.stand_in import samples
-from tests.support.tap import ids, read
+from tests.support.tap import ids
 from tests.support.targets import LOADERS, Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
 
 if TYPE_CHECKING:
@@ -75,10 +73,9 @@ def variants(*quick: str) -> pytest.MarkDecorator:
 
 
 def run(runner: Runner, target: Target, state: Row | None = None, **config: Any) -> Output:
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(state=state, **config).sync_all()
-    target.load(out.getvalue())
-    return read(out.getvalue())
+    out = runner.sync(state=state, **config)
+    target.load(out.text)
+    return out
 
 
 def wrong(target: Target, *outputs: Output) -> list[str]:

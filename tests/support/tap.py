@@ -7,8 +7,12 @@ import json
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
 
 if TYPE_CHECKING:
@@ -17,9 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """What a run of the tap wrote, as messages."""
+    """What a run of the tap wrote to standard output.
 
-    messages: list[dict[str, Any]]
+    Attributes:
+        text: All of it.
+        error: The text of the error in which the run ended, if it ended in one.
+    """
+
+    text: str
+    error: str = ""
+
+    @cached_property
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
 
     def of_type(self, type_: str, stream: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -73,13 +87,31 @@ class Runner:
             self.tap(catalog, state, **config).sync_all()
         return read(out.getvalue())
 
+    def sync_and_fail(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Output:
+        """Sync, which must fail, after the streams have been discovered."""
+        tap = self.tap(catalog, state, **config)
+        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError) as raised:
+            tap.sync_all()
+        return Output(out.getvalue(), str(raised.value))
+
+    def test(self, **config: Any) -> Output:
+        """Run as with ``--test``."""
+        with redirect_stdout(io.StringIO()) as out:
+            assert self.tap(**config).run_connection_test()
+        return read(out.getvalue())
+
     def catalog(self, **config: Any) -> dict[str, Any]:
         """Discover."""
         return self.tap(**config).catalog_dict
 
 
 def read(text: str) -> Output:
-    return Output([json.loads(line) for line in text.splitlines()])
+    return Output(text)
 
 
 Catalog = dict[str, Any]
@@ -100,6 +132,30 @@ def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog
     [metadata] = [m for m in entry["metadata"] if m["breadcrumb"] == breadcrumb]
     metadata["metadata"]["selected"] = selected
     return catalog
+
+
+def full_table(catalog: Catalog) -> Catalog:
+    """Return the catalog as Meltano makes it of ``replication-method: FULL_TABLE``."""
+    catalog = deepcopy(catalog)
+    for stream in catalog["streams"]:
+        stream["replication_method"] = "FULL_TABLE"
+        for metadata in stream["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["replication-method"] = "FULL_TABLE"
+    return catalog
+
+
+def schema_of(catalog: Catalog, stream: str) -> dict[str, Any]:
+    [found] = [each["schema"] for each in catalog["streams"] if each["tap_stream_id"] == stream]
+    assert isinstance(found, dict)
+    return found
+
+
+def answer_columns(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties of `answers` in a schema of `responses`."""
+    found = schema["properties"]["answers"]["properties"]
+    assert isinstance(found, dict)
+    return found
 
 
 def submissions(out: Output, stream: str = "responses") -> set[str]:

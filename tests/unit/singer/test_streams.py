@@ -15,7 +15,7 @@ from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledS
 from tap_prolific_export.singer.sync import foreseen
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tests.support.stand_in import Fault, samples
-from tests.support.tap import ids, select
+from tests.support.tap import answer_columns, ids, select
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 def first_line(hosted: Hosted) -> dict[str, Any]:
     return next(iter(hosted.submissions.values())).line
-
-
-def answers_of(schema: dict[str, Any]) -> set[str]:
-    return set(schema["properties"]["answers"]["properties"])
 
 
 class TestUploads:
@@ -162,7 +158,7 @@ class TestWhatIsHidden:
         catalog = select(catalog, "answers", selected=False)
         with caplog.at_level(logging.WARNING):
             out = runner.sync(catalog, freeze_schema=True, **ids(collection))
-        assert "q-new" not in answers_of(out.schema("responses"))
+        assert "q-new" not in answer_columns(out.schema("responses"))
         assert "PRIVATE" not in json.dumps(out.rows("responses"))
         assert "answers to 1 questions that the catalog does not have are left out" in caplog.text
         assert len(out.rows("responses")) == len(collection.submissions)
@@ -192,19 +188,13 @@ class TestWhenAllWasDelivered:
         runner: Runner,
         batch: Hosted,
         world: World,
-        capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def fail(*_: Any, **__: Any) -> Any:
             raise DataCollectionError("x", "Broken.", "")
 
         monkeypatch.setattr("tap_prolific_export.singer.streams.file_rows", fail)
-        tap = runner.tap(**ids(batch))
-        capsys.readouterr()
-        with pytest.raises(FatalError):
-            tap.sync_all()
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        [row] = [m["record"] for m in lines if (m["type"], m.get("stream")) == ROW]
+        [row] = runner.sync_and_fail(**ids(batch)).rows("collections")
         assert row["exported_response_count"] == 5 * len(samples.CAPTION_TEXTS)
         assert row["full_exported_at"] is None
         assert len(world.jobs["batches", batch.id]) == 1
@@ -231,7 +221,7 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
         hosted.append(made)
     catalog = runner.catalog(**ids(hosted[0]))
     out = runner.sync(catalog, **ids(*hosted))
-    sizes = [len(answers_of(m["schema"])) for m in out.of_type("SCHEMA", "responses")]
+    sizes = [len(answer_columns(m["schema"])) for m in out.of_type("SCHEMA", "responses")]
     assert sizes == [9, 18, 27, 36, 108]
     for row in out.rows("responses"):
         assert len(row["answers"]) >= 8
@@ -304,15 +294,3 @@ def test_what_must_not_be_lost_is_written_at_once_unless_the_state_is_large(stre
     written.now += INTERVAL_SECONDS
     written.writer.write_soon()
     assert len(written.states) == 2
-
-
-def test_the_last_state_is_written_also_where_a_run_fails(
-    runner: Runner, world: World, collection: Hosted, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tap = runner.tap(**ids(collection))
-    world.faults = [Fault("archives", "", status=200, body=b"no ZIP")]
-    capsys.readouterr()
-    with pytest.raises(FatalError):
-        tap.sync_all()
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert last["type"] == "STATE"

@@ -9,7 +9,7 @@ import pytest
 
 from tap_prolific_export.errors import FatalError
 from tests.support.stand_in import Fault, samples
-from tests.support.tap import entry, ids
+from tests.support.tap import entry, full_table, ids
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 LOGGER = "tap-prolific-export"
 OTHERS = ("instructions", "responses", "answers", "files")
 ALL = ("collections", *OTHERS, "tasks")
-
-
-def replacing(runner: Runner, *hosted: Hosted) -> dict[str, Any]:
-    """Return a catalog in which every stream replaces its table."""
-    catalog = runner.catalog(**ids(*hosted))
-    for stream in catalog["streams"]:
-        stream["replication_method"] = "FULL_TABLE"
-    return catalog
 
 
 def activated(out: Output) -> set[str]:
@@ -96,12 +88,6 @@ def test_a_job_is_not_deleted_where_its_rows_were_not_emitted(
 class TestWithdrawn:
     """Whatever is not certainly complete says of no row that it is gone."""
 
-    def test_a_complete_run_replaces_every_table(self, runner: Runner, collection: Hosted) -> None:
-        out = runner.sync(
-            replacing(runner, collection), emit_activate_version_messages=True, **ids(collection)
-        )
-        assert activated(out) == {*ALL}
-
     @pytest.mark.parametrize(
         "maps", [{"collections": None}, {"files": None}, {"responses": {}, "__else__": None}]
     )
@@ -109,7 +95,7 @@ class TestWithdrawn:
         self, maps: dict[str, Any], runner: Runner, collection: Hosted
     ) -> None:
         out = runner.sync(
-            replacing(runner, collection),
+            full_table(runner.catalog(**ids(collection))),
             emit_activate_version_messages=True,
             stream_maps=deepcopy(maps),  # the SDK takes __else__ out of it
             **ids(collection),
@@ -120,7 +106,7 @@ class TestWithdrawn:
     def test_a_skipped_line_keeps_its_row(
         self, runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
     ) -> None:
-        catalog = replacing(runner, collection)
+        catalog = full_table(runner.catalog(**ids(collection)))
         collection.extra_lines = ["no JSON"]
         out = runner.sync(
             catalog,
@@ -138,7 +124,7 @@ class TestWithdrawn:
     def test_an_archive_without_lines_withdraws_nothing(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
-        catalog = replacing(runner, collection)
+        catalog = full_table(runner.catalog(**ids(collection)))
         first = runner.sync(catalog, emit_activate_version_messages=True, **ids(collection))
         assert activated(first)
         collection.submissions.clear()
