@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.clocks import Clock, MonotonicClock
 from tests.support.leaks import watched
 from tests.support.postgres import serving
 from tests.support.stand_in import StandIn, World, samples
+from tests.support.stores import closed_directory
 from tests.support.tap import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.support.postgres import Server
     from tests.support.stand_in import Hosted
@@ -52,6 +55,32 @@ def collection(world: World) -> Hosted:
 @pytest.fixture
 def batch(world: World) -> Hosted:
     return world.host(samples.caption_check(5))
+
+
+@pytest.fixture
+def clock(world: World) -> Clock:
+    """The time at the stand-in."""
+    world.clock = clock = Clock()
+    return clock
+
+
+@pytest.fixture
+def time() -> MonotonicClock:
+    """The time of code that is given a clock and a sleep."""
+    return MonotonicClock()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where uploads are stored; it is not there yet."""
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that may be looked into, but not written to, by the `unprivileged`."""
+    with closed_directory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

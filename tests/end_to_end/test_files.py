@@ -21,17 +21,17 @@ from singer_sdk.exceptions import ConfigValidationError
 from tap_prolific_export.archive.byte_source import SMALL
 from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.uploads.transfer import Transfers
-from tests.support.clocks import Clock
 from tests.support.generations import fresh
 from tests.support.processes import run
 from tests.support.stand_in import Fault, World, archives, samples
 from tests.support.stand_in.samples import add
-from tests.support.stores import closed_directory, posix, sha256, tree, unprivileged
-from tests.support.tap import entry, ids, read, select, submissions
+from tests.support.stores import posix, sha256, tree, unprivileged
+from tests.support.tap import deselect, entry, ids, read, submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from tests.support.clocks import Clock
     from tests.support.stand_in import Hosted
     from tests.support.tap import Output, Runner
 
@@ -41,23 +41,6 @@ LARGE = SMALL
 
 def large(number: int) -> bytes:
     return random.Random(number).randbytes(LARGE)  # noqa: S311  # not that it deflates
-
-
-@pytest.fixture
-def clock(world: World) -> Clock:
-    world.clock = clock = Clock()
-    return clock
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
-def closed() -> Iterator[Path]:
-    with closed_directory() as root:
-        yield root
 
 
 @pytest.fixture
@@ -191,7 +174,7 @@ class TestWhatIsStored:
         self, runner: Runner, collection: Hosted, root: Path
     ) -> None:
         root.write_bytes(b"where no file can be stored")
-        catalog = select(runner.catalog(**ids(collection)), "files", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "files")
         out = runner.sync(catalog, files_uri=root.as_uri(), **ids(collection))
         assert len(out.rows("responses")) == 8
 
@@ -199,7 +182,7 @@ class TestWhatIsStored:
     def test_archives_on_disk_have_files_too(
         self, runner: Runner, world: World, collection: Hosted, root: Path, tmp_path: Path
     ) -> None:
-        made = archives.build(collection, [*collection.submissions.values()])
+        made = collection.archive()
         (tmp_path / "export.zip").write_bytes(made)
         out = runner.sync(files_uri=root.as_uri(), archive_paths=[str(tmp_path / "*.zip")])
         assert tree(root) == said(out.rows("files"), root) == uploads(collection)
@@ -600,7 +583,7 @@ def test_an_archive_that_is_replaced_meanwhile_is_read_anew_and_not_mixed(  # no
             for name, content in submission.uploads.items():
                 submission.uploads[name] = content[::-1]
             submission.line["responses"]["q-name"]["value"] = "Brunch"
-        made = archives.build(collection, [*collection.submissions.values()], clock.now)
+        made = collection.archive(clock.now)
         world.handed_out[collection.kind, collection.id].archive = made
 
     world.faults = [Watch("archives", "", world=world, number=number, do=replace)]

@@ -12,26 +12,18 @@ import pytest
 from tap_prolific_export.archive.http_source import TAIL
 from tests.support import tap
 from tests.support.clocks import NOW, Clock
-from tests.support.expected import differences
+from tests.support.expected import OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent
 from tests.support.memory_target import MemoryTarget
-from tests.support.stand_in import Fault, Submission, World, archives, samples
+from tests.support.stand_in import Fault, Submission, World, samples
 from tests.support.stand_in.samples import add
-from tests.support.tap import Output, Runner, entry, ids, select, submissions
+from tests.support.tap import Output, Runner, deselect, deselect_streams, entry, ids, submissions
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.stand_in import Hosted
-
-OF_RESPONSES = ("tasks", "responses", "answers", "files")
-
-
-@pytest.fixture
-def clock(world: World) -> Clock:
-    world.clock = clock = Clock()
-    return clock
 
 
 @pytest.fixture
@@ -63,7 +55,7 @@ class TestTheDelta:
         world.requests.clear()
         catalog = runner.catalog(**ids(sample))
         runner.sync(catalog, first.state, lookback_seconds=3600, **ids(sample))
-        [post] = [request for request in world.asked("api") if request.startswith("POST")]
+        [post] = world.asked("api", "POST")
         assert post.endswith("/export?from=2026-11-25T11%3A00%3A00%2B00%3A00")
 
     @pytest.mark.parametrize("lookback", [0, 3600, 86_400])
@@ -196,7 +188,7 @@ class TestStreams:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         everything = runner.catalog(**ids(sample))
-        without = select(everything, "answers", selected=False)
+        without = deselect(everything, "answers")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         world.requests.clear()
@@ -208,7 +200,7 @@ class TestStreams:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         everything = runner.catalog(**ids(sample))
-        without = select(everything, "instructions", selected=False)
+        without = deselect(everything, "instructions")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         world.requests.clear()
@@ -224,7 +216,7 @@ class TestStreams:
         first = runner.sync(everything, **ids(sample))
         clock.advance(days=3)
         new = add(world, sample, 100, clock.now - timedelta(days=2))
-        without = select(everything, "answers", selected=False)
+        without = deselect(everything, "answers")
         second = runner.sync(without, first.state, **ids(sample))
         assert submissions(second) == {new}
         clock.advance(days=3)
@@ -235,9 +227,7 @@ class TestStreams:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         first = runner.sync(**ids(sample))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        sample.instructions.append(question)
-        sample.layout[-1]["page_items"].append(question)
+        samples.add_question(sample)
         clock.advance(days=2)
         second = runner.sync(state=first.state, **ids(sample))
         assert len(second.rows("instructions")) == len(sample.instructions)
@@ -305,7 +295,7 @@ class TestNothingNew:
     ) -> None:
         world.reuse_seconds = 10**6
         catalog = runner.catalog(**ids(sample))
-        first = runner.sync(select(catalog, "collections", selected=False), **ids(sample))
+        first = runner.sync(deselect(catalog, "collections"), **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
         assert {message["stream"] for message in second.of_type("RECORD")} == {"collections"}
@@ -316,7 +306,7 @@ class TestNothingNew:
     ) -> None:
         world.reuse_seconds = 10**6
         catalog = runner.catalog(**ids(sample))
-        first = runner.sync(select(catalog, "files", selected=False), **ids(sample))
+        first = runner.sync(deselect(catalog, "files"), **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
         assert len(second.rows("files")) == 2
@@ -351,7 +341,7 @@ class TestNothingNew:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         world.reuse_seconds = 10**6
-        body = archives.build(sample, list(sample.submissions.values()))
+        body = sample.archive()
         world.faults = [Fault("archives", "", times=9, status=200, body=body)]
         first = runner.sync(**ids(sample))
         clock.advance(hours=1)
@@ -391,8 +381,7 @@ class TestNothingNew:
     def test_an_archive_on_disk_is_delivered_once(
         self, runner: Runner, tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         config: dict[str, Any] = {"archive_paths": [str(path)], "api_token": None}
         first = runner.sync(**config)
         assert submissions(first) == set(collection.submissions)
@@ -458,7 +447,7 @@ class TestChangedSettings:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "responses", "answers", "q-name", selected=False)
+        without = deselect(catalog, "responses", "answers", "q-name")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         second = runner.sync(catalog, first.state, **ids(sample))
@@ -469,8 +458,7 @@ class TestChangedSettings:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         first = runner.sync(**ids(sample))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        sample.instructions.append(question)
+        samples.add_question(sample)
         clock.advance(days=2)
         assert runner.sync(state=first.state, **ids(sample)).rows("responses") == []
 
@@ -508,7 +496,7 @@ class TestWhatTheStateSays:
     def test_a_long_etag_is_kept_as_a_digest(
         self, runner: Runner, world: World, sample: Hosted
     ) -> None:
-        body = archives.build(sample, list(sample.submissions.values()))
+        body = sample.archive()
         etag = {"ETag": f'"{"0123456789" * 30}"'}
         world.faults = [Fault("archives", "", status=200, body=body, headers=etag)]
         state = runner.sync(**ids(sample)).state
@@ -517,8 +505,7 @@ class TestWhatTheStateSays:
     def test_it_does_not_hold_a_file_on_disk_s_name(
         self, runner: Runner, tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         state = runner.sync(archive_paths=[str(path)], api_token=None).state
         assert str(tmp_path) not in json.dumps(state)
 
@@ -594,7 +581,7 @@ class TestFailures:
         self, runner: Runner, world: World, clock: Clock, collection: Hosted
     ) -> None:
         """Rows have been emitted before the bad line is reached."""
-        catalog = select(runner.catalog(**ids(collection)), "tasks", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "tasks")
         lines = '{"submission_id": "s", "responses": {}}\n{'
         archive = pack_export(collection=json.dumps(of(collection)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
@@ -630,7 +617,7 @@ class TestFailures:
     ) -> None:
         """The API joins a request to a job of the same filter that is still being generated."""
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         state = runner.sync(without, **ids(sample)).state
         world.polls_to_generate = 1
         world.start_job(sample, {})
@@ -693,7 +680,7 @@ class TestFullExports:
         state = first.state
         del state["bookmarks"]["responses"]  # so that the next export is of everything
         clock.advance(days=2)
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         second = runner.sync(without, state, **ids(sample))
         assert self.full(second) == clock.now.isoformat()
         clock.advance(days=2)
@@ -707,7 +694,7 @@ class TestFullExports:
         world.reuse_seconds = 10**6
         world.generate_seconds = 600
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         first = runner.sync(without, **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
@@ -722,8 +709,7 @@ class TestFullExports:
         """Its rows are older than the full export, and may be of responses that still live."""
         first = runner.sync(**ids(sample))
         assert self.full(first)
-        path = tmp_path / f"{sample.id}-export-1.zip"
-        path.write_bytes(archives.build(sample, list(sample.submissions.values())))
+        path = sample.save_archive(tmp_path)
         clock.advance(days=2)
         second = runner.sync(state=first.state, archive_paths=[str(path)], **ids(sample))
         assert [row["full_exported_at"] for row in second.rows("collections")] == [None, None]
@@ -789,8 +775,7 @@ class TestActivateVersion:
     def test_nor_with_archives_on_disk(
         self, runner: Runner, full_table: dict[str, Any], tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         config = {"emit_activate_version_messages": True, **ids(collection)}
         out = runner.sync(full_table, archive_paths=[str(path)], **config)
         assert out.of_type("ACTIVATE_VERSION") == []
@@ -807,7 +792,7 @@ class TestActivateVersion:
         config = {"emit_activate_version_messages": True, **ids(collection)}
         assert runner.sync(full_table, **config).of_type("ACTIVATE_VERSION") == []
         assert "files is not FULL_TABLE in the catalog" in caplog.text
-        without = select(full_table, "files", selected=False)
+        without = deselect(full_table, "files")
         activated = runner.sync(without, **config).of_type("ACTIVATE_VERSION")
         assert len(activated) == 5
 
@@ -839,8 +824,7 @@ class TestActivateVersion:
         world.reuse_seconds = 10**6
         world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
         catalog = runner.catalog(**ids(batch))
-        for stream in (*OF_RESPONSES, "instructions"):
-            catalog = select(catalog, stream, selected=False)
+        catalog = deselect_streams(catalog, *OF_RESPONSES, "instructions")
         config: dict[str, Any] = {"emit_activate_version_messages": True, **ids(batch)}
         state: dict[str, Any] = {}
         for _ in range(2):

@@ -509,9 +509,7 @@ class TestArchivesFromThere:
         def replace() -> None:
             world.submit(diary, samples.breakfast(4))
             [job] = world.jobs[diary.kind, diary.id]
-            bucket[stand_in.key(job)] = archives.build(
-                diary, [*diary.submissions.values()], world.now()
-            )
+            bucket[stand_in.key(job)] = diary.archive(world.now())
 
         with redirect_stdout(Watched(stream, replace)) as written:
             runner.tap(files_uri=bucket.uri(PREFIX), **ids(diary)).sync_all()

@@ -31,8 +31,8 @@ from tap_prolific_export.signals import TERMINATION, Terminated, Termination
 from tap_prolific_export.singer import state as states
 from tap_prolific_export.snapshots import progress
 from tests.support.processes import CAN_SHRINK_PIPES, LIMIT_SECONDS, TAP, run, shrink_pipe, started
-from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World, archives
-from tests.support.tap import Output, ids, read, select
+from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World
+from tests.support.tap import Output, deselect_streams, ids, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,7 +231,7 @@ class TestWhereverItIs:
         line = {"submission_id": "s1", "participant_id": "p1", "responses": {}}
         hosted = world.host(Hosted("collections", "films", "w1", {"name": "Films"}, [], []))
         world.submit(hosted, Submission(line, world.now(), "study", uploads=uploads))
-        archive = archives.build(hosted, [*hosted.submissions.values()], world.now())
+        archive = hosted.archive(world.now())
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             begin, end = packed.infolist()[-1].header_offset, len(archive) - TAIL
         etag = hashlib.md5(archive, usedforsecurity=False).hexdigest()
@@ -421,8 +421,7 @@ def test_at_whatever_line_it_comes_the_state_is_one_that_holds(
     before = runner.sync(**ids(collection)).state
     del before["bookmarks"]["responses"]  # so that all of it is wanted
     catalog = runner.catalog(**ids(collection))
-    for stream in ("instructions", "tasks", "answers", "files"):
-        catalog = select(catalog, stream, selected=False)
+    catalog = deselect_streams(catalog, "instructions", "tasks", "answers", "files")
     found = set()
     monkeypatch.setattr(TERMINATION, "_signum", None)
     for line in count():

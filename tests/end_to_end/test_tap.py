@@ -12,9 +12,9 @@ import pytest
 from jsonschema import Draft7Validator
 
 from tap_prolific_export.errors import FatalError
-from tests.support.expected import KEYS, differences
-from tests.support.stand_in import Fault, archives, samples
-from tests.support.tap import Catalog, answer_columns, ids, schema_of, select
+from tests.support.expected import KEYS, OF_RESPONSES, differences
+from tests.support.stand_in import Fault, samples
+from tests.support.tap import Catalog, answer_columns, deselect, deselect_streams, ids, schema_of
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def test_without_responses_no_export_is_requested(
     runner: Runner, world: World, collection: Hosted, batch: Hosted
 ) -> None:
     catalog = runner.catalog(**ids(collection, batch))
-    for stream in ("responses", "answers", "tasks", "files"):
-        catalog = select(catalog, stream, selected=False)
+    catalog = deselect_streams(catalog, *OF_RESPONSES)
     world.requests.clear()
     out = runner.sync(catalog, **ids(collection, batch))
     assert len(out.rows("collections")) == 2
@@ -115,9 +114,8 @@ def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_arc
     batch.layout = []
     world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
     catalog = runner.catalog(**ids(batch))
-    assert not any(request.startswith("POST") for request in world.asked("api"))
-    for stream in ("responses", "answers", "tasks", "files"):
-        catalog = select(catalog, stream, selected=False)
+    assert world.asked("api", "POST") == []
+    catalog = deselect_streams(catalog, *OF_RESPONSES)
     out = runner.sync(catalog, **ids(batch))
     assert {row["instruction_id"] for row in out.rows("instructions")} == {
         question["id"] for question in batch.instructions
@@ -125,7 +123,7 @@ def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_arc
 
 
 def test_children_are_emitted_without_their_parent(runner: Runner, collection: Hosted) -> None:
-    catalog = select(runner.catalog(**ids(collection)), "collections", selected=False)
+    catalog = deselect(runner.catalog(**ids(collection)), "collections")
     out = runner.sync(catalog, **ids(collection))
     assert len(out.rows("responses")) == len(collection.submissions)
     assert out.of_type("SCHEMA", "collections") == []
@@ -157,9 +155,7 @@ class TestACatalogOfAnEarlierDay:
     @pytest.fixture
     def asked_since(self, collection: Hosted) -> str:
         """A question that was added, and answered, after the catalog was made."""
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        collection.instructions.append(question)
-        collection.layout[-1]["page_items"].append(question)
+        samples.add_question(collection)
         for submission in collection.submissions.values():
             submission.line["responses"]["q-new"] = {"value": "fine"}
         return "q-new"
@@ -199,8 +195,8 @@ class TestACatalogOfAnEarlierDay:
     def test_what_is_deselected_stays_so(
         self, runner: Runner, catalog: Catalog, collection: Hosted
     ) -> None:
-        catalog = select(catalog, "responses", "answers", "q-name", selected=False)
-        catalog = select(catalog, "responses", "participant_id", selected=False)
+        catalog = deselect(catalog, "responses", "answers", "q-name")
+        catalog = deselect(catalog, "responses", "participant_id")
         out = runner.sync(catalog, **ids(collection))
         properties = out.schema("responses")["properties"]
         assert "participant_id" not in properties
@@ -214,7 +210,7 @@ class TestACatalogOfAnEarlierDay:
     def test_deselected_answers_hide_new_ones_too(
         self, runner: Runner, catalog: Catalog, collection: Hosted
     ) -> None:
-        catalog = select(catalog, "responses", "answers", selected=False)
+        catalog = deselect(catalog, "responses", "answers")
         out = runner.sync(catalog, **ids(collection))
         assert "answers" not in out.schema("responses")["properties"]
         assert not any("answers" in row for row in out.rows("responses"))
@@ -229,9 +225,7 @@ def test_stream_maps_flattening_and_deselection_work_together(
         row["instruction_id"]: row["answer_key"]
         for row in runner.sync(**config).rows("instructions")
     }
-    catalog = select(
-        runner.catalog(**config), "responses", "answers", key["q-name"], selected=False
-    )
+    catalog = deselect(runner.catalog(**config), "responses", "answers", key["q-name"])
     out = runner.sync(
         catalog,
         **config,
@@ -253,9 +247,7 @@ class TestArchivesOnDisk:
     @pytest.fixture
     def folder(self, tmp_path: Path, collection: Hosted, batch: Hosted) -> Path:
         for hosted in (collection, batch):
-            archive = archives.build(hosted, list(hosted.submissions.values()))
-            path = tmp_path / f"{hosted.id}-export-20261123T090000Z.zip"
-            path.write_bytes(archive)
+            hosted.save_archive(tmp_path)
         return tmp_path
 
     def test_a_glob_of_archives_gives_what_the_api_gives(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.tap import TapProlificExport
-from tests.support.expected import KEYS, differences
+from tests.support.expected import KEYS, OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent_slow
 from tests.support.meltano import MELTANO, reader_environment, run_elt
 from tests.support.repository import ROOT
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from tests.support.tap import Output, Runner
 
 SQL = {path.stem: path.read_text("utf-8") for path in (ROOT / "examples/withdrawn").glob("*.sql")}
-# What a full run leaves out once it has been withdrawn.
-OF_RESPONSES = ("responses", "answers", "tasks", "files")
 FIRST_RUN = samples.BEGIN + timedelta(days=5)
 
 Row = dict[str, Any]

@@ -53,7 +53,7 @@ class Answer:
 BAD = Answer(200, {}, b"<Error>")
 
 
-class Clock:
+class ReadClock:
     """A monotonic clock that moves when it is looked at, so that every read takes as long."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Host(ThreadingHTTPServer):
         self.refused: list[str] = []
         self.slept: list[float] = []
         self.counted: list[str] = []
-        self.clock = Clock()
+        self.clock = ReadClock()
         self.connections: list[socket.socket] = []
         self.lock = threading.Lock()
         self.downloader = Downloader(

@@ -124,13 +124,20 @@ def ids(*hosted: Hosted) -> dict[str, Any]:
     return found
 
 
-def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog:
-    """Return the catalog with a stream or a property of it (de)selected."""
+def deselect(catalog: Catalog, stream: str, *path: str) -> Catalog:
+    """Return the catalog without a stream, or a property of it."""
     catalog = deepcopy(catalog)
     breadcrumb = [part for name in path for part in ("properties", name)]
     [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == stream]
     [metadata] = [m for m in entry["metadata"] if m["breadcrumb"] == breadcrumb]
-    metadata["metadata"]["selected"] = selected
+    metadata["metadata"]["selected"] = False
+    return catalog
+
+
+def deselect_streams(catalog: Catalog, *streams: str) -> Catalog:
+    """Return the catalog without some streams."""
+    for stream in streams:
+        catalog = deselect(catalog, stream)
     return catalog
 
 

@@ -14,6 +14,7 @@ from tests.support.stand_in import archives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 Generation = Literal["idempotent", "fresh"]
 Kind = Literal["collections", "batches"]
@@ -72,6 +73,16 @@ class Hosted:
     def layout_field(self) -> str:
         """What the layout is called."""
         return "collection_items" if self.kind == "collections" else "batch_items"
+
+    def archive(self, packed_at: datetime | None = None) -> bytes:
+        """Return an archive of all submissions, packed at some time (by default, now)."""
+        return archives.build(self, [*self.submissions.values()], packed_at)
+
+    def save_archive(self, folder: Path) -> Path:
+        """Write an archive of all submissions, named as Prolific names it; return its path."""
+        path = folder / f"{self.id}-export-20261123T090000Z.zip"
+        path.write_bytes(self.archive())
+        return path
 
 
 @dataclass
@@ -189,9 +200,13 @@ class World:
                         return fault
         return None
 
-    def asked(self, server: str) -> list[str]:
-        """Return the requests that a server has had, each as "METHOD /path?query"."""
-        return [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
+    def asked(self, server: str, method: str = "") -> list[str]:
+        """Return the requests that a server has had, or those of a method.
+
+        Each is "METHOD /path?query".
+        """
+        asked = [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
+        return [request for request in asked if request.startswith(method)]
 
     def now(self) -> datetime:
         return self.clock()

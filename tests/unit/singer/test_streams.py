@@ -15,7 +15,7 @@ from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledS
 from tap_prolific_export.singer.sync import foreseen
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tests.support.stand_in import Fault, samples
-from tests.support.tap import answer_columns, ids, select
+from tests.support.tap import answer_columns, deselect, ids
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class TestWhatIsHidden:
         self, runner: Runner, misfit: str, collection: Hosted
     ) -> None:
         catalog = runner.catalog(**ids(collection))
-        catalog = select(catalog, "responses", "answers", "q-minutes", selected=False)
+        catalog = deselect(catalog, "responses", "answers", "q-minutes")
         out = runner.sync(catalog, **ids(collection))
         assert misfit not in json.dumps(out.rows("responses"))
         assert misfit in json.dumps(out.rows("answers"))  # a stream of its own
@@ -144,18 +144,17 @@ class TestWhatIsHidden:
         self, runner: Runner, misfit: str, collection: Hosted
     ) -> None:
         first_line(collection)["responses"]["unknown"] = {"value": misfit}
-        catalog = select(runner.catalog(**ids(collection)), "responses", "answers", selected=False)
-        catalog = select(catalog, "answers", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "responses", "answers")
+        catalog = deselect(catalog, "answers")
         assert misfit not in json.dumps(runner.sync(catalog, **ids(collection)).messages)
 
     def test_a_frozen_schema_takes_no_new_question(
         self, runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
     ) -> None:
         catalog = runner.catalog(**ids(collection))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        collection.instructions.append(question)
+        samples.add_question(collection)
         first_line(collection)["responses"]["q-new"] = {"value": "PRIVATE"}
-        catalog = select(catalog, "answers", selected=False)
+        catalog = deselect(catalog, "answers")
         with caplog.at_level(logging.WARNING):
             out = runner.sync(catalog, freeze_schema=True, **ids(collection))
         assert "q-new" not in answer_columns(out.schema("responses"))
@@ -202,7 +201,7 @@ class TestWhenAllWasDelivered:
     def test_nor_does_one_of_which_the_responses_were_not_read(
         self, runner: Runner, collection: Hosted
     ) -> None:
-        catalog = select(runner.catalog(**ids(collection)), "responses", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "responses")
         [row] = runner.sync(catalog, **ids(collection)).rows("collections")
         assert row["full_exported_at"] is None
 

@@ -26,7 +26,7 @@ from tap_prolific_export.archive.export_archive import UPLOADS, Upload
 from tap_prolific_export.errors import ConfigError, MemberError, StoreError, TapError, TryAgainError
 from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import DirectoryStore, Stored, ensure_stored, open_store
-from tests.support.stores import SAID, closed_directory, posix, sha256, tree, unprivileged
+from tests.support.stores import SAID, posix, sha256, tree, unprivileged
 
 try:
     import resource
@@ -46,12 +46,6 @@ OTHERS = {"of the same size": CONTENT[::-1], "of another size": CONTENT + b"!", 
 
 def upload(content: bytes) -> Upload:
     return Upload(len(content), zlib.crc32(content), None)
-
-
-@pytest.fixture
-def closed() -> Iterator[Path]:
-    with closed_directory() as root:
-        yield root
 
 
 # Keys

@@ -31,7 +31,7 @@ from tap_prolific_export.rows.tables import ExportFacts, Row
 from tap_prolific_export.uploads import transfer as transfers
 from tap_prolific_export.uploads.store import DirectoryStore
 from tap_prolific_export.uploads.transfer import Selection, Transfers
-from tests.support.stores import SAID, closed_directory, posix, sha256, tree, unprivileged
+from tests.support.stores import SAID, posix, sha256, tree, unprivileged
 from tests.support.zips import pack
 
 if TYPE_CHECKING:
@@ -175,17 +175,6 @@ def rows_of(archive: ExportArchive, said: dict[str, Row] | None = None) -> Itera
     uploads = archive.uploads
     for row in file_rows(facts, [], uploads, include_unmatched=True):
         yield {**row, **(said or {}).get(row["path"].removeprefix(UPLOADS), {})}
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
-def closed() -> Iterator[Path]:
-    with closed_directory() as root:
-        yield root
 
 
 @pytest.fixture
