@@ -619,10 +619,8 @@ class TestFailures:
         catalog = runner.catalog(**ids(sample))
         without = deselect(catalog, "answers")
         state = runner.sync(without, **ids(sample)).state
-        world.polls_to_generate = 1
         world.start_job(sample, {})
         clock.advance(seconds=10)
-        world.polls_to_generate = 0
         second = runner.sync(without, state, **ids(sample))
         third = runner.sync(catalog, second.state, **ids(sample))
         assert submissions(third, "answers") == set(sample.submissions)

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from contextlib import ExitStack, redirect_stdout, suppress
 from datetime import datetime, timezone
@@ -27,10 +26,10 @@ import pytest
 from tap_prolific_export import signals as output
 from tap_prolific_export.archive.byte_source import SMALL
 from tap_prolific_export.archive.http_source import TAIL
-from tap_prolific_export.signals import TERMINATION, Terminated, Termination
+from tap_prolific_export.signals import TERMINATION, Terminated
 from tap_prolific_export.singer import state as states
 from tap_prolific_export.snapshots import progress
-from tests.support.processes import CAN_SHRINK_PIPES, LIMIT_SECONDS, TAP, run, shrink_pipe, started
+from tests.support.processes import CAN_SHRINK_PIPES, LIMIT_SECONDS, TAP, shrink_pipe, started
 from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World
 from tests.support.tap import Output, deselect_streams, ids, read
 
@@ -434,101 +433,3 @@ def test_at_whatever_line_it_comes_the_state_is_one_that_holds(
             break
     assert line > 50
     assert len(found) == 3
-
-
-@pytest.fixture
-def _handlers() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in CODES}
-    yield
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
-
-
-@pytest.mark.usefixtures("_no_timer", "_handlers")
-class TestTermination:
-    def test_the_handlers_of_before_come_back(self) -> None:
-        before = signal.getsignal(INT)
-        with Termination().handled():
-            assert signal.getsignal(INT) != before
-        assert signal.getsignal(INT) == before
-
-    def test_another_thread_than_the_main_one_handles_none(self) -> None:
-        handlers = []
-
-        def run() -> None:
-            with Termination().handled():
-                handlers.append(signal.getsignal(TERM))
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        assert handlers == [signal.getsignal(TERM)]
-
-    def test_what_is_held_is_done_whole(self) -> None:
-        termination = Termination()
-        done = []
-
-        def run() -> None:
-            with termination.handled(), termination.deferred():
-                with termination.deferred():
-                    done.append("inner")
-                signal.raise_signal(TERM)
-                done.append("outer")
-                with termination.deferred():
-                    done.append("another")
-                done.append("outer still")
-
-        with pytest.raises(Terminated):
-            run()
-        assert done == ["inner", "outer", "another", "outer still"]
-
-    def test_its_end_is_final_whatever_stops_the_exception(self) -> None:
-        with pytest.raises(Terminated) as caught, Termination().handled(), suppress(Terminated):
-            signal.raise_signal(INT)
-        assert caught.value.code == CODES[INT]
-
-    def test_what_is_no_file_is_left_alone(self) -> None:
-        text = io.StringIO()
-        output.discard(text)
-        assert text.write("x") == 1
-
-    def test_who_insists_is_obeyed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        exits: list[int] = []
-        monkeypatch.setattr(os, "_exit", exits.append)
-        with pytest.raises(Terminated), Termination().handled():
-            signal.raise_signal(TERM)
-        signal.raise_signal(TERM)
-        assert exits == []
-        now += output.PATIENCE_SECONDS + 1
-        signal.raise_signal(INT)
-        assert exits == [CODES[INT]]
-
-
-LOST = """
-import os, signal, threading
-from tap_prolific_export import signals as output
-
-output.PATIENCE_SECONDS = 0.2
-
-class Finalized:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        for _ in range(1000):  # the handler runs in here, and nobody hears of what it raises
-            pass
-
-try:
-    with output.TERMINATION.handled():
-        Finalized()
-        threading.Event().wait(60)
-except output.Terminated as end:
-    os._exit(end.code)  # at once: while Python ends, so short a patience may run out again
-"""
-
-
-@pytest.mark.skipif(not output.HAS_TIMER, reason="needs a timer that sends signals")
-def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more(tmp_path: Path) -> None:
-    done = run(sys.executable, "-c", LOST, cwd=tmp_path)
-    assert "ignored" in done.stderr
-    assert done.returncode == 143

@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TAP = (sys.executable, "-m", "tap_prolific_export.tap")
 # How long to wait for a process that should end: only one that hangs takes as long.
@@ -68,6 +68,49 @@ def run_tap(
         (folder / "config.json").write_text(json.dumps(config))
         given = ["--config=config.json"]
     return run(*TAP, *given, *args, cwd=folder, env={**os.environ, **environment})
+
+
+# Each run is a process of its own; but the tap is imported once, which would be most of their time.
+_FORKS = """
+import json, os, sys
+from tap_prolific_export.tap import TapProlificExport
+for folder, *arguments in json.load(sys.stdin):
+    if not os.fork():
+        os.chdir(folder)
+        for name, stream in (("stdout", 1), ("stderr", 2)):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), stream)
+        try:
+            TapProlificExport.cli(arguments)
+        except SystemExit as end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code or 0)  # at once: Python's own end would take longer than the run
+    _, status = os.wait()
+    with open(os.path.join(folder, "code"), "w") as file:
+        file.write(str(os.waitstatus_to_exitcode(status)))
+"""
+
+
+def run_taps(
+    runs: Iterable[tuple[Sequence[str], Mapping[str, Any]]], *, folder: Path
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run the tap several times, one after the other.
+
+    Args:
+        runs: The command line and the settings of each.
+        folder: Where each run gets a working directory.
+    """
+    told = []
+    for number, (args, config) in enumerate(runs):
+        (place := folder / str(number)).mkdir()
+        (place / "config.json").write_text(json.dumps(config))
+        told.append([str(place), "--config=config.json", *args])
+    output(sys.executable, "-c", _FORKS, cwd=folder, stdin=json.dumps(told))
+    found = []
+    for name, *args in told:
+        code, out, err = (Path(name, n).read_text() for n in ("code", "stdout", "stderr"))
+        found.append(subprocess.CompletedProcess(args, int(code), out, err))
+    return found
 
 
 @contextmanager

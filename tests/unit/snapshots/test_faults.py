@@ -93,9 +93,8 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
             deliver(source)
         assert collection.id in str(raised.value)
         assert world.token not in str(raised.value)
-    assert (
-        real_time.monotonic() - began < min([*time.slept, POLL_SECONDS]) + 2
-    )  # it was not the real one
+    # Nothing has really been waited for but the timeouts.
+    assert real_time.monotonic() - began < min([*time.slept, POLL_SECONDS]) + 2
     sent = sum(Fault(which.server, which.pattern).matches(request) for request in requests(world))
     assert sent <= most_requests(call, fault, times, usual)
     if fault in TRANSIENT and usual and times == 1:
