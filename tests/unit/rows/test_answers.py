@@ -13,22 +13,14 @@ from jsonschema import Draft7Validator
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, column_type_of, fit
-from tap_prolific_export.rows.collection import DataCollection, Instruction, instructions
+from tap_prolific_export.rows.collection import DataCollection, Instruction
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
 from tap_prolific_export.rows.tables import ExportFacts, answer_columns, answer_rows
+from tests.support.questions import options, question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def question(type_: str | None, **fields: Any) -> Instruction:
-    [made] = instructions(None, [{"id": "q", "type": type_, **fields}])
-    return made
-
-
-def options(values: list[Any]) -> list[dict[str, Any]]:
-    return [{"label": f"Option {value}", "value": value} for value in values]
 
 
 AS_NUMBER = {"validation": {"type": "number"}}

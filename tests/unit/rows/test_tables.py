@@ -29,10 +29,9 @@ from tap_prolific_export.rows.tables import (
     instruction_rows,
     response_row,
 )
+from tests.support.questions import scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import AnswerKeys
 
@@ -264,13 +263,10 @@ def test_answers_may_stand_under_their_questions() -> None:
     assert beside(row) == {"answers": {"minutes": "long"}}
 
 
-def leaves(node: Any) -> Iterator[str]:
-    """Yield all that a JSON value says, as text; nulls say nothing."""
-    if isinstance(node, (dict, list)):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from leaves(value)
-    elif node is not None:
-        yield node if isinstance(node, str) else json.dumps(node)
+def leaves(node: Any) -> list[str]:
+    """Return all that a JSON value says, as text; nulls say nothing."""
+    found = [each for each in scalars(node) if each is not None]
+    return [each if isinstance(each, str) else json.dumps(each) for each in found]
 
 
 def lost(raw: Any, *told: tuple[StreamColumns, Row]) -> Counter[str]:
