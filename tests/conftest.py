@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.clocks import Clock, MonotonicClock
 from tests.support.leaks import watched
-from tests.support.postgres import serving
 from tests.support.stand_in import StandIn, World, samples
 from tests.support.stores import closed_directory
 from tests.support.tap import Runner
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted
 
 
@@ -81,13 +79,6 @@ def closed() -> Iterator[Path]:
     """A folder that may be looked into, but not written to, by the `unprivileged`."""
     with closed_directory() as folder:
         yield folder
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A PostgreSQL, in which each test makes a database of its own."""
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from tests.support.targets import DUCKDB_LOADER, DuckDB
+from tests.support.meltano import needs_loaders
+from tests.support.targets import DuckDB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    not DUCKDB_LOADER.exists(), reason="needs the loader's environment, which scripts/setup makes"
-)
+pytestmark = needs_loaders
 
 TYPES: dict[str, dict[str, Any]] = {
     "id": {"type": "string"},

@@ -9,37 +9,32 @@ import yaml
 
 from tests.support.expected import differences
 from tests.support.generations import fresh
-from tests.support.meltano import MELTANO, make_project, reader_environment
+from tests.support.meltano import make_project, needs_loaders, reader_environment
 from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
-from tests.support.targets import POSTGRES_LOADER, PostgreSQL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import StandIn, World
+    from tests.support.targets import PostgreSQL
 
 AT_ONCE = snippet("docs/operations.md", "run the shards")
 SHARDS = yaml.safe_load(snippet("docs/operations.md", "shards"))
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (MELTANO and POSTGRES_LOADER.exists()),
-        reason="needs Meltano and the loaders' environments, which scripts/setup makes",
-    ),
+    needs_loaders,
     fresh,
 ]
 
 
 @pytest.fixture
-def project(tmp_path: Path, server: Server) -> PostgreSQL:
+def project(tmp_path: Path, postgres: PostgreSQL) -> PostgreSQL:
     """A Meltano project with the extractors of docs/operations.md, which loads into PostgreSQL."""
-    target = PostgreSQL(tmp_path, server)
-    _, loader = target.program()
+    _, loader = postgres.program()
     make_project(tmp_path, loader, SHARDS)
-    return target
+    return postgres
 
 
 def test_runs_at_once_with_ids_of_their_own_fill_the_same_tables(

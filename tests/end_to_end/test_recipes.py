@@ -17,11 +17,12 @@ from meltano.core.plugin.singer.catalog import SelectExecutor, visit
 
 from scripts.bench_tools import markdown
 from tests.support.generations import fresh
+from tests.support.meltano import needs_loaders
 from tests.support.repository import ROOT
 from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
 from tests.support.tap import ids
-from tests.support.targets import LOADERS, DuckDB, PostgreSQL, Warehouse, installed
+from tests.support.targets import DuckDB, Warehouse, installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,18 +41,9 @@ ALIAS = yaml.safe_load(snippet(PAGE, "alias"))
 SELECT = yaml.safe_load(snippet(PAGE, "select"))
 
 pytestmark = [
-    pytest.mark.skipif(
-        not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
-    ),
+    needs_loaders,
     fresh,
 ]
-
-
-@pytest.fixture(params=["DuckDB", "PostgreSQL"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
-    if request.param == "DuckDB":
-        return DuckDB(tmp_path)
-    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
 
 
 def load(runner: Runner, warehouse: Warehouse, *hosted: Hosted) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.s3 import Asked, Bucket, Credentials, Server
+    from tests.support.s3 import Asked, Bucket, Credentials, S3Server
     from tests.support.stand_in import Hosted
     from tests.support.stand_in.world import Job
 
@@ -49,13 +49,13 @@ LOOKBACK = 10**9
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with s3.serving() as serving:
-        yield serving
+def server() -> Iterator[S3Server]:
+    with s3.running_s3() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
-def _no_other_s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "FSSPEC_")):
             monkeypatch.delenv(name)
@@ -68,7 +68,7 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bucket(server: Server) -> Bucket:
+def bucket(server: S3Server) -> Bucket:
     return server.new_bucket()
 
 
@@ -94,7 +94,7 @@ def diary(world: World) -> Hosted:
     return world.host(diary)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, server: Server, credentials: Credentials) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, server: S3Server, credentials: Credentials) -> None:
     for name, value in s3.environment(server, credentials).items():
         monkeypatch.setenv(name, value)
 
@@ -525,7 +525,9 @@ class TestArchivesFromThere:
         assert bucket.contents().items() >= uploads_of(diary).items()
 
 
-def test_the_log_of_a_process_tells_nothing(server: Server, bucket: Bucket, tmp_path: Path) -> None:
+def test_the_log_of_a_process_tells_nothing(
+    server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
     secret = s3.Credentials(f"AKIA{MARK}", f"secret-{MARK}")
     world = MarkedWorld("fresh")
     diary = world.host(with_marks(samples.breakfast_diary(2)))

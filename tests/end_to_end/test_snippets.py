@@ -16,22 +16,18 @@ from dotenv import set_key
 
 from tests.support.expected import differences, tables_of
 from tests.support.generations import fresh
-from tests.support.meltano import make_project, reader_environment
+from tests.support.meltano import make_project, needs_loaders, reader_environment
 from tests.support.repository import GIT, ROOT, copy_of_the_tree
 from tests.support.snippets import DOCUMENTS, run_script, snippet
 from tests.support.tap import ids, read
-from tests.support.targets import LOADERS, POSTGRES_LOADER, PostgreSQL, installed
+from tests.support.targets import PostgreSQL, installed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted, StandIn, World
     from tests.support.tap import Runner
 
-with_loaders = pytest.mark.skipif(
-    not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
-)
 DEVELOPMENT = "docs/development.md"
 INCREMENTAL = "docs/incremental.md"
 
@@ -177,13 +173,6 @@ def test_the_state_looks_like_the_one_that_is_shown(runner: Runner, collection: 
     ]
 
 
-@pytest.fixture
-def postgres(server: Server, tmp_path: Path) -> PostgreSQL:
-    if not POSTGRES_LOADER.exists():
-        pytest.skip("needs the loaders' environments, which scripts/setup makes")
-    return PostgreSQL(tmp_path, server)
-
-
 @pytest.mark.slow
 @fresh
 def test_one_data_collection_starts_anew(
@@ -312,7 +301,7 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
 
 
 @pytest.mark.slow
-@with_loaders
+@needs_loaders
 def test_the_recipes_run_on_what_the_demo_leaves(checkout: Path) -> None:
     (checkout / ".env").write_text("TAP_PROLIFIC_EXPORT_ANSWER_KEYS=label\n")  # not the demo's
     done = run_script(snippet("examples/recipes/README.md", "count"), checkout)

@@ -15,40 +15,24 @@ import pytest
 from tap_prolific_export.tap import TapProlificExport
 from tests.support.expected import KEYS, OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent_slow
-from tests.support.meltano import MELTANO, reader_environment, run_elt
+from tests.support.meltano import needs_loaders, reader_environment, run_elt
 from tests.support.repository import ROOT
 from tests.support.stand_in import World, samples
 from tests.support.tap import full_table, ids, submissions
-from tests.support.targets import DUCKDB_LOADER, POSTGRES_LOADER, DuckDB, PostgreSQL, Warehouse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted, StandIn
     from tests.support.tap import Output, Runner
+    from tests.support.targets import PostgreSQL, Warehouse
 
 SQL = {path.stem: path.read_text("utf-8") for path in (ROOT / "examples/withdrawn").glob("*.sql")}
 FIRST_RUN = samples.BEGIN + timedelta(days=5)
 
 Row = dict[str, Any]
 
-pytestmark = pytest.mark.skipif(
-    not (MELTANO and DUCKDB_LOADER.exists() and POSTGRES_LOADER.exists()),
-    reason="needs Meltano and the loaders' environments, which scripts/setup makes",
-)
-
-
-@pytest.fixture
-def postgres(server: Server, tmp_path: Path) -> PostgreSQL:
-    return PostgreSQL(tmp_path, server)
-
-
-@pytest.fixture(params=["DuckDB", "PostgreSQL"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
-    if request.param == "DuckDB":
-        return DuckDB(tmp_path)
-    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
+pytestmark = needs_loaders
 
 
 class Runs:

@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from tests.support.processes import output, run
 from tests.support.repository import PROGRAMS, ROOT
-from tests.support.targets import POSTGRES_LOADER
+from tests.support.targets import DUCKDB_LOADER, POSTGRES_LOADER
 
 if TYPE_CHECKING:
     import subprocess
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from tests.support.stand_in import StandIn
 
 MELTANO = shutil.which("meltano", path=str(PROGRAMS))
-INSTALLED = ROOT / ".meltano" / "loaders" / "target-duckdb" / "venv"
+needs_loaders = pytest.mark.skipif(
+    not (MELTANO and DUCKDB_LOADER.exists() and POSTGRES_LOADER.exists()),
+    reason="needs Meltano and the loaders' environments, which scripts/setup makes",
+)
 
 
 def run_job(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.support.postgres import Server
+    from tests.support.postgres import PostgresServer
 
 LOADERS = ROOT / ".meltano" / "loaders"
 DUCKDB_LOADER = LOADERS / "target-duckdb/venv/bin/target-duckdb-lossless"
@@ -136,7 +136,7 @@ class DuckDBAsItIs(DuckDB):
 class PostgreSQL(Warehouse):
     """meltanolabs-target-postgres."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
         super().__init__(folder)
         self._server = server
         self._database = server.new_database()
