@@ -1,3 +1,5 @@
+"""What is read from a configuration and the environment, and what is refused without a quote."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, fields

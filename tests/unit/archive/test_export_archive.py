@@ -1,3 +1,5 @@
+"""What an archive holds, however it is packed, and how one that is damaged fails."""
+
 from __future__ import annotations
 
 import json
@@ -13,7 +15,7 @@ from tap_prolific_export.archive.byte_source import LocalSource
 from tap_prolific_export.archive.export_archive import ExportArchive, Line, Metadata, archive_ref
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tests.support.archives import NAME, opened
+from tests.support.memory_archives import NAME, open_archive
 from tests.support.zips import Pipe, pack
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def sizes(archive: ExportArchive) -> dict[str, int]:
 
 
 def read(data: bytes) -> Content:
-    archive = opened(data)
+    archive = open_archive(data)
     metadata = archive.metadata()
     assert not metadata.problem, metadata.problem
     return Content(metadata.kind, metadata.fields, [*archive.lines()], sizes(archive))
@@ -140,7 +142,7 @@ def test_a_line_that_is_no_object_is_named_by_file_and_number(line: bytes) -> No
 
 
 def test_lines_come_one_by_one() -> None:
-    lines = opened(with_lines(LINES + b"?")).lines()
+    lines = open_archive(with_lines(LINES + b"?")).lines()
     assert [next(lines), next(lines)] == ROWS
     with pytest.raises(DataCollectionError):
         next(lines)
@@ -149,7 +151,7 @@ def test_lines_come_one_by_one() -> None:
 @pytest.mark.parametrize("content", [SAID.encode(), b"", b"{", f'["{SAID}"]'.encode(), b"\xff{}"])
 @pytest.mark.parametrize("name", ["collection.json", "batch.json"])
 def test_metadata_that_is_no_object_is_said_and_the_lines_come(name: str, content: bytes) -> None:
-    archive = opened(pack({name: content, "responses.jsonl": LINES}))
+    archive = open_archive(pack({name: content, "responses.jsonl": LINES}))
     metadata = archive.metadata()
     assert (metadata.kind, metadata.fields) == (archives.METADATA[name], {})
     assert metadata.problem
@@ -167,7 +169,7 @@ def test_metadata_that_is_no_object_is_said_and_the_lines_come(name: str, conten
     ],
 )
 def test_without_metadata_the_lines_name_tells_the_kind(lines: str, kind: Kind) -> None:
-    metadata = opened(pack({lines: LINES})).metadata()
+    metadata = open_archive(pack({lines: LINES})).metadata()
     assert metadata == Metadata(kind, {}, "It has neither collection.json nor batch.json.")
 
 
@@ -255,7 +257,7 @@ def test_a_member_without_a_name_fails_cleanly_or_changes_nothing(tmp_path: Path
 def newest(*dates: Date) -> datetime | None:
     members = {f"{number}.txt": b"" for number in range(len(dates))}
     of = dict(zip(members, dates, strict=True))
-    return opened(pack(members, date=of.__getitem__)).newest_member()
+    return open_archive(pack(members, date=of.__getitem__)).newest_member()
 
 
 @pytest.mark.parametrize(

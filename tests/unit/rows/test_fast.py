@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from singer_sdk import Stream
 from singer_sdk.mapper import SameRecordTransform
 
-from tap_prolific_export.archive.byte_source import LocalSource
 from tap_prolific_export.archive.export_archive import Block, ExportArchive, Limits, Line, Upload
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
@@ -29,7 +28,7 @@ from tap_prolific_export.singer import writer as fast
 from tap_prolific_export.singer.sdk import SdkStream
 from tap_prolific_export.singer.writer import MappedWriter
 from tests.support import fuzz
-from tests.support.archives import opened
+from tests.support.memory_archives import open_archive
 from tests.support.stand_in import Hosted, Submission, World, samples
 from tests.support.tap import ids
 from tests.support.zips import pack
@@ -670,9 +669,7 @@ class TestBlocks:
     """Whole lines are given to the fast way in blocks, and numbered all the same."""
 
     def lines(self, text: bytes, **limits: Any) -> list[Any]:
-        data = pack({"responses.jsonl": text})
-        source = LocalSource(io.BytesIO(data), len(data), None)
-        archive = ExportArchive(source, "x", Limits(**limits))
+        archive = open_archive(pack({"responses.jsonl": text}), Limits(**limits))
 
         def even(block: bytes) -> Block | None:
             """Take blocks of an even number of lines only."""
@@ -690,7 +687,7 @@ class TestBlocks:
 
     @pytest.mark.parametrize("blank", [b"\n", b"\r\n", b" \n\n"])
     def test_blank_lines_are_counted(self, blank: bytes) -> None:
-        archive = opened(pack({"responses.jsonl": blank + b"{"}))
+        archive = open_archive(pack({"responses.jsonl": blank + b"{"}))
         with pytest.raises(DataCollectionError, match=f"line {blank.count(10) + 1}, is no valid"):
             list(archive.lines(TypedLines(COLUMNS, NoTasks())))
 
@@ -722,9 +719,8 @@ class TestBlocks:
     @pytest.mark.parametrize("limit", [40, 10_000])
     def test_what_may_hold_one_is_not_tried(self, limit: int) -> None:
         text = b"".join(b'{"n": %d, "x": "%b"}\n' % (n, b"x" * (n % 97)) for n in range(999))
-        data = pack({"responses.jsonl": text})
         limits = Limits(max_line_bytes=limit, skip_bad_lines=True)
-        archive = ExportArchive(LocalSource(io.BytesIO(data), len(data), None), "x", limits)
+        archive = open_archive(pack({"responses.jsonl": text}), limits)
         tried: list[bytes] = []
         assert [*archive.lines(tried.append)]
         assert 0 < max(len(line) for block in tried for line in block.splitlines()) <= limit

@@ -31,6 +31,7 @@ from tap_prolific_export.rows.tables import ExportFacts, Row
 from tap_prolific_export.uploads import transfer as transfers
 from tap_prolific_export.uploads.store import DirectoryStore
 from tap_prolific_export.uploads.transfer import Selection, Transfers
+from tests.support.memory_archives import memory_source
 from tests.support.stores import SAID, posix, sha256, tree, unprivileged
 from tests.support.zips import pack
 
@@ -436,8 +437,7 @@ class TestWhatGoesWrong:
             at = source.data.index(uploads[name])
             source.data = source.data[:at] + b"!" + source.data[at + 1 :]
         stores = Stores(root)
-        data = source.data
-        rows, error = stores.emitted(LocalSource(io.BytesIO(data), len(data), None))
+        rows, error = stores.emitted(memory_source(source.data))
         assert alone()
         good = {name: content for name, content in uploads.items() if name not in bad}
         assert tree(root) == keys(good)
