@@ -28,7 +28,7 @@ from tests.support.secrets import (
     MarkedWorld,
     Scene,
     assert_tells_nothing,
-    with_marks,
+    mark_all,
 )
 from tests.support.stand_in import Fault, StandIn, World, archives, samples
 from tests.support.tap import Output, Runner, ids, read
@@ -530,7 +530,7 @@ def test_the_log_of_a_process_tells_nothing(
 ) -> None:
     secret = s3.Credentials(f"AKIA{MARK}", f"secret-{MARK}")
     world = MarkedWorld("fresh")
-    diary = world.host(with_marks(samples.breakfast_diary(2)))
+    diary = world.host(mark_all(samples.breakfast_diary(2)))
     [submission, _] = diary.submissions.values()
     submission.uploads[f"film-{MARK}.mp4"] = FILM[: BLOCK + 1]
     config = {"api_token": TOKEN, "files_uri": bucket.uri(PREFIX), **ids(diary)}
