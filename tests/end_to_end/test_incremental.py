@@ -493,15 +493,6 @@ class TestWhatTheStateSays:
             for partition in stream["partitions"]:
                 assert len(json.dumps(partition, separators=(",", ":"))) < 300
 
-    def test_a_long_etag_is_kept_as_a_digest(
-        self, runner: Runner, world: World, sample: Hosted
-    ) -> None:
-        body = sample.archive()
-        etag = {"ETag": f'"{"0123456789" * 30}"'}
-        world.faults = [Fault("archives", "", status=200, body=body, headers=etag)]
-        state = runner.sync(**ids(sample)).state
-        assert len(json.dumps(entry(state, "responses", sample))) < 300
-
     def test_it_does_not_hold_a_file_on_disk_s_name(
         self, runner: Runner, tmp_path: Path, collection: Hosted
     ) -> None:

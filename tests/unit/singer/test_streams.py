@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.errors import DataCollectionError, FatalError
+from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.settings import Settings
 from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledStateWriter
 from tap_prolific_export.singer.sync import foreseen
@@ -234,16 +234,6 @@ def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: H
     assert len(foreseen(source)) == 1
     world.faults = [Fault("api", "", times=99, status=401)]
     assert foreseen(source) == []
-
-
-def test_a_bad_archive_fails_once_for_all_its_streams(
-    runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
-) -> None:
-    catalog = runner.catalog(**ids(collection))
-    world.faults = [Fault("archives", "", status=200, body=pack_export(collection="{}"))]
-    with pytest.raises(FatalError, match="Failed: 1,"):
-        runner.sync(catalog, **ids(collection))
-    assert caplog.text.count("It has neither responses.jsonl nor") == 1
 
 
 class Written:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.errors import FatalError
-from tests.support.stand_in import Fault, samples
+from tests.support.stand_in import samples
 from tests.support.tap import entry, full_table, ids
 from tests.support.zips import pack_export
 
@@ -72,17 +71,6 @@ def test_nothing_is_requested_where_maps_drop_all_streams_and_that_is_said(
     assert out.of_type("RECORD") == []
     assert world.requests == []
     assert "Nothing to deliver" in caplog.text
-
-
-def test_a_job_is_not_deleted_where_its_rows_were_not_emitted(
-    runner: Runner, world: World, collection: Hosted
-) -> None:
-    if world.generation != "fresh":
-        pytest.skip("the older API has no jobs to delete")
-    world.faults = [Fault("archives", "", times=99, status=404)]
-    with pytest.raises(FatalError):
-        runner.sync(export_retries=0, **ids(collection))
-    assert world.asked("api", "DELETE") == []
 
 
 class TestWithdrawn:

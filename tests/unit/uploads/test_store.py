@@ -255,11 +255,29 @@ def test_an_id_that_does_not_stay_gets_a_digest_of_itself(id_: str, folder: str)
 
 @pytest.mark.parametrize(
     "name",
-    ["CON", "con.txt", "Aux.tar.gz", "nul", "PRN.png", "COM1", "lpt9.jpg", "COM¹.txt", "con  .txt"],
+    [
+        "CON",
+        "con.txt",
+        "Aux.tar.gz",
+        "nul",
+        "PRN.png",
+        "COM1",
+        "lpt9.jpg",
+        "COM¹.txt",
+        "con  .txt",
+        "nul.a.txt",
+        "con.b.",
+        "com1.c.d",
+    ],
 )
 def test_a_device_of_windows_is_no_name(name: str) -> None:
-    assert store_keys(ID, UPLOADS + name, UPLOAD, collides=False)[0] != f"{ID}/{name}"
-    assert store_keys(name, f"{UPLOADS}x", UPLOAD, collides=False)[0] != f"{name}/x"
+    device = re.compile(r"(CON|PRN|AUX|NUL|(COM|LPT)[0-9¹²³]) *", re.IGNORECASE)
+    for keys in (
+        store_keys(ID, UPLOADS + name, UPLOAD, collides=False),
+        store_keys(name, f"{UPLOADS}x", UPLOAD, collides=False),
+    ):
+        for segment in "/".join(keys).split("/"):
+            assert not device.fullmatch(segment.partition(".")[0])
 
 
 # Stores
