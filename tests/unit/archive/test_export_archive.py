@@ -293,3 +293,21 @@ def test_an_archive_is_told_by_its_metadata_else_by_its_name(
 ) -> None:
     ref = archive_ref(Metadata(Kind(kind), metadata), file_name)
     assert ref == (found and DataCollectionRef(Kind(kind), found))
+
+
+DATE: Date = (2026, 1, 2, 3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(pack(COLLECTION | {UPLOAD: b"9876543210" * 9}, date=DATE), id="content"),
+        pytest.param(pack(COLLECTION | {UPLOAD: b"0123456789"}, date=DATE), id="size"),
+        pytest.param(pack(COLLECTION | {"files/other": b""}, date=DATE), id="one more"),
+        pytest.param(pack(COLLECTION, date=(2026, 1, 2, 3, 4, 8)), id="date"),
+    ],
+)
+def test_an_archive_that_differs_in_anything_has_another_digest(changed: bytes) -> None:
+    digest = open_archive(pack(COLLECTION, date=DATE)).digest()
+    assert digest == open_archive(pack(COLLECTION, zipfile.ZIP_STORED, date=DATE)).digest()
+    assert digest != open_archive(changed).digest()

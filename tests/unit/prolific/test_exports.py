@@ -15,6 +15,7 @@ from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 from tap_prolific_export.prolific.exports import Export, Exporter
 from tests.support.api_clients import POLL_SECONDS, make_api, make_exporter, make_job_starter
+from tests.support.clocks import Clock
 from tests.support.generations import fresh, idempotent
 from tests.support.history import NoHistory
 from tests.support.stand_in import Fault, samples
@@ -199,6 +200,9 @@ def test_a_job_without_a_name_cannot_be_waited_for(
 def test_exported_at_is_the_jobs_creation_where_the_api_tells(
     exporter: Exporter, ref: DataCollectionRef, world: World
 ) -> None:
+    world.clock = clock = Clock()
+    world.watch = lambda _: clock.advance(minutes=1)  # responses may come while it is generated
+    world.polls_to_generate = 2
     export = export_of(exporter, ref, ExportFilter())
     [job] = world.jobs["batches", ref.id]
     if world.generation == "fresh":

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
@@ -343,10 +343,13 @@ RESPONSE["properties"]["answers"] = {
 
 @settings(deadline=None, max_examples=200)
 @given(objects, st.dictionaries(ids | TEXT, entries, max_size=4))
+@example({"task_id": "t", "datapoint": False}, {})  # the row of the task holds it
 def test_whatever_a_line_is_its_row_is_valid_and_says_it(line: Row, given_: Row) -> None:
     line = {"submission_id": "s", **line, "responses": given_}
     row, _ = of_response(line)
     Draft7Validator(RESPONSE).validate(row)
     if sketch := row["answers"].get("sketch"):  # a type unheard of: JSON
         row["answers"]["sketch"] = json.loads(sketch)
-    assert not lost(line, (RESPONSES, row))
+    [response] = responses(line)
+    in_tasks = Counter(leaves(response.datapoint))
+    assert not lost(line, (RESPONSES, row)) - in_tasks

@@ -248,22 +248,25 @@ class Written:
     def _write(self, state: Mapping[str, Any]) -> None:
         self.states.append(json.loads(json.dumps(state)))
 
+    def numbers(self) -> list[int]:
+        return [state["bookmarks"]["responses"]["number"] for state in self.states]
+
 
 def test_state_is_written_at_most_every_ten_seconds_and_when_told() -> None:
-    state = {"number": 1}
-    written = Written(state)
+    bookmark = {"number": 1}
+    written = Written({"bookmarks": {"responses": bookmark}})  # it changes deep inside
     written.writer.checkpoint()
     assert written.states == []
     written.now += INTERVAL_SECONDS
-    state["number"] = 2
+    bookmark["number"] = 2
     written.writer.checkpoint()
-    state["number"] = 3
+    bookmark["number"] = 3
     written.writer.checkpoint()
-    assert written.states == [{"number": 2}]
-    state["number"] = 4
+    assert written.numbers() == [2]
+    bookmark["number"] = 4
     written.writer.flush()
     written.writer.flush()
-    assert written.states == [{"number": 2}, {"number": 4}]
+    assert written.numbers() == [2, 4]
 
 
 @pytest.mark.parametrize("streams", [1, 2])

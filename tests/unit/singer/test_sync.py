@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.errors import FatalError
 from tests.support.stand_in import samples
-from tests.support.tap import entry, full_table, ids
+from tests.support.tap import entry, full_table, ids, read
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from tests.support.tap import Output, Runner
 
 LOGGER = "tap-prolific-export"
+OTHER = "6650d1a2b3c4d5e6f7081999"
 OTHERS = ("instructions", "responses", "answers", "files")
 ALL = ("collections", *OTHERS, "tasks")
 
@@ -121,6 +125,17 @@ class TestWithdrawn:
         assert out.rows("collections")[0]["full_exported_at"] is None
         assert world.requests
 
+    @pytest.mark.parametrize("empty", [0, 1])
+    def test_one_archive_without_lines_is_enough_to_withdraw_nothing(
+        self, empty: int, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        both = [collection, world.host(samples.breakfast_diary(2, id_=OTHER))]
+        catalog = full_table(runner.catalog(**ids(*both)))
+        both[empty].submissions.clear()
+        out = runner.sync(catalog, emit_activate_version_messages=True, **ids(*both))
+        assert out.rows("responses")
+        assert activated(out) == set()
+
     def test_skipped_lines_of_one_data_collection_leave_the_others_theirs(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
@@ -130,6 +145,15 @@ class TestWithdrawn:
         full = {r["data_collection_id"]: r["full_exported_at"] for r in out.rows("collections")}
         assert full[collection.id] is None
         assert full[other.id] is not None
+
+
+def test_a_reading_that_breaks_off_counts_no_responses(runner: Runner, collection: Hosted) -> None:
+    collection.extra_lines = ["no JSON"]
+    tap = runner.tap(**ids(collection))
+    with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
+        tap.sync_all()
+    [row] = read(out.getvalue()).rows("collections")
+    assert row["exported_response_count"] is None
 
 
 def test_a_run_says_what_it_delivered_and_what_in_all(
