@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -17,6 +18,7 @@ from tests.support.stand_in import samples
 
 if TYPE_CHECKING:
     from email.message import Message
+    from pathlib import Path
 
     from tests.support.stand_in import Hosted, StandIn, World
 
@@ -103,6 +105,27 @@ def test_ranges_are_honoured(wanted: str, part: slice, client: Client) -> None:
     assert some.body == whole.body[part]
     assert some.headers["ETag"] == whole.headers["ETag"]
     assert some.headers["Content-Range"].endswith(f"/{len(whole.body)}")
+
+
+def test_a_host_without_ranges_sends_the_whole_archive(client: Client, world: World) -> None:
+    world.takes_ranges = False
+    url = client.export()["url"]
+    answer = fetch(url, Range="bytes=0-9")
+    assert answer.status == 200
+    assert answer.body == fetch(url).body
+
+
+def test_an_archive_on_disk_is_served_and_its_bytes_are_counted(
+    client: Client, world: World, collection: Hosted, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.zip"
+    path.write_bytes(bytes(range(256)) * 1000)
+    with path.open("rb") as file:
+        collection.archive_on_disk = mmap(file.fileno(), 0, access=ACCESS_READ)
+    answer = fetch(client.export()["url"], Range="bytes=1000-200999")
+    assert answer.body == path.read_bytes()[1000:201000]
+    head = len(str(answer.headers)) + len("HTTP/1.1 206 Partial Content\r\n")
+    assert world.bytes_sent["archives"] == pytest.approx(200_000 + head, abs=20)
 
 
 def test_a_range_outside_and_another_etag_are_refused(client: Client) -> None:

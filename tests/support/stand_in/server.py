@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 import secrets
@@ -16,16 +17,18 @@ from urllib.parse import parse_qs, quote, urlsplit
 from tests.support.stand_in.world import Fault, Hosted, Job, Submission, World
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Buffer, Self
 
 API = r"/api/v1/data-collection/(?P<kind>collections|batches)"
 ID = r"(?P<id>[^/]+)"
 # How long a server takes to notice that it is to stop: most tests start and stop two.
 POLL_SECONDS = 0.002
+END = 1 << 20
 
 
 class StandIn:
@@ -90,8 +93,30 @@ class StandIn:
         return f"{self.archives_url}/exports/{job.export_id}.zip?{query}", expires
 
 
+class _CountedSocket(io.RawIOBase):
+    """The writable side of a connection; counts what is sent.
+
+    Args:
+        connection: The socket.
+        count: Is called with the number of bytes of each piece.
+    """
+
+    def __init__(self, connection: socket.socket, count: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._count = count
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        sent = self._connection.send(data)
+        self._count(sent)
+        return sent
+
+
 class _Handler(BaseHTTPRequestHandler):
     stand_in: ClassVar[StandIn]
+    name: ClassVar[str]
     lost: Fault | None = None
     protocol_version = "HTTP/1.1"
     wbufsize = 1 << 16  # head and body in one piece: apart, each answer waits 40 ms for an ACK
@@ -99,6 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
     @property
     def world(self) -> World:
         return self.stand_in.world
+
+    def setup(self) -> None:
+        super().setup()
+        self.wfile = io.BufferedWriter(_CountedSocket(self.connection, self.count), self.wbufsize)
+
+    def count(self, sent: int) -> None:
+        with self.world.lock:
+            self.world.bytes_sent[self.name] += sent
 
     def date_time_string(self, timestamp: float | None = None) -> str:  # noqa: ARG002
         return format_datetime(self.world.now(), usegmt=True)
@@ -108,12 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def disturbed(self) -> bool:
         """Write the request down; return whether a fault has answered it already."""
-        server = "api" if isinstance(self, _Api) else "archives"
-        self.world.requests.append((server, self.command, self.path, dict(self.headers)))
-        if server == "api":
+        self.world.requests.append((self.name, self.command, self.path, dict(self.headers)))
+        if self.name == "api":
             self.world.watch(f"{self.command} {self.path}")
         self.lost = None
-        fault = self.world.fault(server, f"{self.command} {self.path}")
+        fault = self.world.fault(self.name, f"{self.command} {self.path}")
         if fault is None:
             return False
         if fault.after:
@@ -136,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(1)  # until the client hangs up
         self.close_connection = bool(fault.body_missing)
 
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def answer(self, status: int, body: bytes | memoryview, headers: dict[str, str]) -> None:
         if self.lost:
             lost, self.lost = self.lost, None
             self.go_wrong(lost)
@@ -151,6 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Api(_Handler):
+    name = "api"
+
     def do_GET(self) -> None:
         self.route()
 
@@ -324,6 +358,8 @@ class _Api(_Handler):
 class _Archives(_Handler):
     """A host of presigned archives: GET only, without a second authentication."""
 
+    name = "archives"
+
     def do_HEAD(self) -> None:
         if not self.disturbed():
             self.xml(403, "SignatureDoesNotMatch", "The URL is signed for GET.")
@@ -347,8 +383,12 @@ class _Archives(_Handler):
         self.answer(status, body.encode(), {"Content-Type": "application/xml"})
 
     def serve(self, job: Job) -> None:
-        archive = job.archive
-        etag = f'"{hashlib.md5(archive, usedforsecurity=False).hexdigest()}"'
+        on_disk = self.world.hosted[job.of].archive_on_disk
+        # Slices of a view are no copies: an archive on disk may be larger than the memory.
+        archive = memoryview(on_disk or job.archive)
+        # Digesting all of it for each request would take long. Its end holds every checksum.
+        digested = archive[-END:] if on_disk else archive
+        etag = f'"{hashlib.md5(digested, usedforsecurity=False).hexdigest()}"'
         written = job.finished_at or job.created_at
         headers = {
             "ETag": etag,
@@ -360,7 +400,7 @@ class _Archives(_Handler):
             self.xml(412, "PreconditionFailed", "The archive is another one.")
             return
         wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
-        if wanted is None or not any(wanted.groups()):
+        if wanted is None or not any(wanted.groups()) or not self.world.takes_ranges:
             self.answer(200, archive, headers)
             return
         size = len(archive)

@@ -14,6 +14,7 @@ from tests.support.stand_in import archives
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
     from pathlib import Path
 
 Generation = Literal["idempotent", "fresh"]
@@ -56,6 +57,7 @@ class Hosted:
             only the file by task.
         layout_in_archive: Whether the archive's metadata holds the layout, too.
         extra_lines: Lines that the archive holds beside the submissions.
+        archive: An archive that is served instead of one made of the submissions.
     """
 
     kind: Kind
@@ -68,6 +70,7 @@ class Hosted:
     lines: Literal["nested", "flat", "by task"] = "nested"
     layout_in_archive: bool = True
     extra_lines: list[str] = field(default_factory=list)
+    archive_on_disk: mmap | None = None
 
     @property
     def layout_field(self) -> str:
@@ -150,6 +153,7 @@ class World:
         takes_time: Whether a job is ``generating`` for `generate_seconds`; else it is complete when
             it is looked at, but is said to have been finished so much later.
         takes_from: Whether `from` is understood; else it is refused.
+        takes_ranges: Whether the archives' host understands Range; else it sends the whole archive.
         max_jobs: How many jobs a data collection may have, in the newer generation.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
@@ -163,6 +167,7 @@ class World:
         faults: What goes wrong, first match first.
         handed_out: The job of which the archive was handed out last, by kind and id.
         requests: Every request so far, as (server, method, path with query, headers).
+        bytes_sent: How many bytes each server has sent, headers included.
     """
 
     def __init__(self, *, generation: Generation = "fresh", token: str = "stand-in-token") -> None:
@@ -172,6 +177,7 @@ class World:
         self.polls_to_generate = 0
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
         self.takes_from = True
+        self.takes_ranges = True
         self.takes_time = False
         self.reuse_seconds = 0.0
         self.generate_seconds = 0.0
@@ -184,6 +190,7 @@ class World:
         self.faults: list[Fault] = []
         self._spent: Counter[int] = Counter()
         self.requests: list[tuple[str, str, str, dict[str, str]]] = []
+        self.bytes_sent: Counter[str] = Counter()
         self.lock = threading.RLock()
         self.handed_out: dict[tuple[str, str], Job] = {}
         self.hosted: dict[tuple[str, str], Hosted] = {}
