@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.clocks import Clock, MonotonicClock
 from tests.support.leaks import watched
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.stand_in import Hosted
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -117,7 +117,7 @@ try:
         Finalized()
         threading.Event().wait(60)
 except output.Terminated as end:
-    os._exit(end.code)  # at once: while Python ends, so short a patience may run out again
+    raise SystemExit(end.code)
 """
 
 
@@ -126,3 +126,29 @@ def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more(tmp_path: 
     done = run(sys.executable, "-c", LOST, cwd=tmp_path)
     assert "ignored" in done.stderr
     assert done.returncode == 143
+
+
+SLOW_TO_END = """
+import signal, threading
+from tap_prolific_export import signals as output
+
+output.PATIENCE_SECONDS = 0.05
+
+class Last:
+    wait = threading.Event().wait
+
+    def __del__(self):  # when Python clears its modules, and no longer handles signals
+        self.wait(0.3)
+
+last = Last()
+try:
+    with output.TERMINATION.handled():
+        signal.raise_signal(signal.SIGTERM)
+except output.Terminated as end:
+    raise SystemExit(end.code)
+"""
+
+
+@pytest.mark.skipif(not signals.HAS_TIMER, reason="needs a timer that sends signals")
+def test_the_exit_code_is_right_however_long_python_takes_to_end(tmp_path: Path) -> None:
+    assert run(sys.executable, "-c", SLOW_TO_END, cwd=tmp_path).returncode == 143

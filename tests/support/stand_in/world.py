@@ -57,7 +57,7 @@ class Hosted:
             only the file by task.
         layout_in_archive: Whether the archive's metadata holds the layout, too.
         extra_lines: Lines that the archive holds beside the submissions.
-        archive: An archive that is served instead of one made of the submissions.
+        archive_on_disk: An archive that is served instead of one made of the submissions.
     """
 
     kind: Kind

@@ -302,7 +302,7 @@ def spelled(leaf: Any) -> str:
     return repr(float(number) + 0.0) if is_number else text
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_is_said_again_or_said_to_be_kept(
     instruction: Instruction, entry: Any
@@ -318,7 +318,7 @@ def test_whatever_comes_is_said_again_or_said_to_be_kept(
     assert not lost
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_a_column_holds_only_what_its_schema_allows(
     instruction: Instruction, entry: Any
@@ -336,7 +336,7 @@ def without(node: Any, names: tuple[str, ...]) -> Any:
     return [without(value, names) for value in node] if isinstance(node, list) else node
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_is_found_again_in_the_long_form(
     instruction: Instruction, entry: Any

@@ -262,7 +262,7 @@ def said(response: Response) -> list[str]:
     return leaves([*ids, *held])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(lines)
 def test_whatever_a_line_says_its_response_says_as_often(line: Line) -> None:
     response = only(line)
@@ -270,7 +270,7 @@ def test_whatever_a_line_says_its_response_says_as_often(line: Line) -> None:
     assert response.id
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(nested_lines())
 def test_whatever_a_line_with_tasks_says_its_responses_say(line: Line) -> None:
     found = list(responses(line))
@@ -278,7 +278,6 @@ def test_whatever_a_line_with_tasks_says_its_responses_say(line: Line) -> None:
     assert all(response.id for response in found)
 
 
-@settings(deadline=None)
 @given(lines, st.randoms())
 def test_the_order_of_a_lines_fields_does_not_matter(line: Line, random: Random) -> None:
     names = list(line)

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
@@ -225,7 +225,6 @@ def paths(schema: JsonSchema, above: str = "") -> Iterator[str]:
             yield from paths({"[]": inner["items"]}, f"{above}/{name}")
 
 
-@settings(deadline=None)
 @given(properties, properties)
 def test_growing_drops_nothing_and_changes_neither(older: JsonSchema, newer: JsonSchema) -> None:
     before = deepcopy((older, newer))

@@ -322,7 +322,7 @@ items = anything | questions | st.lists(questions | anything, max_size=3)
 LAYOUT = st.sampled_from(["collection_items", "batch_items", "instructions"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(objects, st.dictionaries(LAYOUT, items))
 def test_whatever_the_metadata_is_its_rows_are_valid_and_say_it(fields: Row, more: Row) -> None:
     collection = parse(DIARY, {**fields, **more})
@@ -341,7 +341,7 @@ RESPONSE["properties"]["answers"] = {
 }
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(objects, st.dictionaries(ids | TEXT, entries, max_size=4))
 @example({"task_id": "t", "datapoint": False}, {})  # the row of the task holds it
 def test_whatever_a_line_is_its_row_is_valid_and_says_it(line: Row, given_: Row) -> None:

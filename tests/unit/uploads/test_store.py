@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tap_prolific_export.archive.export_archive import UPLOADS, Upload
@@ -138,7 +138,6 @@ def check_keys(id_: str, name: str, *, is_alike: bool) -> None:
     assert Path(keys[0]).parent == Path(keys[1]).parent
 
 
-@settings(deadline=None)
 @given(id_=NAMES, name=NAMES, is_alike=st.booleans())
 def test_a_key_is_one_that_any_file_system_takes_and_stays_below_its_root(
     id_: str,
@@ -170,7 +169,6 @@ def variants(name: str) -> st.SearchStrategy[str]:
     return st.sampled_from([form for n in forms for form in (n, n.upper(), n.lower(), n.title())])
 
 
-@settings(deadline=None)
 @given(st.lists(NAMES.flatmap(variants), unique=True, max_size=12))
 @example(["IMG.JPG", "img.jpg", "Img.jpg"])
 @example(["é.png", "e\u0301.png", "É.png"])
@@ -208,7 +206,6 @@ def test_an_ordinary_name_stays_as_it_is(id_: str, name: str) -> None:
     assert store_keys(id_, UPLOADS + name, UPLOAD, collides=False)[0] == f"{id_}/{name}"
 
 
-@settings(deadline=None)
 @given(
     st.from_regex(r"[0-9a-f]{4}_[A-Za-z0-9éß][A-Za-z0-9 ._()é-]{0,40}[A-Za-z0-9)é]", fullmatch=True)
 )
