@@ -98,7 +98,7 @@ class _CountedSocket(io.RawIOBase):
 
     Args:
         connection: The socket.
-        count: Is called with the number of bytes of each piece.
+        count: Is called with numbers of bytes; a negative one takes back what was not sent.
     """
 
     def __init__(self, connection: socket.socket, count: Callable[[int], None]) -> None:
@@ -109,8 +109,12 @@ class _CountedSocket(io.RawIOBase):
         return True
 
     def write(self, data: Buffer, /) -> int:
-        sent = self._connection.send(data)
-        self._count(sent)
+        size, sent = memoryview(data).nbytes, 0
+        self._count(size)  # before the client can have it
+        try:
+            sent = self._connection.send(data)
+        finally:
+            self._count(sent - size)
         return sent
 
 
