@@ -94,7 +94,7 @@ def once(path: Path, expected: tuple[int, int, int], *, ranges: bool) -> list[fl
     world = World()
     world.takes_ranges = ranges
     with path.open("rb") as file:
-        world.host(replace(COLLECTION, archive=mmap(file.fileno(), 0, access=ACCESS_READ)))
+        world.host(replace(COLLECTION, archive_on_disk=mmap(file.fileno(), 0, access=ACCESS_READ)))
     settings = {"api_token": world.token, "collection_ids": [COLLECTION.id]}
     settings |= {"files_uri": store.as_uri()} if expected[2] else {}
     with StandIn(world) as stand_in:

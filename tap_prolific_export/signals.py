@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -101,6 +102,7 @@ class Termination:
             self._signum, self._received_at = signum, time.monotonic()
             if HAS_TIMER:
                 signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+                atexit.register(_disarm)
             if not self._is_deferred:
                 raise Terminated(signum)
         elif time.monotonic() - self._received_at > PATIENCE_SECONDS:
@@ -125,6 +127,13 @@ class Termination:
         """Ignore further signals: Python's own handlers would change the exit code."""
         for signum in SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
+
+
+def _disarm() -> None:
+    """Stop the timer: once Python no longer handles its signal, that would kill the process."""
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()  # which may still block, and then needs the timer
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _is_leaving() -> bool:

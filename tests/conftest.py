@@ -6,17 +6,23 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
+from tests.support.clocks import Clock, MonotonicClock
 from tests.support.leaks import watched
-from tests.support.postgres import serving
 from tests.support.stand_in import StandIn, World, samples
+from tests.support.stores import closed_directory
 from tests.support.tap import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -54,11 +60,30 @@ def batch(world: World) -> Hosted:
     return world.host(samples.caption_check(5))
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A PostgreSQL, in which each test makes a database of its own."""
-    with serving() as running:
-        yield running
+@pytest.fixture
+def clock(world: World) -> Clock:
+    """The time at the stand-in."""
+    world.clock = clock = Clock()
+    return clock
+
+
+@pytest.fixture
+def time() -> MonotonicClock:
+    """The time of code that is given a clock and a sleep."""
+    return MonotonicClock()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where uploads are stored; it is not there yet."""
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that may be looked into, but not written to, by the `unprivileged`."""
+    with closed_directory() as folder:
+        yield folder
 
 
 @pytest.fixture

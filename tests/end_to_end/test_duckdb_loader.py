@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-import pytest
-
-from tests.support.meltano import INSTALLED
+from tests.support.meltano import needs_loaders
+from tests.support.targets import DuckDB
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOADER = INSTALLED / "bin" / "target-duckdb-lossless"
-
-pytestmark = pytest.mark.skipif(
-    not LOADER.exists(), reason="needs the loader's environment, which scripts/setup makes"
-)
+pytestmark = needs_loaders
 
 TYPES: dict[str, dict[str, Any]] = {
     "id": {"type": "string"},
@@ -40,19 +33,10 @@ def load(folder: Path, columns: list[str], rows: list[Row]) -> list[tuple[Any, .
         *({"type": "RECORD", "stream": "t", "record": row} for row in rows),
         {"type": "STATE", "value": {}},
     ]
-    config = folder / "config.json"
-    path = folder / "t.duckdb"
-    config.write_text(json.dumps({"path": str(path), "default_target_schema": "main"}))
-    subprocess.run(  # noqa: S603
-        [str(LOADER), "--config", str(config)],
-        input="".join(json.dumps(message) + "\n" for message in messages),
-        text=True,
-        check=True,
-        capture_output=True,
-    )
-    with duckdb.connect(str(path), read_only=True) as connection:
-        names = ", ".join(f'"{name}"' for name in columns)
-        return list(connection.execute(f"SELECT {names} FROM t ORDER BY id").fetchall())  # noqa: S608
+    target = DuckDB(folder)
+    target.load("".join(json.dumps(message) + "\n" for message in messages))
+    found = target.sql("SELECT * FROM t ORDER BY id")
+    return [tuple(row[name] for name in columns) for row in found]
 
 
 def test_a_batch_of_text_alone_keeps_its_first_row(tmp_path: Path) -> None:

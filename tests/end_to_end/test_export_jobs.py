@@ -12,9 +12,10 @@ import pytest
 
 from tap_prolific_export.errors import FatalError
 from tests.support.clocks import Clock
+from tests.support.expected import OF_RESPONSES
 from tests.support.generations import fresh
 from tests.support.stand_in import Fault, World, samples
-from tests.support.tap import Output, Runner, entry, ids, read, select, submissions
+from tests.support.tap import Runner, deselect_streams, entry, full_table, ids, read, submissions
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 def jobs(world: World, hosted: Hosted) -> list[str]:
     return [job.export_id for job in world.jobs[hosted.kind, hosted.id]]
-
-
-def failed(runner: Runner, **config: Any) -> Output:
-    tap = runner.tap(**config)
-    with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-        tap.sync_all()
-    return read(out.getvalue())
 
 
 @fresh
@@ -66,7 +60,7 @@ class TestJobsOfOurs:
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
         world.faults = [Fault("archives", "", status=404)]
-        first = failed(runner, **ids(collection))
+        first = runner.sync_and_fail(**ids(collection))
         [left] = jobs(world, collection)
         assert entry(first.state, "collections", collection)["exports"] == [left]
         second = runner.sync(state=first.state, **ids(collection))
@@ -78,7 +72,7 @@ class TestJobsOfOurs:
     ) -> None:
         archive = pack_export(collection=json.dumps({"id": collection.id}), responses="{}\n{")
         world.faults = [Fault("archives", "", status=200, body=archive)]
-        first = failed(runner, **ids(collection))
+        first = runner.sync_and_fail(**ids(collection))
         assert entry(first.state, "collections", collection)["exports"] == jobs(world, collection)
 
     def test_many_runs_need_no_room(self, runner: Runner, world: World, collection: Hosted) -> None:
@@ -91,13 +85,12 @@ class TestJobsOfOurs:
         out = runner.sync(delete_exports="never", **ids(collection))
         assert len(jobs(world, collection)) == 1
         assert "exports" not in entry(out.state, "collections", collection)
-        assert not any(request.startswith("DELETE") for request in world.asked("api"))
+        assert world.asked("api", "DELETE") == []
 
     def test_a_test_run_leaves_none_either(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
-        with redirect_stdout(io.StringIO()):
-            runner.tap(**ids(collection)).run_connection_test()
+        runner.test(**ids(collection))
         assert jobs(world, collection) == []
 
     def test_a_state_that_says_what_is_no_job_deletes_nothing(
@@ -175,9 +168,7 @@ class TestWorkspaces:
     def test_nothing_is_activated_where_one_is_passed_over(
         self, runner: Runner, world: World, collection: Hosted, draft: Hosted
     ) -> None:
-        catalog = runner.catalog(**ids(collection))
-        for each in catalog["streams"]:
-            each["replication_method"] = "FULL_TABLE"
+        catalog = full_table(runner.catalog(**ids(collection)))
         config: dict[str, Any] = {"workspace_ids": [samples.WORKSPACE]}
         config["emit_activate_version_messages"] = True
         assert len(runner.sync(catalog, **config).of_type("ACTIVATE_VERSION")) == 6
@@ -189,10 +180,10 @@ class TestWorkspaces:
     ) -> None:
         catalog = runner.catalog(**ids(collection))
         world.faults = [Fault("api", "workspace_id=forbidden", times=9, status=403)]
-        tap = runner.tap(catalog, workspace_ids=["forbidden", samples.WORKSPACE])
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError, match="Failed: 2"):
-            tap.sync_all()
-        assert submissions(read(out.getvalue())) == set(collection.submissions)
+        workspaces = ["forbidden", samples.WORKSPACE]
+        out = runner.sync_and_fail(catalog, workspace_ids=workspaces)
+        assert out.error.startswith("Failed: 2")
+        assert submissions(out) == set(collection.submissions)
         assert "workspace forbidden: Tried to list its collections" in caplog.text
 
     def test_one_that_appears_during_the_run_waits_for_the_next(
@@ -215,8 +206,7 @@ class TestWorkspaces:
         self, runner: Runner, world: World, collection: Hosted, draft: Hosted
     ) -> None:
         catalog = runner.catalog(workspace_ids=[samples.WORKSPACE])
-        for stream in ("tasks", "responses", "answers", "files"):
-            catalog = select(catalog, stream, selected=False)
+        catalog = deselect_streams(catalog, *OF_RESPONSES)
         world.faults = [Fault("api", f"GET .*/{draft.id}$", times=9, status=404)]
         out = runner.sync(catalog, workspace_ids=[samples.WORKSPACE])
         assert [row["data_collection_id"] for row in out.rows("collections")] == [collection.id]
@@ -233,9 +223,7 @@ def test_the_sdks_metrics_count_what_was_sent(
     world.requests.clear()
     world.faults = [Fault("archives", "", status=404)]
     with caplog.at_level(logging.INFO):
-        failed_or_not = runner.tap(catalog, **ids(collection, batch))
-        with redirect_stdout(io.StringIO()), pytest.raises(FatalError):
-            failed_or_not.sync_all()
+        runner.sync_and_fail(catalog, **ids(collection, batch))
     points = [
         json.loads(record.message.partition("METRIC: ")[2])
         for record in caplog.records

@@ -1,4 +1,4 @@
-"""The last lines of a run in which something failed, and what the run after it does."""
+"""The last lines of a run in which something failed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tap_prolific_export.errors import DataCollectionError, FatalError
-from tap_prolific_export.singer.report import GAP, MAX_ID, WIDTH, failure, table
+from tests.support.generations import fresh
+from tests.support.processes import run_tap
 from tests.support.stand_in import Fault, StandIn, World, samples
-from tests.support.tap import read, tap
+from tests.support.tap import read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,10 +50,13 @@ def config(stand_in: StandIn, collection: Hosted) -> dict[str, Any]:
     }
 
 
-def test_a_table_of_what_failed_is_the_last_that_is_said(
+def test_what_failed_is_told_where_it_happens_and_in_a_table_at_the_end(
     config: dict[str, Any], collection: Hosted, tmp_path: Path
 ) -> None:
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
+    for what in (f"collection {GONE}", f"batch {samples.CAPTIONS}"):  # a line to search for
+        line = rf"ERROR .*{what}: Tried to request an export; the API answered 404"
+        assert len(re.findall(line, done.stderr)) == 1
     assert done.returncode == 1
     begin = done.stderr.index("Failed: 2")
     assert done.stderr[begin:] == LAST_LINES
@@ -66,34 +67,19 @@ def test_a_table_of_what_failed_is_the_last_that_is_said(
     assert len(out.rows("responses")) == 8
 
 
-def test_the_next_run_redoes_only_what_failed(
-    config: dict[str, Any], world: World, tmp_path: Path
-) -> None:
-    state = read(tap(config=config, folder=tmp_path).stdout).state
-    (tmp_path / "state.json").write_text(json.dumps(state))
-    world.host(samples.breakfast_diary(2, id_=GONE))
-    world.host(samples.caption_check(3))
-    done = tap("--state=state.json", config=config, folder=tmp_path)
-    assert done.returncode == 0
-    rows = read(done.stdout).rows("responses")
-    assert {row["data_collection_id"] for row in rows} == {GONE, samples.CAPTIONS}
-    (tmp_path / "state.json").write_text(json.dumps(read(done.stdout).state))
-    last = tap("--state=state.json", config=config, folder=tmp_path)
-    assert read(last.stdout).rows("responses") == []
-
-
 def test_a_test_run_ends_with_the_table_too(config: dict[str, Any], tmp_path: Path) -> None:
-    done = tap("--test", config=config, folder=tmp_path)
+    done = run_tap("--test", config=config, folder=tmp_path)
     assert done.returncode == 1
     assert done.stderr.endswith(LAST_LINES)
 
 
+@fresh
 @pytest.mark.parametrize("option", ["", "--discover", "--test", "--test=schema"])
 def test_where_nothing_can_be_looked_up_the_table_has_all_of_it(
     option: str, config: dict[str, Any], tmp_path: Path
 ) -> None:
     config["collection_ids"] = [GONE]
-    done = tap(*filter(None, [option]), config=config, folder=tmp_path)
+    done = run_tap(*filter(None, [option]), config=config, folder=tmp_path)
     assert done.returncode == 1
     _, _, end = done.stderr.partition("Failed: 2, as listed below. Delivered: 0.\n")
     found = [line.split()[1] for line in end.splitlines()[2:] if line[0] != " "]
@@ -101,6 +87,7 @@ def test_where_nothing_can_be_looked_up_the_table_has_all_of_it(
     assert read(done.stdout).messages == []
 
 
+@fresh
 def test_a_structured_log_has_the_table_in_one_message(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -113,7 +100,7 @@ def test_a_structured_log_has_the_table_in_one_message(
             root: {level: INFO, handlers: [stderr]}
         """)
     )
-    done = tap(config=config, folder=tmp_path, SINGER_SDK_LOG_CONFIG="logging.yaml")
+    done = run_tap(config=config, folder=tmp_path, SINGER_SDK_LOG_CONFIG="logging.yaml")
     last = json.loads(done.stderr.splitlines()[-1])
     assert last["level"] == "error"
     assert last["message"] + "\n" == LAST_LINES
@@ -125,56 +112,8 @@ def test_the_token_that_became_invalid_is_a_row_of_its_own(
     config["collection_ids"].remove(GONE)
     world.host(samples.caption_check(3))
     world.faults = [Fault("api", "POST .*export", times=9, status=401)]
-    done = tap(config=config, folder=tmp_path)
+    done = run_tap(config=config, folder=tmp_path)
     assert done.returncode == 1
     _, _, end = done.stderr.partition("Failed: 1, as listed below. Delivered: 0.\n")
     assert end.splitlines()[2].startswith("the whole run  collection")
     assert "set it as" in end
-
-
-WORDS = st.text(st.sampled_from("abc-/:"), min_size=1, max_size=24)
-TEXTS = st.lists(WORDS, min_size=1, max_size=60).map(" ".join)
-
-
-@given(st.lists(st.tuples(WORDS.map(lambda word: word * 3), TEXTS, TEXTS), min_size=1, max_size=4))
-def test_a_table_fits_its_width_and_cuts_nothing_off(rows: list[tuple[str, str, str]]) -> None:
-    _, rule, *lines = table(rows)
-    assert len(rule) == WIDTH
-    ids, problems, _ = (len(dashes) for dashes in rule.split())
-    begin = ids + len(GAP)
-    middle = begin + problems + len(GAP)
-    told: list[list[str]] = []
-    for line in lines:
-        assert len(line) <= max(WIDTH, len(line.split()[0]))
-        if line[0] != " ":
-            told.append([line if ids < len(line.split()[0]) else line[:begin].strip(), "", ""])
-            if told[-1][0] == line:
-                continue
-        told[-1][1] += " " + line[begin:middle].strip()
-        told[-1][2] += " " + line[middle:].strip()
-    assert [tuple(" ".join(cell.split()) for cell in row) for row in told] == rows
-
-
-def test_a_long_id_has_a_line_of_its_own_and_no_word_is_broken() -> None:
-    path = f"archive /{'x' * MAX_ID}.zip"
-    job = "0f8c1c1e-5a53-4b5b-8d50-6a7c3c1f9b10"
-    url = f"https://api.prolific.com/{'y' * WIDTH}"
-    lines = table([(path, f"Job {job} failed.", f"Ask\n{url}\nagain."), ("batch x", "Broken.", "")])
-    assert path in lines
-    assert any(job in line for line in lines)
-    assert any(url in line for line in lines)
-    assert lines[-1].startswith("batch x  Broken.")
-
-
-def test_what_ends_the_run_says_how_much_failed() -> None:
-    error = failure([DataCollectionError("batch x", "Broken.", "Mend it.")], 1)
-    assert isinstance(error, FatalError)
-    assert re.search(r"Failed: 1,.*Delivered: 1\.", str(error))
-
-
-def test_a_failure_is_told_where_it_happens_as_well(config: dict[str, Any], tmp_path: Path) -> None:
-    """In one line, which can be searched for."""
-    done = tap(config=config, folder=tmp_path)
-    for what in (f"collection {GONE}", f"batch {samples.CAPTIONS}"):
-        line = rf"ERROR .*{what}: Tried to request an export; the API answered 404"
-        assert len(re.findall(line, done.stderr)) == 1

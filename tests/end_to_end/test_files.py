@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import random
 import re
-import subprocess
 import sys
 import zipfile
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,18 +19,19 @@ import pytest
 from singer_sdk.exceptions import ConfigValidationError
 
 from tap_prolific_export.archive.byte_source import SMALL
-from tap_prolific_export.errors import ConfigError, FatalError
+from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.uploads.transfer import Transfers
-from tests.support.clocks import Clock
 from tests.support.generations import fresh
+from tests.support.processes import run
 from tests.support.stand_in import Fault, World, archives, samples
 from tests.support.stand_in.samples import add
-from tests.support.stores import closed_directory, posix, sha256, tree, unprivileged
-from tests.support.tap import entry, ids, read, select, submissions
+from tests.support.stores import posix, sha256, tree, unprivileged
+from tests.support.tap import deselect, entry, ids, read, submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from tests.support.clocks import Clock
     from tests.support.stand_in import Hosted
     from tests.support.tap import Output, Runner
 
@@ -43,23 +41,6 @@ LARGE = SMALL
 
 def large(number: int) -> bytes:
     return random.Random(number).randbytes(LARGE)  # noqa: S311  # not that it deflates
-
-
-@pytest.fixture
-def clock(world: World) -> Clock:
-    world.clock = clock = Clock()
-    return clock
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
-def closed() -> Iterator[Path]:
-    with closed_directory() as root:
-        yield root
 
 
 @pytest.fixture
@@ -186,14 +167,14 @@ class TestWhatIsStored:
         assert other.endswith(row["path"].removeprefix("files"))
 
     def test_a_test_run_stores_none(self, runner: Runner, collection: Hosted, root: Path) -> None:
-        assert runner.tap(files_uri=root.as_uri(), **ids(collection)).run_sync_dry_run()
+        runner.test(files_uri=root.as_uri(), **ids(collection))
         assert tree(root) == {}
 
     def test_files_that_nobody_wants_need_no_store(
         self, runner: Runner, collection: Hosted, root: Path
     ) -> None:
         root.write_bytes(b"where no file can be stored")
-        catalog = select(runner.catalog(**ids(collection)), "files", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "files")
         out = runner.sync(catalog, files_uri=root.as_uri(), **ids(collection))
         assert len(out.rows("responses")) == 8
 
@@ -201,7 +182,7 @@ class TestWhatIsStored:
     def test_archives_on_disk_have_files_too(
         self, runner: Runner, world: World, collection: Hosted, root: Path, tmp_path: Path
     ) -> None:
-        made = archives.build(collection, [*collection.submissions.values()])
+        made = collection.archive()
         (tmp_path / "export.zip").write_bytes(made)
         out = runner.sync(files_uri=root.as_uri(), archive_paths=[str(tmp_path / "*.zip")])
         assert tree(root) == said(out.rows("files"), root) == uploads(collection)
@@ -367,8 +348,12 @@ def problems(error: Exception) -> Sequence[str]:
     return error.errors
 
 
+@fresh
 class TestAStoreThatIsNone:
-    """It is said before anything is requested; discovery apart, which a catalog saves."""
+    """It is said before anything is requested; discovery apart, which a catalog saves.
+
+    In which places it is none: see the tests of stores.
+    """
 
     @pytest.fixture
     def catalog(self, runner: Runner, world: World, collection: Hosted) -> dict[str, Any]:
@@ -403,10 +388,8 @@ class TestAStoreThatIsNone:
             runner.sync(files_uri=root.as_uri(), **ids(collection))
         assert not [request for request in world.asked("api") if "/export" in request]
 
-    @pytest.mark.parametrize("place", ["", "below", "below/below"])
-    def test_a_file(  # noqa: PLR0917
+    def test_a_file(
         self,
-        place: str,
         catalog: dict[str, Any],
         runner: Runner,
         world: World,
@@ -415,21 +398,19 @@ class TestAStoreThatIsNone:
     ) -> None:
         root.write_bytes(b"x")
         with pytest.raises(ConfigError, match=f"files_uri: cannot write to {root}"):
-            runner.sync(catalog, files_uri=(root / place).as_uri(), **ids(collection))
+            runner.sync(catalog, files_uri=(root / "below").as_uri(), **ids(collection))
         assert world.requests == []
 
     @posix
-    @pytest.mark.parametrize("name", ["", "below"])
-    def test_a_directory_that_is_closed_to_us(  # noqa: PLR0917
+    def test_a_directory_that_is_closed_to_us(
         self,
-        name: str,
         catalog: dict[str, Any],
         runner: Runner,
         world: World,
         collection: Hosted,
         closed: Path,
     ) -> None:
-        place = closed / name
+        place = closed / "below"
         with (
             unprivileged(),
             pytest.raises(ConfigError, match=rf"files_uri: cannot write to {place} \(Permission"),
@@ -520,14 +501,14 @@ class TestWhatCannotBeStored:
         it = trouble(collection, root, monkeypatch)
         it.begin()
         caplog.clear()
-        failed, error = failing(runner, first.state, **both)
+        failed = runner.sync_and_fail(None, first.state, **both)
         it.end()
         assert name not in caplog.text
-        assert name not in error
+        assert name not in failed.error
         [said_so] = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
         assert said_so.startswith(f"collection {collection.id}: 1 of its uploaded files could not ")
-        assert error.startswith("Failed: 1, as listed below. Delivered: 1.\n")
-        assert f"collection {collection.id}  1 of its uploaded" in error
+        assert failed.error.startswith("Failed: 1, as listed below. Delivered: 1.\n")
+        assert f"collection {collection.id}  1 of its uploaded" in failed.error
         for stream in ("responses", "answers"):
             assert submissions(failed, stream) == {new, note}
             for hosted in (collection, batch):
@@ -551,7 +532,7 @@ class TestWhatCannotBeStored:
     ) -> None:
         root.mkdir()
         (root / collection.id).write_bytes(b"x")
-        out, _ = failing(runner, None, files_uri=root.as_uri(), **ids(collection))
+        out = runner.sync_and_fail(files_uri=root.as_uri(), **ids(collection))
         assert len(out.rows("responses")) == 8
         assert out.rows("files") == []
         [row] = out.rows("collections")
@@ -559,13 +540,6 @@ class TestWhatCannotBeStored:
         assert row["full_exported_at"] is None
         assert entry(out.state, "responses", collection)
         assert "files" not in out.state["bookmarks"]
-
-
-def failing(runner: Runner, state: dict[str, Any] | None, **config: Any) -> tuple[Output, str]:
-    """Return what a run has written that fails, and what it says in the end."""
-    with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError) as raised:
-        runner.tap(None, state, **config).sync_all()
-    return read(out.getvalue()), str(raised.value)
 
 
 def moved(stream: str, hosted: Hosted, before: Output, after: Output) -> bool:
@@ -609,7 +583,7 @@ def test_an_archive_that_is_replaced_meanwhile_is_read_anew_and_not_mixed(  # no
             for name, content in submission.uploads.items():
                 submission.uploads[name] = content[::-1]
             submission.line["responses"]["q-name"]["value"] = "Brunch"
-        made = archives.build(collection, [*collection.submissions.values()], clock.now)
+        made = collection.archive(clock.now)
         world.handed_out[collection.kind, collection.id].archive = made
 
     world.faults = [Watch("archives", "", world=world, number=number, do=replace)]
@@ -653,9 +627,8 @@ def test_memory_does_not_grow_with_a_file(
     config = {"files_uri": root.as_uri(), "archive_paths": [str(archive)]}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "catalog.json").write_text(json.dumps(runner.catalog(**config)))
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", CHILD], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = run(sys.executable, "-c", CHILD, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     film = root / "films" / "s1_film.mp4"
     assert film.stat().st_size == size
     [row] = read(done.stdout).rows("files")

@@ -23,6 +23,7 @@ from tap_prolific_export.archive.export_archive import MAX_MEMBER_BYTES
 from tests.support import hostile
 from tests.support.expected import KEYS
 from tests.support.hostile import ABSOLUTE, CALLED, LONGEST, MANY, MB, SAID, Case
+from tests.support.tap import answer_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -401,7 +402,7 @@ def _is_unfit(value: Any) -> bool:
 def columns(ran: Ran) -> Row:
     """Return the properties of `answers` in the last schema, but for the questions."""
     schemas = [m for m in ran.messages() if (m["type"], m.get("stream")) == ("SCHEMA", "responses")]
-    found = schemas[-1]["schema"]["properties"]["answers"]["properties"]
+    found = answer_columns(schemas[-1]["schema"])
     return {
         name: {n: v for n, v in column.items() if n != "title"} for name, column in found.items()
     }

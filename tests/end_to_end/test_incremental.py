@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-from contextlib import redirect_stdout
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_prolific_export.archive.http_source import TAIL
-from tap_prolific_export.errors import FatalError
+from tests.support import tap
 from tests.support.clocks import NOW, Clock
-from tests.support.expected import differences
+from tests.support.expected import OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent
 from tests.support.memory_target import MemoryTarget
-from tests.support.stand_in import Fault, Submission, World, archives, samples
+from tests.support.stand_in import Fault, Submission, World, samples
 from tests.support.stand_in.samples import add
-from tests.support.tap import Output, Runner, entry, ids, read, select, submissions
+from tests.support.tap import Output, Runner, deselect, deselect_streams, entry, ids, submissions
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.stand_in import Hosted
-
-OF_RESPONSES = ("tasks", "responses", "answers", "files")
-
-
-@pytest.fixture
-def clock(world: World) -> Clock:
-    world.clock = clock = Clock()
-    return clock
 
 
 @pytest.fixture
@@ -65,7 +55,7 @@ class TestTheDelta:
         world.requests.clear()
         catalog = runner.catalog(**ids(sample))
         runner.sync(catalog, first.state, lookback_seconds=3600, **ids(sample))
-        [post] = [request for request in world.asked("api") if request.startswith("POST")]
+        [post] = world.asked("api", "POST")
         assert post.endswith("/export?from=2026-11-25T11%3A00%3A00%2B00%3A00")
 
     @pytest.mark.parametrize("lookback", [0, 3600, 86_400])
@@ -180,10 +170,8 @@ class TestTheDelta:
                 line, NOW + timedelta(days=number), "x", active_at=NOW + timedelta(days=number)
             )
         for _ in lines:
-            with redirect_stdout(io.StringIO()) as out:
-                config = {"lookback_seconds": 10**9} if world.generation == "fresh" else {}
-                runner.tap(None, target.state, **config, **ids(sample)).sync_all()
-            target.load(out.getvalue())
+            config = {"lookback_seconds": 10**9} if world.generation == "fresh" else {}
+            target.load(runner.sync(None, target.state, **config, **ids(sample)).text)
             clock.advance(days=1)
         found = [row for row in target.rows("responses") if row["submission_id"] == "s"]
         assert len(found) == 4
@@ -200,7 +188,7 @@ class TestStreams:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         everything = runner.catalog(**ids(sample))
-        without = select(everything, "answers", selected=False)
+        without = deselect(everything, "answers")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         world.requests.clear()
@@ -212,7 +200,7 @@ class TestStreams:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         everything = runner.catalog(**ids(sample))
-        without = select(everything, "instructions", selected=False)
+        without = deselect(everything, "instructions")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         world.requests.clear()
@@ -228,7 +216,7 @@ class TestStreams:
         first = runner.sync(everything, **ids(sample))
         clock.advance(days=3)
         new = add(world, sample, 100, clock.now - timedelta(days=2))
-        without = select(everything, "answers", selected=False)
+        without = deselect(everything, "answers")
         second = runner.sync(without, first.state, **ids(sample))
         assert submissions(second) == {new}
         clock.advance(days=3)
@@ -239,9 +227,7 @@ class TestStreams:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         first = runner.sync(**ids(sample))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        sample.instructions.append(question)
-        sample.layout[-1]["page_items"].append(question)
+        samples.add_question(sample)
         clock.advance(days=2)
         second = runner.sync(state=first.state, **ids(sample))
         assert len(second.rows("instructions")) == len(sample.instructions)
@@ -309,7 +295,7 @@ class TestNothingNew:
     ) -> None:
         world.reuse_seconds = 10**6
         catalog = runner.catalog(**ids(sample))
-        first = runner.sync(select(catalog, "collections", selected=False), **ids(sample))
+        first = runner.sync(deselect(catalog, "collections"), **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
         assert {message["stream"] for message in second.of_type("RECORD")} == {"collections"}
@@ -320,7 +306,7 @@ class TestNothingNew:
     ) -> None:
         world.reuse_seconds = 10**6
         catalog = runner.catalog(**ids(sample))
-        first = runner.sync(select(catalog, "files", selected=False), **ids(sample))
+        first = runner.sync(deselect(catalog, "files"), **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
         assert len(second.rows("files")) == 2
@@ -355,7 +341,7 @@ class TestNothingNew:
         self, runner: Runner, world: World, clock: Clock, sample: Hosted
     ) -> None:
         world.reuse_seconds = 10**6
-        body = archives.build(sample, list(sample.submissions.values()))
+        body = sample.archive()
         world.faults = [Fault("archives", "", times=9, status=200, body=body)]
         first = runner.sync(**ids(sample))
         clock.advance(hours=1)
@@ -395,8 +381,7 @@ class TestNothingNew:
     def test_an_archive_on_disk_is_delivered_once(
         self, runner: Runner, tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         config: dict[str, Any] = {"archive_paths": [str(path)], "api_token": None}
         first = runner.sync(**config)
         assert submissions(first) == set(collection.submissions)
@@ -462,7 +447,7 @@ class TestChangedSettings:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "responses", "answers", "q-name", selected=False)
+        without = deselect(catalog, "responses", "answers", "q-name")
         first = runner.sync(without, **ids(sample))
         clock.advance(days=2)
         second = runner.sync(catalog, first.state, **ids(sample))
@@ -473,8 +458,7 @@ class TestChangedSettings:
         self, runner: Runner, clock: Clock, sample: Hosted
     ) -> None:
         first = runner.sync(**ids(sample))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        sample.instructions.append(question)
+        samples.add_question(sample)
         clock.advance(days=2)
         assert runner.sync(state=first.state, **ids(sample)).rows("responses") == []
 
@@ -498,9 +482,9 @@ class TestWhatTheStateSays:
             world.host(samples.breakfast_diary(1, id_=f"0f8c1c1e-5a53-4b5b-8d50-6a7c3c1f9b{n}"))
             for n in range(10, 13)
         ]
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(**ids(*made)).sync_all()
-        line = out.getvalue().splitlines()[-1]  # without white space, as the SDK writes it
+        line = runner.sync(**ids(*made)).text.splitlines()[
+            -1
+        ]  # without white space, as the SDK writes it
         bookmarks = json.loads(line)["value"]["bookmarks"]
         assert {len(stream["partitions"]) for stream in bookmarks.values()} == {len(made)}
         assert len(bookmarks) == 6
@@ -509,20 +493,10 @@ class TestWhatTheStateSays:
             for partition in stream["partitions"]:
                 assert len(json.dumps(partition, separators=(",", ":"))) < 300
 
-    def test_a_long_etag_is_kept_as_a_digest(
-        self, runner: Runner, world: World, sample: Hosted
-    ) -> None:
-        body = archives.build(sample, list(sample.submissions.values()))
-        etag = {"ETag": f'"{"0123456789" * 30}"'}
-        world.faults = [Fault("archives", "", status=200, body=body, headers=etag)]
-        state = runner.sync(**ids(sample)).state
-        assert len(json.dumps(entry(state, "responses", sample))) < 300
-
     def test_it_does_not_hold_a_file_on_disk_s_name(
         self, runner: Runner, tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         state = runner.sync(archive_paths=[str(path)], api_token=None).state
         assert str(tmp_path) not in json.dumps(state)
 
@@ -584,24 +558,12 @@ class TestWhatTheStateSays:
 
 
 class TestFailures:
-    def failed(
-        self,
-        runner: Runner,
-        state: dict[str, Any],
-        catalog: dict[str, Any] | None = None,
-        **config: Any,
-    ) -> Output:
-        tap = runner.tap(catalog, state, **config)
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            tap.sync_all()
-        return read(out.getvalue())
-
     def test_only_what_failed_is_done_again(
         self, runner: Runner, world: World, clock: Clock, collection: Hosted, batch: Hosted
     ) -> None:
         config = ids(collection, batch)
         world.faults = [Fault("archives", "", status=404)]
-        first = self.failed(runner, {}, **config)
+        first = runner.sync_and_fail(**config)
         clock.advance(days=2)
         second = runner.sync(state=first.state, **config)
         assert submissions(second) == set(collection.submissions)
@@ -610,11 +572,11 @@ class TestFailures:
         self, runner: Runner, world: World, clock: Clock, collection: Hosted
     ) -> None:
         """Rows have been emitted before the bad line is reached."""
-        catalog = select(runner.catalog(**ids(collection)), "tasks", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "tasks")
         lines = '{"submission_id": "s", "responses": {}}\n{'
         archive = pack_export(collection=json.dumps(of(collection)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
-        first = self.failed(runner, {}, catalog, **ids(collection))
+        first = runner.sync_and_fail(catalog, **ids(collection))
         assert submissions(first) == {"s"}
         assert entry(first.state, "instructions", collection)
         for stream in ("responses", "answers", "files"):
@@ -634,7 +596,7 @@ class TestFailures:
         state = runner.sync(**ids(sample)).state
         clock.advance(days=-1)
         world.jobs["collections", sample.id].clear()
-        second = self.failed(runner, state, **ids(sample))
+        second = runner.sync_and_fail(None, state, **ids(sample))
         assert second.of_type("RECORD") == []
         for stream in OF_RESPONSES:
             assert second.state["bookmarks"][stream] == state["bookmarks"][stream]
@@ -646,20 +608,16 @@ class TestFailures:
     ) -> None:
         """The API joins a request to a job of the same filter that is still being generated."""
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         state = runner.sync(without, **ids(sample)).state
-        world.polls_to_generate = 1
         world.start_job(sample, {})
         clock.advance(seconds=10)
-        world.polls_to_generate = 0
         second = runner.sync(without, state, **ids(sample))
         third = runner.sync(catalog, second.state, **ids(sample))
         assert submissions(third, "answers") == set(sample.submissions)
 
     def test_test_mode_moves_no_bookmark(self, runner: Runner, collection: Hosted) -> None:
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(**ids(collection)).run_connection_test()
-        written = read(out.getvalue())
+        written = runner.test(**ids(collection))
         assert len(written.rows("responses")) == 1
         for stream in ("collections", "responses"):
             assert not written.state["bookmarks"].get(stream, {}).get("partitions")
@@ -700,9 +658,7 @@ class TestFullExports:
         lines = '{"submission_id": "s", "responses": {}}\n{'
         archive = pack_export(collection=json.dumps(of(sample)), responses=lines)
         world.faults = [Fault("archives", "", status=200, body=archive)]
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            runner.tap(None, state, **ids(sample)).sync_all()
-        assert self.full(read(out.getvalue())) == NOW.isoformat()
+        assert self.full(runner.sync_and_fail(None, state, **ids(sample))) == NOW.isoformat()
 
     def test_a_stream_that_was_left_out_of_it_begins_anew(
         self, runner: Runner, clock: Clock, sample: Hosted
@@ -713,7 +669,7 @@ class TestFullExports:
         state = first.state
         del state["bookmarks"]["responses"]  # so that the next export is of everything
         clock.advance(days=2)
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         second = runner.sync(without, state, **ids(sample))
         assert self.full(second) == clock.now.isoformat()
         clock.advance(days=2)
@@ -727,7 +683,7 @@ class TestFullExports:
         world.reuse_seconds = 10**6
         world.generate_seconds = 600
         catalog = runner.catalog(**ids(sample))
-        without = select(catalog, "answers", selected=False)
+        without = deselect(catalog, "answers")
         first = runner.sync(without, **ids(sample))
         clock.advance(hours=1)
         second = runner.sync(catalog, first.state, **ids(sample))
@@ -742,8 +698,7 @@ class TestFullExports:
         """Its rows are older than the full export, and may be of responses that still live."""
         first = runner.sync(**ids(sample))
         assert self.full(first)
-        path = tmp_path / f"{sample.id}-export-1.zip"
-        path.write_bytes(archives.build(sample, list(sample.submissions.values())))
+        path = sample.save_archive(tmp_path)
         clock.advance(days=2)
         second = runner.sync(state=first.state, archive_paths=[str(path)], **ids(sample))
         assert [row["full_exported_at"] for row in second.rows("collections")] == [None, None]
@@ -755,10 +710,7 @@ class TestFullExports:
 class TestActivateVersion:
     @pytest.fixture
     def full_table(self, runner: Runner, collection: Hosted, batch: Hosted) -> dict[str, Any]:
-        catalog = runner.catalog(**ids(collection, batch))
-        for each in catalog["streams"]:
-            each["replication_method"] = "FULL_TABLE"
-        return catalog
+        return tap.full_table(runner.catalog(**ids(collection, batch)))
 
     def test_one_message_a_stream_follows_all_its_records(
         self, runner: Runner, full_table: dict[str, Any], collection: Hosted, batch: Hosted
@@ -812,8 +764,7 @@ class TestActivateVersion:
     def test_nor_with_archives_on_disk(
         self, runner: Runner, full_table: dict[str, Any], tmp_path: Path, collection: Hosted
     ) -> None:
-        path = tmp_path / f"{collection.id}-export-1.zip"
-        path.write_bytes(archives.build(collection, list(collection.submissions.values())))
+        path = collection.save_archive(tmp_path)
         config = {"emit_activate_version_messages": True, **ids(collection)}
         out = runner.sync(full_table, archive_paths=[str(path)], **config)
         assert out.of_type("ACTIVATE_VERSION") == []
@@ -830,7 +781,7 @@ class TestActivateVersion:
         config = {"emit_activate_version_messages": True, **ids(collection)}
         assert runner.sync(full_table, **config).of_type("ACTIVATE_VERSION") == []
         assert "files is not FULL_TABLE in the catalog" in caplog.text
-        without = select(full_table, "files", selected=False)
+        without = deselect(full_table, "files")
         activated = runner.sync(without, **config).of_type("ACTIVATE_VERSION")
         assert len(activated) == 5
 
@@ -844,10 +795,7 @@ class TestActivateVersion:
     ) -> None:
         world.faults = [Fault("archives", "", status=404)]
         config = {"emit_activate_version_messages": True, **ids(collection, batch)}
-        tap = runner.tap(full_table, **config)
-        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
-            tap.sync_all()
-        assert read(out.getvalue()).of_type("ACTIVATE_VERSION") == []
+        assert runner.sync_and_fail(full_table, **config).of_type("ACTIVATE_VERSION") == []
 
     def test_nor_where_there_is_no_data_collection_at_all(
         self, runner: Runner, full_table: dict[str, Any]
@@ -865,8 +813,7 @@ class TestActivateVersion:
         world.reuse_seconds = 10**6
         world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
         catalog = runner.catalog(**ids(batch))
-        for stream in (*OF_RESPONSES, "instructions"):
-            catalog = select(catalog, stream, selected=False)
+        catalog = deselect_streams(catalog, *OF_RESPONSES, "instructions")
         config: dict[str, Any] = {"emit_activate_version_messages": True, **ids(batch)}
         state: dict[str, Any] = {}
         for _ in range(2):
@@ -890,15 +837,11 @@ def test_everything_is_there_after_a_few_runs(
 ) -> None:
     target = MemoryTarget()
     for number in range(100, 104):
-        with redirect_stdout(io.StringIO()) as out:
-            runner.tap(None, target.state, **ids(collection, batch)).sync_all()
-        target.load(out.getvalue())
+        target.load(runner.sync(None, target.state, **ids(collection, batch)).text)
         for hosted in (collection, batch):
             add(world, hosted, number, clock.now)
         clock.advance(days=2)
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(None, target.state, **ids(collection, batch)).sync_all()
-    target.load(out.getvalue())
+    target.load(runner.sync(None, target.state, **ids(collection, batch)).text)
     assert target.loaded["responses"] == 1 + len(samples.CAPTION_TEXTS)
     wrong = [d for d in differences(target.rows, world) if " export" not in d]
     assert wrong == []

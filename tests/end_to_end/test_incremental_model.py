@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 import tap_prolific_export.singer.state as state_module
 from tap_prolific_export.archive.http_source import TAIL
 from tap_prolific_export.errors import FatalError
-from tests.support.expected import KEYS
+from tests.support.expected import KEYS, OF_RESPONSES
 from tests.support.memory_target import MemoryTarget
 from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World
 from tests.support.tap import Runner
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from tests.support.stand_in.world import Job
 
-OF_RESPONSES = ("tasks", "responses", "answers", "files")
 BEGIN = datetime(2026, 11, 1, tzinfo=timezone.utc)
 STUDIES = ("study-a", "study-b")
 # An API that does not filter may hand out an archive that is this old: see deliveries.py.

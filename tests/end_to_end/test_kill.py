@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import io
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -19,6 +15,7 @@ import pytest
 
 from tests.support.expected import differences
 from tests.support.memory_target import MemoryTarget
+from tests.support.processes import CAN_SHRINK_PIPES, shrink_pipe, started
 from tests.support.stand_in import World, samples
 from tests.support.tap import ids
 
@@ -36,7 +33,6 @@ state.INTERVAL_SECONDS = 0.0
 from tap_prolific_export.tap import TapProlificExport
 TapProlificExport.cli()
 """
-F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
 @dataclass
@@ -53,16 +49,11 @@ class Setting:
         (folder / "config.json").write_text(json.dumps(self.runner.config | self.config))
         (folder / "state.json").write_text(json.dumps(target.state))
         args = ["--config", "config.json", "--state", "state.json"]
-        with subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", TAP, *args],
-            cwd=folder,
-            env={**os.environ, "TMPDIR": str(folder)},  # a process that is killed cleans up nothing
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as process:
+        # A process that is killed cleans up nothing.
+        command = (sys.executable, "-c", TAP, *args)
+        with started(*command, cwd=folder, TMPDIR=str(folder)) as process:
             assert process.stdout
-            if F_SETPIPE_SZ:  # so that it waits for us, and is not ahead by 64 KiB when it dies
-                fcntl.fcntl(process.stdout.fileno(), F_SETPIPE_SZ, 4096)
+            shrink_pipe(process.stdout)  # else it would be ahead by 64 KiB when it dies
             if kill_after is None:
                 return process.stdout.read().decode()
             written = b""
@@ -71,7 +62,6 @@ class Setting:
                 if not chunk:  # it ended before: no two runs write the same number of bytes
                     break
                 written += chunk
-            process.kill()
             return written.decode(errors="ignore")
 
 
@@ -91,9 +81,7 @@ def setting(runner: Runner, world: World) -> Setting:
     ]
     config = ids(*hosted)
     before = MemoryTarget()
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(**config).sync_all()
-    before.load(out.getvalue())
+    before.load(runner.sync(**config).text)
     now += timedelta(days=3)
     for each in hosted:
         make = samples.annotation if each.kind == "batches" else samples.breakfast
@@ -140,14 +128,12 @@ def test_whatever_byte_it_dies_after_the_next_run_has_every_response(
     kept = {json.dumps(target.state, sort_keys=True) for target in targets.values()}
     assert len(kept) >= 3  # some died before the first STATE, some between two
     for point, target in targets.items():
-        with redirect_stdout(io.StringIO()) as out:
-            setting.runner.tap(None, target.state, **setting.config).sync_all()
-        target.load(out.getvalue())
+        target.load(setting.runner.sync(None, target.state, **setting.config).text)
         wrong = [d for d in differences(target.rows, world) if " export" not in d]
         assert wrong == [], f"killed after {point} of {size} bytes"
 
 
-@pytest.mark.skipif(F_SETPIPE_SZ is None, reason="needs a pipe that can be made small")
+@pytest.mark.skipif(not CAN_SHRINK_PIPES, reason="needs a pipe that can be made small")
 def test_it_is_killed_while_it_writes(setting: Setting, tmp_path: Path) -> None:
     """Else the test above would prove nothing: the process would have come to its end."""
     target = deepcopy(setting.before)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.expected import differences, tables_of
 from tests.support.generations import idempotent_slow
-from tests.support.meltano import INSTALLED, MELTANO, run_job
+from tests.support.meltano import needs_loaders, run_job
 from tests.support.stand_in.samples import add
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from tests.support.stand_in import Hosted, StandIn, World
 
 
-pytestmark = pytest.mark.skipif(
-    MELTANO is None or not INSTALLED.exists(),
-    reason="needs Meltano and its plugins' environments, which scripts/setup makes",
-)
+pytestmark = needs_loaders
 
 
 @idempotent_slow

@@ -13,16 +13,15 @@ import pytest
 
 from tests.support.expected import differences
 from tests.support.generations import fresh
-from tests.support.meltano import make_project
+from tests.support.meltano import make_project, reader_environment
 from tests.support.repository import ROOT
-from tests.support.snippets import run, snippet
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
-from tests.support.targets import POSTGRES_LOADER, PostgreSQL, installed
+from tests.support.targets import PostgreSQL, installed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import StandIn, World
 
 FOLDER = ROOT / "examples" / "orchestration"
@@ -38,10 +37,6 @@ pytestmark = [
         not os.environ.get("ORCHESTRATORS"),
         reason="by hand: ORCHESTRATORS=1 installs Airflow and Dagster, of 1 GB",
     ),
-    pytest.mark.skipif(
-        not POSTGRES_LOADER.exists(),
-        reason="needs the loaders' environments, which scripts/setup makes",
-    ),
     fresh,
 ]
 
@@ -54,33 +49,29 @@ def engine(request: pytest.FixtureRequest) -> tuple[Path, str]:
 
 
 def test_each_data_collection_is_loaded_by_a_task_of_its_own(
-    engine: tuple[Path, str], stand_in: StandIn, world: World, server: Server, tmp_path: Path
+    engine: tuple[Path, str], stand_in: StandIn, world: World, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
     names = [f"6650d1a2b3c4d5e6f708192{number}" for number in range(3)]
     diaries = [world.host(samples.breakfast_diary(6, id_=id_)) for id_ in names]
-    target = PostgreSQL(tmp_path, server)
-    make_project(tmp_path, target.program()[1])
+    make_project(tmp_path, postgres.program()[1])
     for plugins in ("extractors", "loaders"):  # as "meltano install" makes them
         (tmp_path / ".meltano" / plugins).mkdir(parents=True)
     programs, commands = engine
-    given = {
+    given = reader_environment(stand_in, tmp_path) | {
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
         "DAGSTER_HOME": str(tmp_path),
         "MELTANO_PROJECT_ROOT": str(tmp_path),
-        "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
         "TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9),  # the samples are of some days ago
     }
 
     def load(*ids: str) -> str:
         given["PROLIFIC_COLLECTION_IDS"] = json.dumps(ids)
-        return run(commands, FOLDER, programs, **given).stdout
+        return run_script(commands, FOLDER, programs, **given).stdout
 
     load(diaries[0].id)
     load(*(diary.id for diary in diaries))
     # The row of a data collection tells of its last export, which was of what was new.
-    wrong = [said for said in differences(target.rows, world) if "collections: " not in said]
+    wrong = [said for said in differences(postgres.rows, world) if "collections: " not in said]
     assert wrong == []
     states = [path.name for path in (tmp_path / "state").iterdir()]
     assert sorted(name.rpartition(":")[2] for name in states) == [diary.id for diary in diaries]
@@ -89,5 +80,5 @@ def test_each_data_collection_is_loaded_by_a_task_of_its_own(
     world.submit(diaries[1], samples.breakfast(60))
     with pytest.raises(AssertionError):
         load("6650d1a2b3c4d5e6f7081929", diaries[1].id)
-    loaded = {row["submission_id"] for row in target.rows("responses")}
+    loaded = {row["submission_id"] for row in postgres.rows("responses")}
     assert loaded >= {*diaries[1].submissions}

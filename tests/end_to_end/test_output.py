@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import subprocess
 import sys
 import termios
 import time
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.processes import LIMIT_SECONDS, TAP, started
 from tests.support.zips import pack
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
-LIMIT = 60
 # So much of the output is read at a time, of several megabytes in all.
 STEP = 1 << 20
 KILOBYTE = 1024
@@ -55,20 +55,12 @@ def tap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.P
     if request.param != "fast":
         config |= {"stream_maps": {"responses": {"more": "submission_id"}}}
     (tmp_path / "config.json").write_text(json.dumps(config))
+    command = (*TAP, "--config=config.json")
     with (
         (tmp_path / "log").open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "tap_prolific_export.tap", "--config=config.json"],
-            cwd=tmp_path,
-            env={**os.environ, "TMPDIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            stderr=log,
-        ) as popen,
+        started(*command, cwd=tmp_path, stderr=log, TMPDIR=str(tmp_path)) as tap,
     ):
-        try:
-            yield popen
-        finally:
-            popen.kill()
+        yield tap
 
 
 def until_full(tap: subprocess.Popen[bytes]) -> bool:
@@ -77,7 +69,7 @@ def until_full(tap: subprocess.Popen[bytes]) -> bool:
     waiting, before = array.array("i", [0]), -1
     begin = time.monotonic()
     while tap.poll() is None:
-        assert time.monotonic() - begin < LIMIT
+        assert time.monotonic() - begin < LIMIT_SECONDS
         fcntl.ioctl(tap.stdout.fileno(), termios.FIONREAD, waiting)
         state = Path(f"/proc/{tap.pid}/stat").read_text().rpartition(")")[2].split()[0]
         # Asleep while nothing more comes into a pipe that is not empty: it waits for us.
@@ -99,7 +91,7 @@ def test_a_slow_reader_costs_no_memory(tap: subprocess.Popen[bytes]) -> None:
         for _ in range(STEP // (1 << 16)):
             size += len(os.read(tap.stdout.fileno(), 1 << 16))
     size += len(tap.stdout.read())
-    assert tap.wait(LIMIT) == 0
+    assert tap.wait(LIMIT_SECONDS) == 0
     assert len(sizes) > 3
     # The first megabytes are those in which everything is imported and compiled.
     assert max(sizes) - sizes[1] < MEGABYTES << 20 < size
@@ -114,7 +106,7 @@ def test_one_that_goes_away_ends_it_quietly(
     while len(got) < read:
         got += os.read(tap.stdout.fileno(), read - len(got))
     tap.stdout.close()
-    assert tap.wait(LIMIT) == 1
+    assert tap.wait(LIMIT_SECONDS) == 1
     log = (tmp_path / "log").read_text()
     *_, last = log.splitlines()
     assert last.endswith(

@@ -9,37 +9,32 @@ import yaml
 
 from tests.support.expected import differences
 from tests.support.generations import fresh
-from tests.support.meltano import MELTANO, make_project
-from tests.support.snippets import run, snippet
+from tests.support.meltano import make_project, needs_loaders, reader_environment
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
-from tests.support.targets import POSTGRES_LOADER, PostgreSQL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import StandIn, World
+    from tests.support.targets import PostgreSQL
 
 AT_ONCE = snippet("docs/operations.md", "run the shards")
 SHARDS = yaml.safe_load(snippet("docs/operations.md", "shards"))
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        not (MELTANO and POSTGRES_LOADER.exists()),
-        reason="needs Meltano and the loaders' environments, which scripts/setup makes",
-    ),
+    needs_loaders,
     fresh,
 ]
 
 
 @pytest.fixture
-def project(tmp_path: Path, server: Server) -> PostgreSQL:
+def project(tmp_path: Path, postgres: PostgreSQL) -> PostgreSQL:
     """A Meltano project with the extractors of docs/operations.md, which loads into PostgreSQL."""
-    target = PostgreSQL(tmp_path, server)
-    _, loader = target.program()
+    _, loader = postgres.program()
     make_project(tmp_path, loader, SHARDS)
-    return target
+    return postgres
 
 
 def test_runs_at_once_with_ids_of_their_own_fill_the_same_tables(
@@ -50,15 +45,12 @@ def test_runs_at_once_with_ids_of_their_own_fill_the_same_tables(
     told = [extractor["config"] for extractor in SHARDS["plugins"]["extractors"]]
     assert told == [{"collection_ids": [collection.id]}, {"batch_ids": [batch.id]}]
 
-    settings = {
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
-        "TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9),
-    }
+    lookback = {"TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS": str(10**9)}
+    settings = reader_environment(stand_in, tmp_path, **lookback)
     # The first run makes the tables: two that do so at once would get in each other's way.
     first = f"meltano run --state-id-suffix=hourly {names[0]} target-postgres"
     for number, script in enumerate([first, AT_ONCE, AT_ONCE]):
-        run(script, tmp_path, **settings)
+        run_script(script, tmp_path, **settings)
         if number < 2:
             world.submit(collection, samples.breakfast(30 + number))
             world.submit(batch, samples.annotation(30 + number))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import json
 import random
 import re
-from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +17,12 @@ from meltano.core.plugin.singer.catalog import SelectExecutor, visit
 
 from scripts.bench_tools import markdown
 from tests.support.generations import fresh
+from tests.support.meltano import needs_loaders
 from tests.support.repository import ROOT
-from tests.support.snippets import run, snippet
+from tests.support.snippets import run_script, snippet
 from tests.support.stand_in import samples
 from tests.support.tap import ids
-from tests.support.targets import LOADERS, DuckDB, PostgreSQL, Warehouse, installed
+from tests.support.targets import DuckDB, Warehouse, installed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,24 +41,13 @@ ALIAS = yaml.safe_load(snippet(PAGE, "alias"))
 SELECT = yaml.safe_load(snippet(PAGE, "select"))
 
 pytestmark = [
-    pytest.mark.skipif(
-        not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
-    ),
+    needs_loaders,
     fresh,
 ]
 
 
-@pytest.fixture(params=["DuckDB", "PostgreSQL"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
-    if request.param == "DuckDB":
-        return DuckDB(tmp_path)
-    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
-
-
 def load(runner: Runner, warehouse: Warehouse, *hosted: Hosted) -> None:
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(**ids(*hosted)).sync_all()
-    warehouse.load(out.getvalue())
+    warehouse.load(runner.sync(**ids(*hosted)).text)
 
 
 def test_choices_are_counted(runner: Runner, warehouse: Warehouse, collection: Hosted) -> None:
@@ -153,7 +141,7 @@ def test_the_plot_shows_every_count(runner: Runner, tmp_path: Path, world: World
     programs = installed("plot", "matplotlib==3.10.7", f"duckdb=={duckdb.__version__}")
     outputs(runner, DuckDB(tmp_path), world)
     here = {"output/demo.duckdb": tmp_path / "warehouse.duckdb", "counts.svg": tmp_path / "new.svg"}
-    run(snippet(PAGE, "plot", here), ROOT, programs)
+    run_script(snippet(PAGE, "plot", here), ROOT, programs)
     committed, made = (
         re.findall(r">([^<>]+)</text>", path.read_text("utf-8"))
         for path in (FOLDER / "counts.svg", tmp_path / "new.svg")

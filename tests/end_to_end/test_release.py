@@ -13,10 +13,19 @@ from pathlib import Path
 import pytest
 
 from tap_prolific_export.settings import SETTINGS
-from tests.support.repository import GIT, ROOT, copy_of_the_tree, git, output, run, tracked
+from tests.support.processes import output, run
+from tests.support.repository import (
+    GIT,
+    ROOT,
+    clean_environment,
+    copy_of_the_tree,
+    git,
+    tracked,
+)
 from tests.support.snippets import snippet
 
 PACKAGE = "tap_prolific_export"
+CLEAN = clean_environment()
 TAG = "v9.9.9"
 
 pytestmark = [
@@ -50,7 +59,7 @@ class Built:
 
 
 def built(tree: Path) -> Built:
-    output(sys.executable, "-m", "build", cwd=tree)
+    output(sys.executable, "-m", "build", cwd=tree, env=CLEAN)
     sdist, wheel = sorted((tree / "dist").iterdir(), key=lambda path: path.suffix != ".gz")
     return Built(sdist, wheel)
 
@@ -60,7 +69,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Skip where pip reaches no index: what builds a package comes from there."""
     place = tmp_path_factory.mktemp("index")
     options = ("--no-deps", "--no-cache-dir", "--retries=1", "--timeout=10", "--dest=.")
-    done = run(sys.executable, "-m", "pip", "download", *options, "hatchling", cwd=place)
+    done = run(sys.executable, "-m", "pip", "download", *options, "hatchling", cwd=place, env=CLEAN)
     if done.returncode:
         pytest.skip("pip reaches no package index, from which what builds a package comes")
 
@@ -94,12 +103,12 @@ def test_a_release_is_built_and_checked_by_hand_as_it_is_shown(tmp_path: Path) -
     tree = committed(copy_of_the_tree(tmp_path), TAG)
     (tree / ".venv").symlink_to(Path(sys.executable).parent.parent)
     script = snippet("docs/development.md", "build")
-    assert output("bash", "-euc", script, cwd=tree).count("PASSED") == 2
+    assert output("bash", "-euc", script, cwd=tree, env=CLEAN).count("PASSED") == 2
 
 
 def test_what_is_built_may_be_uploaded(release: Built, tmp_path: Path) -> None:
     check = (sys.executable, "-m", "twine", "check", "--strict", release.sdist, release.wheel)
-    assert output(*check, cwd=tmp_path).count("PASSED") == 2
+    assert output(*check, cwd=tmp_path, env=CLEAN).count("PASSED") == 2
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(release: Built) -> None:
@@ -144,7 +153,7 @@ def pythons() -> list[Path]:
 def version_of(python: Path) -> str:
     """Return an interpreter's version, or nothing if it cannot make an environment."""
     program = "import ensurepip, sys, venv; print('{}.{}'.format(*sys.version_info))"
-    return run(python, "-c", program, cwd=ROOT).stdout.strip()
+    return run(python, "-c", program, cwd=ROOT, env=CLEAN).stdout.strip()
 
 
 @pytest.mark.parametrize("which", ["oldest", "newest"])
@@ -154,10 +163,10 @@ def test_the_wheel_installs_alone_and_runs_from_anywhere(
     found = pythons()
     if which == "newest" and len(found) == 1:
         pytest.skip(f"there is one Python only, {found[0]}, and it is the oldest, too")
-    output(found[0 if which == "oldest" else -1], "-m", "venv", "venv", cwd=tmp_path)
+    output(found[0 if which == "oldest" else -1], "-m", "venv", "venv", cwd=tmp_path, env=CLEAN)
     installed = tmp_path / "venv" / "bin"
     # Without constraints.txt, as users install it.
-    output(installed / "python", "-m", "pip", "install", release.wheel, cwd=tmp_path)
+    output(installed / "python", "-m", "pip", "install", release.wheel, cwd=tmp_path, env=CLEAN)
     elsewhere, home = tmp_path / "elsewhere", tmp_path / "home"
     elsewhere.mkdir()
     home.mkdir()

@@ -28,7 +28,7 @@ from tests.support.secrets import (
     MarkedWorld,
     Scene,
     assert_tells_nothing,
-    with_marks,
+    mark_all,
 )
 from tests.support.stand_in import Fault, StandIn, World, archives, samples
 from tests.support.tap import Output, Runner, ids, read
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.support.s3 import Asked, Bucket, Credentials, Server
+    from tests.support.s3 import Asked, Bucket, Credentials, S3Server
     from tests.support.stand_in import Hosted
     from tests.support.stand_in.world import Job
 
@@ -49,13 +49,13 @@ LOOKBACK = 10**9
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with s3.serving() as serving:
-        yield serving
+def server() -> Iterator[S3Server]:
+    with s3.running_s3() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
-def _no_other_s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_other_s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "FSSPEC_")):
             monkeypatch.delenv(name)
@@ -68,7 +68,7 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def bucket(server: Server) -> Bucket:
+def bucket(server: S3Server) -> Bucket:
     return server.new_bucket()
 
 
@@ -94,7 +94,7 @@ def diary(world: World) -> Hosted:
     return world.host(diary)
 
 
-def use(monkeypatch: pytest.MonkeyPatch, server: Server, credentials: Credentials) -> None:
+def use(monkeypatch: pytest.MonkeyPatch, server: S3Server, credentials: Credentials) -> None:
     for name, value in s3.environment(server, credentials).items():
         monkeypatch.setenv(name, value)
 
@@ -396,11 +396,8 @@ class TestWhoMayNot:
     ) -> None:
         with bucket.server.guarded(f"{bucket.name}/{PREFIX}/.tap-*") as credentials:
             use(monkeypatch, bucket.server, credentials)
-            tap = runner.tap(files_uri=bucket.uri(PREFIX), **ids(diary))
-            with redirect_stdout(io.StringIO()) as written, pytest.raises(FatalError):
-                tap.sync_all()
+            out = runner.sync_and_fail(files_uri=bucket.uri(PREFIX), **ids(diary))
         assert "Tried to store one; the store (s3://) refused it (403)." in caplog.text
-        out = read(written.getvalue())
         assert (len(out.rows("responses")), out.rows("files")) == (1, [])
         assert bucket.contents() == {}
 
@@ -512,9 +509,7 @@ class TestArchivesFromThere:
         def replace() -> None:
             world.submit(diary, samples.breakfast(4))
             [job] = world.jobs[diary.kind, diary.id]
-            bucket[stand_in.key(job)] = archives.build(
-                diary, [*diary.submissions.values()], world.now()
-            )
+            bucket[stand_in.key(job)] = diary.archive(world.now())
 
         with redirect_stdout(Watched(stream, replace)) as written:
             runner.tap(files_uri=bucket.uri(PREFIX), **ids(diary)).sync_all()
@@ -530,10 +525,12 @@ class TestArchivesFromThere:
         assert bucket.contents().items() >= uploads_of(diary).items()
 
 
-def test_the_log_of_a_process_tells_nothing(server: Server, bucket: Bucket, tmp_path: Path) -> None:
+def test_the_log_of_a_process_tells_nothing(
+    server: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
     secret = s3.Credentials(f"AKIA{MARK}", f"secret-{MARK}")
     world = MarkedWorld("fresh")
-    diary = world.host(with_marks(samples.breakfast_diary(2)))
+    diary = world.host(mark_all(samples.breakfast_diary(2)))
     [submission, _] = diary.submissions.values()
     submission.uploads[f"film-{MARK}.mp4"] = FILM[: BLOCK + 1]
     config = {"api_token": TOKEN, "files_uri": bucket.uri(PREFIX), **ids(diary)}

@@ -24,12 +24,12 @@ from tests.support.secrets import (
     MarkedWorld,
     Scene,
     assert_tells_nothing,
-    lines,
-    mark,
-    marked,
+    mark_all,
+    mark_submission,
+    marked_text,
     marks_in,
     rewritten,
-    with_marks,
+    with_lines,
 )
 from tests.support.stand_in import Fault, samples
 
@@ -61,8 +61,8 @@ def scene(world: MarkedWorld, tmp_path: Path) -> Iterator[Scene]:
 def test_a_run_and_the_next_tell_nothing_beside_their_records(
     scene: Scene, world: MarkedWorld
 ) -> None:
-    diary = world.host(with_marks(samples.breakfast_diary(5)))
-    captions = world.host(with_marks(samples.caption_check(3)))
+    diary = world.host(mark_all(samples.breakfast_diary(5)))
+    captions = world.host(mark_all(samples.caption_check(3)))
     config: dict[str, Any] = {"collection_ids": [diary.id], "batch_ids": [captions.id]}
 
     first = scene.run(config=config)
@@ -87,24 +87,24 @@ def test_a_run_and_the_next_tell_nothing_beside_their_records(
     catalog = json.loads(scene.run("--discover", config=config).out)
     for entry in catalog["streams"]:
         entry["schema"]["properties"].get("answers", {}).get("properties", {}).pop("q-name", None)
-    world.submit(diary, mark(samples.breakfast(80), 80))
+    world.submit(diary, mark_submission(samples.breakfast(80), 80))
     files = {**state, "catalog.json": json.dumps(catalog)}
     options = ("--state", "state.json", "--catalog", "catalog.json")
     config |= {"answer_keys": "label", "freeze_schema": True}
     second = scene.run(*options, config=config, files=files)
     assert_tells_nothing(second)
     assert second.code == 0
-    assert marked("participant", 80) in second.records
+    assert marked_text("participant", 80) in second.records
     assert "anew: settings or selection have changed" in second.err
     assert "are left out, as freeze_schema is set" in second.err
 
 
 def test_nothing_new_tells_nothing(scene: Scene, world: MarkedWorld) -> None:
     world.reuse_seconds = 3600
-    diary = world.host(with_marks(samples.breakfast_diary(3)))
+    diary = world.host(mark_all(samples.breakfast_diary(3)))
     config = {"collection_ids": [diary.id], "stream_maps": {"responses": {"x": "participant_id"}}}
     first = scene.run(config=config)
-    assert f'"x":"{marked("participant", 2)}"' in first.records
+    assert f'"x":"{marked_text("participant", 2)}"' in first.records
     state = {"state.json": json.dumps(first.messages.state)}
     second = scene.run("--state", "state.json", config=config, files=state)
     assert_tells_nothing(first, second)
@@ -113,7 +113,7 @@ def test_nothing_new_tells_nothing(scene: Scene, world: MarkedWorld) -> None:
 
 
 def test_discovery_and_a_test_tell_of_questions_only(scene: Scene, world: MarkedWorld) -> None:
-    diary = world.host(with_marks(samples.breakfast_diary(3)))
+    diary = world.host(mark_all(samples.breakfast_diary(3)))
     config = {"collection_ids": [diary.id], "answer_keys": "label"}
     discovered, tested, schema = scene.run_all(
         lambda: scene.run("--discover", config=config),
@@ -123,7 +123,7 @@ def test_discovery_and_a_test_tell_of_questions_only(scene: Scene, world: Marked
     assert_tells_nothing(discovered, tested, schema)
     assert "What did you drink?" in discovered.out
     assert "urllib3.connectionpool" in discovered.err
-    assert marked("participant", 0) in tested.records
+    assert marked_text("participant", 0) in tested.records
     assert '"SCHEMA"' in schema.out
 
 
@@ -343,16 +343,19 @@ ARCHIVE_FAULTS = {
     ),
     "truncated": Spoilt(lambda archive: archive[:-40], "is damaged or not a ZIP"),
     "no-json": Spoilt(
-        lines(f'{{"participant_id": "{MARK}"}}\n{{"responses": "{MARK}\n'.encode()),
+        with_lines(f'{{"participant_id": "{MARK}"}}\n{{"responses": "{MARK}\n'.encode()),
         "responses.jsonl, line 2, is no valid JSON",
     ),
     "no-object": Spoilt(
-        lines(json.dumps(marked("answer")).encode()), "responses.jsonl, line 1, is no JSON object"
+        with_lines(json.dumps(marked_text("answer")).encode()),
+        "responses.jsonl, line 1, is no JSON object",
     ),
     "no-unicode": Spoilt(
-        lines(f'{{"note": "{MARK}\xff"}}'.encode("latin-1")), "line 1, is no valid JSON"
+        with_lines(f'{{"note": "{MARK}\xff"}}'.encode("latin-1")), "line 1, is no valid JSON"
     ),
-    "deep": Spoilt(lines(f'{{"note": {"[" * 9999}"{MARK}"'.encode()), "line 1, is no valid JSON"),
+    "deep": Spoilt(
+        with_lines(f'{{"note": {"[" * 9999}"{MARK}"'.encode()), "line 1, is no valid JSON"
+    ),
     "falsified": Spoilt(falsified, "responses.jsonl is damaged: its checksum differs"),
     "encrypted": Spoilt(encrypted, "is encrypted"),
 }
@@ -370,7 +373,7 @@ def test_metadata_that_cannot_be_read_is_not_quoted(scene: Scene, world: MarkedW
     # Whatever is answered has a column then, and that its id: so SCHEMA may name it.
     assert marks_in("\n".join([written.err, *written.files.values()])) == []
     assert written.code == 0
-    assert marked("answer", 1) in written.records
+    assert marked_text("answer", 1) in written.records
     for id_, spoilt in METADATA_FAULTS.items():
         assert spoilt.says in written.said_of(id_)
 
@@ -412,7 +415,7 @@ def test_archives_on_disk_with_which_something_is_wrong_are_not_quoted(
     assert f"Failed: {len(damages)}, " in written.err
     for id_ in damages:
         assert f"archive ../zips/{id_}.zip" in written.err
-    assert marked("answer", 1) in written.records
+    assert marked_text("answer", 1) in written.records
 
 
 def archives_of(world: MarkedWorld) -> bytes:
@@ -422,7 +425,7 @@ def archives_of(world: MarkedWorld) -> bytes:
 
 
 def test_neither_netrc_nor_a_proxys_password_is_told(scene: Scene, world: MarkedWorld) -> None:
-    diary = world.host(with_marks(samples.breakfast_diary(2)))
+    diary = world.host(mark_all(samples.breakfast_diary(2)))
     password = f"pw-{MARK}"
     machines = [f"machine {host} login me password {password}\n" for host in HOSTS]
     basic = b64encode(f"me:{password}".encode()).decode()

@@ -6,7 +6,6 @@ tells where the process is. The limit on waiting is for the day that something h
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -15,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from contextlib import ExitStack, redirect_stdout, suppress
 from datetime import datetime, timezone
@@ -28,11 +26,12 @@ import pytest
 from tap_prolific_export import signals as output
 from tap_prolific_export.archive.byte_source import SMALL
 from tap_prolific_export.archive.http_source import TAIL
-from tap_prolific_export.signals import TERMINATION, Terminated, Termination
+from tap_prolific_export.signals import TERMINATION, Terminated
 from tap_prolific_export.singer import state as states
 from tap_prolific_export.snapshots import progress
-from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World, archives
-from tests.support.tap import Output, ids, read, select
+from tests.support.processes import CAN_SHRINK_PIPES, LIMIT_SECONDS, TAP, shrink_pipe, started
+from tests.support.stand_in import Fault, Hosted, StandIn, Submission, World
+from tests.support.tap import Output, deselect_streams, ids, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from tests.support.stand_in.world import Job
     from tests.support.tap import Runner
 
-LIMIT = 60
 TERM, INT = signal.SIGTERM, signal.SIGINT
 CODES = {TERM: 143, INT: 130}
 KEPT = "The state so far is kept: the next run goes on from there.\n"
@@ -51,7 +49,6 @@ UNREAD = (
     "Nobody read the output, so the last state is not in it: the next run goes on from the last "
     "one that is.\n"
 )
-F_SETPIPE_SZ = getattr(fcntl, "F_SETPIPE_SZ", None)
 
 
 class Waiting(World):
@@ -114,7 +111,7 @@ class Process:
             self.popen.send_signal(each)
         if self.popen.stdout and reading:
             self._written += self.stdout.read()
-        assert self.popen.wait(LIMIT) in {CODES[each] for each in signals}
+        assert self.popen.wait(LIMIT_SECONDS) in {CODES[each] for each in signals}
         if self.popen.stdout and not reading:
             self._written += self.stdout.read()
         assert list(self.temp.iterdir()) == []
@@ -160,20 +157,19 @@ class Start:
         }
         (folder / "config.json").write_text(json.dumps(config))
         with (folder / "out").open("wb") as out, (folder / "log").open("wb") as log:
-            popen = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "tap_prolific_export.tap", "--config=config.json", *args],
-                cwd=folder,
-                env={
-                    **os.environ,
-                    "TMPDIR": str(folder / "temp"),
-                    "PYTHONUNBUFFERED": "1" if unbuffered else "",
-                },
-                stdout=stdout or out,
-                stderr=stderr or log,
+            popen = self._stack.enter_context(
+                started(
+                    *TAP,
+                    "--config=config.json",
+                    *args,
+                    cwd=folder,
+                    stdout=stdout or out,
+                    stderr=stderr or log,
+                    TMPDIR=str(folder / "temp"),
+                    PYTHONUNBUFFERED="1" if unbuffered else "",
+                )
             )
-        self._stack.enter_context(popen)
-        self._stack.callback(popen.kill)
-        limit = threading.Timer(LIMIT, popen.kill)
+        limit = threading.Timer(LIMIT_SECONDS, popen.kill)
         limit.start()
         self._stack.callback(limit.cancel)
         return Process(popen, folder)
@@ -205,7 +201,7 @@ class TestWhereverItIs:
     ) -> None:
         world.unready = {batch.id}
         process = start()
-        assert world.waited.wait(LIMIT)
+        assert world.waited.wait(LIMIT_SECONDS)
         out = process.end(signum)
         assert {row["data_collection_id"] for row in out.rows("responses")} == {collection.id}
         assert out.messages[-1]["type"] == "STATE"
@@ -224,7 +220,7 @@ class TestWhereverItIs:
             Fault("archives", "", status=200, body=archive, body_missing=9, stalls=stalled)
         ]
         process = start(*filter(None, [option]))
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert process.end(signum).rows("responses") == []
 
     def test_in_an_upload_that_stalls_on_its_way_into_the_store(
@@ -234,7 +230,7 @@ class TestWhereverItIs:
         line = {"submission_id": "s1", "participant_id": "p1", "responses": {}}
         hosted = world.host(Hosted("collections", "films", "w1", {"name": "Films"}, [], []))
         world.submit(hosted, Submission(line, world.now(), "study", uploads=uploads))
-        archive = archives.build(hosted, [*hosted.submissions.values()], world.now())
+        archive = hosted.archive(world.now())
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
             begin, end = packed.infolist()[-1].header_offset, len(archive) - TAIL
         etag = hashlib.md5(archive, usedforsecurity=False).hexdigest()
@@ -256,7 +252,7 @@ class TestWhereverItIs:
         ]
         store = tmp_path / "store"
         process = start(files_uri=store.as_uri())
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert [path.suffix for path in (store / "films").iterdir()] == [".part"]
         assert process.end(signum).rows("files") == []
         assert list((store / "films").iterdir()) == []
@@ -268,7 +264,7 @@ class TestWhereverItIs:
         stalled = threading.Event()
         world.faults = [Fault("api", collection.id, body=b"{}", body_missing=1, stalls=stalled)]
         process = start(*filter(None, [option]))
-        assert stalled.wait(LIMIT)
+        assert stalled.wait(LIMIT_SECONDS)
         assert process.end(signum).messages == []
 
     @pytest.mark.parametrize("unbuffered", [False, True])
@@ -315,7 +311,7 @@ class TestWhereverItIs:
         world.unready = {collection.id}
         log, stderr = os.pipe()
         process = start(stderr=stderr)
-        assert world.waited.wait(LIMIT)
+        assert world.waited.wait(LIMIT_SECONDS)
         # Opened anew, it does not block us, and still does the tap.
         full = os.open(f"/proc/self/fd/{stderr}", os.O_WRONLY | os.O_NONBLOCK)
         with suppress(BlockingIOError):
@@ -343,35 +339,33 @@ def test_two_at_once_are_as_one(start: Start, world: Waiting, collection: Hosted
     """Of a terminal's Ctrl-C Meltano sends the other half."""
     world.unready = {collection.id}
     process = start()
-    assert world.waited.wait(LIMIT)
+    assert world.waited.wait(LIMIT_SECONDS)
     assert process.end(INT, TERM, TERM, INT).messages[-1]["type"] == "STATE"
 
 
-@pytest.mark.skipif(F_SETPIPE_SZ is None, reason="needs a pipe that can be made small")
+@pytest.mark.skipif(not CAN_SHRINK_PIPES, reason="needs a pipe that can be made small")
 def test_after_whatever_byte_it_comes_lines_are_whole_and_the_next_run_goes_on(
     start: Start, runner: Runner, world: World, collection: Hosted, batch: Hosted
 ) -> None:
     world.max_jobs = 10_000
-    with redirect_stdout(io.StringIO()) as whole:
-        runner.tap(**ids(collection, batch)).sync_all()
-    expected = submissions(read(whole.getvalue()))
-    size = len(whole.getvalue().encode())
+    whole = runner.sync(**ids(collection, batch))
+    expected = keys(whole)
+    size = len(whole.text.encode())
     points = range(1, size - 4 * 4096, size // 9)
     for number, point in enumerate(points):
         process = start(stdout=subprocess.PIPE)
-        assert F_SETPIPE_SZ
-        fcntl.fcntl(process.stdout.fileno(), F_SETPIPE_SZ, 4096)  # so that it is not far ahead
+        shrink_pipe(process.stdout)
         process.read_until(lambda written, point=point: len(written) >= point)  # type: ignore[misc]
         out = process.end((TERM, INT)[number % 2])
         assert out.messages[-1]["type"] == "STATE"
         again = runner.sync(None, out.state, **ids(collection, batch))
-        assert submissions(out) | submissions(again) == expected
+        assert keys(out) | keys(again) == expected
         finished = {mark["context"]["data_collection_id"] for mark in bookmarks(out.state)}
-        assert finished.isdisjoint(row for row, _ in submissions(again))
+        assert finished.isdisjoint(row for row, _ in keys(again))
     assert len(points) >= 8
 
 
-def submissions(out: Output) -> set[tuple[str, str]]:
+def keys(out: Output) -> set[tuple[str, str]]:
     return {(row["data_collection_id"], row["response_id"]) for row in out.rows("responses")}
 
 
@@ -426,8 +420,7 @@ def test_at_whatever_line_it_comes_the_state_is_one_that_holds(
     before = runner.sync(**ids(collection)).state
     del before["bookmarks"]["responses"]  # so that all of it is wanted
     catalog = runner.catalog(**ids(collection))
-    for stream in ("instructions", "tasks", "answers", "files"):
-        catalog = select(catalog, stream, selected=False)
+    catalog = deselect_streams(catalog, "instructions", "tasks", "answers", "files")
     found = set()
     monkeypatch.setattr(TERMINATION, "_signum", None)
     for line in count():
@@ -440,103 +433,3 @@ def test_at_whatever_line_it_comes_the_state_is_one_that_holds(
             break
     assert line > 50
     assert len(found) == 3
-
-
-@pytest.fixture
-def _handlers() -> Iterator[None]:
-    before = {signum: signal.getsignal(signum) for signum in CODES}
-    yield
-    for signum, handler in before.items():
-        signal.signal(signum, handler)
-
-
-@pytest.mark.usefixtures("_no_timer", "_handlers")
-class TestTermination:
-    def test_the_handlers_of_before_come_back(self) -> None:
-        before = signal.getsignal(INT)
-        with Termination().handled():
-            assert signal.getsignal(INT) != before
-        assert signal.getsignal(INT) == before
-
-    def test_another_thread_than_the_main_one_handles_none(self) -> None:
-        handlers = []
-
-        def run() -> None:
-            with Termination().handled():
-                handlers.append(signal.getsignal(TERM))
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-        assert handlers == [signal.getsignal(TERM)]
-
-    def test_what_is_held_is_done_whole(self) -> None:
-        termination = Termination()
-        done = []
-
-        def run() -> None:
-            with termination.handled(), termination.deferred():
-                with termination.deferred():
-                    done.append("inner")
-                signal.raise_signal(TERM)
-                done.append("outer")
-                with termination.deferred():
-                    done.append("another")
-                done.append("outer still")
-
-        with pytest.raises(Terminated):
-            run()
-        assert done == ["inner", "outer", "another", "outer still"]
-
-    def test_its_end_is_final_whatever_stops_the_exception(self) -> None:
-        with pytest.raises(Terminated) as caught, Termination().handled(), suppress(Terminated):
-            signal.raise_signal(INT)
-        assert caught.value.code == CODES[INT]
-
-    def test_what_is_no_file_is_left_alone(self) -> None:
-        text = io.StringIO()
-        output.discard(text)
-        assert text.write("x") == 1
-
-    def test_who_insists_is_obeyed_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)
-        exits: list[int] = []
-        monkeypatch.setattr(os, "_exit", exits.append)
-        with pytest.raises(Terminated), Termination().handled():
-            signal.raise_signal(TERM)
-        signal.raise_signal(TERM)
-        assert exits == []
-        now += output.PATIENCE_SECONDS + 1
-        signal.raise_signal(INT)
-        assert exits == [CODES[INT]]
-
-
-LOST = """
-import os, signal, threading
-from tap_prolific_export import signals as output
-
-output.PATIENCE_SECONDS = 0.2
-
-class Finalized:
-    def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        for _ in range(1000):  # the handler runs in here, and nobody hears of what it raises
-            pass
-
-try:
-    with output.TERMINATION.handled():
-        Finalized()
-        threading.Event().wait(60)
-except output.Terminated as end:
-    os._exit(end.code)  # at once: while Python ends, so short a patience may run out again
-"""
-
-
-@pytest.mark.skipif(not output.HAS_TIMER, reason="needs a timer that sends signals")
-def test_what_is_raised_where_nothing_comes_of_it_is_raised_once_more() -> None:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=LIMIT, check=False
-    )
-    assert "ignored" in done.stderr
-    assert done.returncode == 143

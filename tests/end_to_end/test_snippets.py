@@ -16,36 +16,21 @@ from dotenv import set_key
 
 from tests.support.expected import differences, tables_of
 from tests.support.generations import fresh
-from tests.support.meltano import make_project
+from tests.support.meltano import make_project, needs_loaders, reader_environment
 from tests.support.repository import GIT, ROOT, copy_of_the_tree
-from tests.support.snippets import DOCUMENTS, run, snippet
+from tests.support.snippets import DOCUMENTS, run_script, snippet
 from tests.support.tap import ids, read
-from tests.support.targets import LOADERS, POSTGRES_LOADER, PostgreSQL, installed
+from tests.support.targets import PostgreSQL, installed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted, StandIn, World
     from tests.support.tap import Runner
 
-with_loaders = pytest.mark.skipif(
-    not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
-)
 DEVELOPMENT = "docs/development.md"
 INCREMENTAL = "docs/incremental.md"
 PERFORMANCE = "docs/performance.md"
-
-
-def environment(stand_in: StandIn, folder: Path, **more: str) -> dict[str, str]:
-    """Return what leads a reader's commands to the stand-in, and Meltano's state out of the way."""
-    return {
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": stand_in.world.token,
-        "MELTANO_STATE_BACKEND_URI": (folder / "state").as_uri(),
-        "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS": "1",
-        **more,
-    }
 
 
 def shown() -> list[tuple[str, str, str]]:
@@ -115,11 +100,11 @@ def test_the_readmes_first_steps_fill_a_warehouse(
     stand_in: StandIn, world: World, collection: Hosted, checkout: Path
 ) -> None:
     assert collection.id in (ROOT / ".env.example").read_text("utf-8")
-    given = environment(stand_in, checkout)
+    given = reader_environment(stand_in, checkout)
     del given["PROLIFIC_TOKEN"]
-    run(snippet("README.md", "set up"), checkout)
+    run_script(snippet("README.md", "set up"), checkout)
     set_key(checkout / ".env", "PROLIFIC_TOKEN", world.token)
-    run(snippet("README.md", "run"), checkout, **given)
+    run_script(snippet("README.md", "run"), checkout, **given)
     with duckdb.connect(str(checkout / "warehouse.duckdb"), read_only=True) as connection:
         told = differences(tables_of(connection), world)
         # As .env says, answers are under labels, where by default they are under ids.
@@ -136,20 +121,20 @@ def test_the_readmes_other_ways_write_what_the_server_holds(
 ) -> None:
     installed("jsonl", "target-jsonl==0.1.4")  # skips where there is no index
     here = {"/path/to/tap-prolific-export": ROOT}
-    given = environment(stand_in, tmp_path)
+    given = reader_environment(stand_in, tmp_path)
     del given["PROLIFIC_TOKEN"]
     token = {"PROLIFIC_TOKEN=...": f"PROLIFIC_TOKEN={world.token}"}
     if where == "without Meltano":
         (tmp_path / "config.json").write_text(snippet("README.md", "config.json"))
         script = snippet("README.md", "install", here)
-        run(script + snippet("README.md", "without Meltano", token), tmp_path, **given)
+        run_script(script + snippet("README.md", "without Meltano", token), tmp_path, **given)
     else:
         project = "default_environment: dev\nenvironments: [{name: dev}]\n"
         project += snippet("README.md", "meltano.yml", here)
         (tmp_path / "meltano.yml").write_text(project)
         # As in this repository's own meltano.yml.
         pip = {"MELTANO_VENV_BACKEND": "virtualenv"}
-        run(snippet("README.md", "run in a project", token), tmp_path, **given, **pip)
+        run_script(snippet("README.md", "run in a project", token), tmp_path, **given, **pip)
 
     def rows(table: str) -> list[dict[str, Any]]:
         [written] = tmp_path.glob(f"{table}-*.jsonl")
@@ -166,13 +151,13 @@ def test_settings_come_from_meltano_and_from_the_environment(
     stand_in: StandIn, collection: Hosted, tmp_path: Path
 ) -> None:
     make_project(tmp_path, {})
-    done = run(snippet("docs/settings.md", "meltano config"), tmp_path)
+    done = run_script(snippet("docs/settings.md", "meltano config"), tmp_path)
     printed = json.loads(done.stdout[done.stdout.index("{\n") :])
     assert printed["collection_ids"] == [collection.id]
     script = snippet("docs/settings.md", "environment", {"=...": f"={stand_in.world.token}"})
-    given = environment(stand_in, tmp_path)
+    given = reader_environment(stand_in, tmp_path)
     del given["PROLIFIC_TOKEN"]
-    out = read(run(script, tmp_path, **given).stdout)
+    out = read(run_script(script, tmp_path, **given).stdout)
     assert len(out.rows("responses")) == len(collection.submissions)
     assert any(key.startswith("what_did_you_drink") for key in out.rows("responses")[0]["answers"])
 
@@ -189,25 +174,18 @@ def test_the_state_looks_like_the_one_that_is_shown(runner: Runner, collection: 
     ]
 
 
-@pytest.fixture
-def postgres(server: Server, tmp_path: Path) -> PostgreSQL:
-    if not POSTGRES_LOADER.exists():
-        pytest.skip("needs the loaders' environments, which scripts/setup makes")
-    return PostgreSQL(tmp_path, server)
-
-
 @pytest.mark.slow
 @fresh
 def test_one_data_collection_starts_anew(
     stand_in: StandIn, collection: Hosted, batch: Hosted, postgres: PostgreSQL, tmp_path: Path
 ) -> None:
     make_project(tmp_path, postgres.program()[1])
-    given = environment(stand_in, tmp_path, TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS="0")
+    given = reader_environment(stand_in, tmp_path, TAP_PROLIFIC_EXPORT_LOOKBACK_SECONDS="0")
     given |= {
         f"TAP_PROLIFIC_EXPORT_{k.upper()}": json.dumps(v) for k, v in ids(collection, batch).items()
     }
     job = "meltano run tap-prolific-export target-postgres"
-    run(job, tmp_path, **given)
+    run_script(job, tmp_path, **given)
 
     def came() -> dict[tuple[str, str], Any]:
         return {
@@ -216,9 +194,9 @@ def test_one_data_collection_starts_anew(
         }
 
     before = came()
-    run(job, tmp_path, **given)
+    run_script(job, tmp_path, **given)
     assert came() == before
-    run(snippet(INCREMENTAL, "take the state"), tmp_path, **given)
+    run_script(snippet(INCREMENTAL, "take the state"), tmp_path, **given)
     state = json.loads((tmp_path / "state.json").read_text())
     for stream in state["singer_state"]["bookmarks"].values():
         kept = [
@@ -226,8 +204,8 @@ def test_one_data_collection_starts_anew(
         ]
         stream["partitions"] = kept
     (tmp_path / "state.json").write_text(json.dumps(state))
-    run(snippet(INCREMENTAL, "give the state"), tmp_path, **given)
-    run(job, tmp_path, **given)
+    run_script(snippet(INCREMENTAL, "give the state"), tmp_path, **given)
+    run_script(job, tmp_path, **given)
     after = came()
     assert after.keys() == before.keys()
     assert {id_ for (id_, _), time in after.items() if time > before[id_, _]} == {collection.id}
@@ -266,11 +244,11 @@ def test_full_table_runs_as_they_are_shown_remove_what_was_withdrawn(  # noqa: P
     only = {"TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([collection.id])}
     if parts[0]["plugins"]["extractors"][0]["name"] != name:
         only = {"TAP_PROLIFIC_EXPORT__EVERYTHING_COLLECTION_IDS": json.dumps([collection.id])}
-    given = environment(stand_in, tmp_path, **only)
-    run(job, tmp_path, **given)
+    given = reader_environment(stand_in, tmp_path, **only)
+    run_script(job, tmp_path, **given)
     assert differences(postgres.rows, world) == []
     del collection.submissions[next(iter(collection.submissions))]
-    run(job, tmp_path, **given)
+    run_script(job, tmp_path, **given)
     assert differences(postgres.rows, world) == []
 
 
@@ -280,12 +258,12 @@ def test_a_full_refresh_as_it_is_shown_tells_what_was_withdrawn(
 ) -> None:
     make_project(tmp_path, postgres.program()[1])
     only = {"TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([collection.id])}
-    given = environment(stand_in, tmp_path, **only)
+    given = reader_environment(stand_in, tmp_path, **only)
     job = snippet(WITHDRAWN, "full refresh")
-    run(job, tmp_path, **given)
+    run_script(job, tmp_path, **given)
     gone = next(iter(collection.submissions))
     del collection.submissions[gone]
-    run(job, tmp_path, **given)
+    run_script(job, tmp_path, **given)
     old = "exported_at < (SELECT full_exported_at FROM collections)"
     assert {row["response_id"] for row in postgres.rows("responses", old)} == {gone}
 
@@ -324,10 +302,10 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
 
 
 @pytest.mark.slow
-@with_loaders
+@needs_loaders
 def test_the_recipes_run_on_what_the_demo_leaves(checkout: Path) -> None:
     (checkout / ".env").write_text("TAP_PROLIFIC_EXPORT_ANSWER_KEYS=label\n")  # not the demo's
-    done = run(snippet("examples/recipes/README.md", "count"), checkout)
+    done = run_script(snippet("examples/recipes/README.md", "count"), checkout)
     assert "Every row and value in the warehouse" in done.stdout
     assert "What did you drink?" in done.stdout.partition("Every row and value")[2]
 
@@ -346,12 +324,13 @@ def test_the_stand_in_serves_by_hand(tmp_path: Path) -> None:
     try:
         settings = "".join(line for line in lines if line.startswith("export "))
         settings += "export TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS=1\n"
-        out = read(run(f"{settings}\ntap-prolific-export --config ENV", tmp_path).stdout)
+        synced = f"{settings}\ntap-prolific-export --config ENV"
+        out = read(run_script(synced, tmp_path).stdout)
         assert out.rows("responses")
         added = next(line for line in lines if line.startswith("curl -X POST"))
         if shutil.which("curl"):
-            run(added, tmp_path)
-            now = read(run(f"{settings}\ntap-prolific-export --config ENV", tmp_path).stdout)
+            run_script(added, tmp_path)
+            now = read(run_script(synced, tmp_path).stdout)
             assert "s1" in {row["response_id"] for row in now.rows("responses")}
     finally:
         served.terminate()
@@ -367,7 +346,7 @@ def test_the_long_tests_run_by_hand() -> None:
         snippet(DEVELOPMENT, "fuzz", few),
         snippet("docs/security.md", "a million mutations", few),
     ):
-        run(script, ROOT)
+        run_script(script, ROOT)
 
 
 def test_the_documentation_is_made_anew(checkout: Path) -> None:
@@ -375,7 +354,7 @@ def test_the_documentation_is_made_anew(checkout: Path) -> None:
     text = page.read_text("utf-8")
     page.write_text(text.replace("| `api_token` |", "| `token` |"), encoding="utf-8")
     # The environment has the package of the repository, and the scripts of where it is run.
-    run(snippet(DEVELOPMENT, "docs"), checkout, PYTHONPATH=str(checkout))
+    run_script(snippet(DEVELOPMENT, "docs"), checkout, PYTHONPATH=str(checkout))
     assert page.read_text("utf-8") == text
 
 
@@ -403,4 +382,4 @@ def test_the_documentation_is_made_anew(checkout: Path) -> None:
     ids=["bytes", "speed", "memory", "start"],
 )
 def test_the_benchmarks_run(command: str, less: str, cell: str) -> None:
-    assert cell in run(f"{command.strip()} {less} --runs=1", ROOT).stdout
+    assert cell in run_script(f"{command.strip()} {less} --runs=1", ROOT).stdout

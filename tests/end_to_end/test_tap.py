@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from jsonschema import Draft7Validator
 
 from tap_prolific_export.errors import FatalError
-from tests.support.expected import KEYS, differences
-from tests.support.stand_in import Fault, archives, samples
-from tests.support.tap import Catalog, ids, select
+from tests.support.expected import KEYS, OF_RESPONSES, differences
+from tests.support.stand_in import Fault, samples
+from tests.support.tap import Catalog, answer_columns, deselect, deselect_streams, ids, schema_of
 from tests.support.zips import pack, pack_export
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def test_a_schema_is_written_only_when_it_has_changed(runner: Runner, world: Wor
 def test_answer_keys_may_be_readable(runner: Runner, collection: Hosted) -> None:
     out = runner.sync(answer_keys="label", **ids(collection))
     key = "what_did_you_drink_" + hashlib.sha256(b"q-drink").hexdigest()[:8]
-    answers = out.schema("responses")["properties"]["answers"]["properties"]
+    answers = answer_columns(out.schema("responses"))
     assert answers[key] == {"type": ["string", "null"], "title": "What did you drink?"}
     assert {row["answers"][key] for row in out.rows("responses")} == {"tea", "coffee", "other"}
     keys = {row["instruction_id"]: row["answer_key"] for row in out.rows("instructions")}
@@ -88,8 +89,7 @@ def test_without_responses_no_export_is_requested(
     runner: Runner, world: World, collection: Hosted, batch: Hosted
 ) -> None:
     catalog = runner.catalog(**ids(collection, batch))
-    for stream in ("responses", "answers", "tasks", "files"):
-        catalog = select(catalog, stream, selected=False)
+    catalog = deselect_streams(catalog, *OF_RESPONSES)
     world.requests.clear()
     out = runner.sync(catalog, **ids(collection, batch))
     assert len(out.rows("collections")) == 2
@@ -104,8 +104,7 @@ def test_a_legacy_batch_without_a_layout_is_described_by_its_instructions(
 ) -> None:
     batch.layout = []
     catalog = runner.catalog(**ids(batch))
-    [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-    answers = responses["schema"]["properties"]["answers"]["properties"]
+    answers = answer_columns(schema_of(catalog, "responses"))
     assert answers.keys() == {"b-fits", "b-wrong", "b-better"}
 
 
@@ -115,9 +114,8 @@ def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_arc
     batch.layout = []
     world.faults = [Fault("api", "GET .*/instructions", times=99, status=410)]
     catalog = runner.catalog(**ids(batch))
-    assert not any(request.startswith("POST") for request in world.asked("api"))
-    for stream in ("responses", "answers", "tasks", "files"):
-        catalog = select(catalog, stream, selected=False)
+    assert world.asked("api", "POST") == []
+    catalog = deselect_streams(catalog, *OF_RESPONSES)
     out = runner.sync(catalog, **ids(batch))
     assert {row["instruction_id"] for row in out.rows("instructions")} == {
         question["id"] for question in batch.instructions
@@ -125,7 +123,7 @@ def test_a_legacy_batch_that_the_api_no_longer_describes_is_described_by_its_arc
 
 
 def test_children_are_emitted_without_their_parent(runner: Runner, collection: Hosted) -> None:
-    catalog = select(runner.catalog(**ids(collection)), "collections", selected=False)
+    catalog = deselect(runner.catalog(**ids(collection)), "collections")
     out = runner.sync(catalog, **ids(collection))
     assert len(out.rows("responses")) == len(collection.submissions)
     assert out.of_type("SCHEMA", "collections") == []
@@ -157,9 +155,7 @@ class TestACatalogOfAnEarlierDay:
     @pytest.fixture
     def asked_since(self, collection: Hosted) -> str:
         """A question that was added, and answered, after the catalog was made."""
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        collection.instructions.append(question)
-        collection.layout[-1]["page_items"].append(question)
+        samples.add_question(collection)
         for submission in collection.submissions.values():
             submission.line["responses"]["q-new"] = {"value": "fine"}
         return "q-new"
@@ -168,19 +164,18 @@ class TestACatalogOfAnEarlierDay:
         self, runner: Runner, catalog: Catalog, asked_since: str, collection: Hosted
     ) -> None:
         out = runner.sync(catalog, **ids(collection))
-        answers = out.schema("responses")["properties"]["answers"]["properties"]
+        answers = answer_columns(out.schema("responses"))
         assert answers[asked_since]["title"] == "And today?"
         assert {row["answers"][asked_since] for row in out.rows("responses")} == {"fine"}
 
     def test_the_schema_grows_as_often_as_it_has_to(
         self, runner: Runner, catalog: Catalog, collection: Hosted, batch: Hosted, world: World
     ) -> None:
-        [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        entry["schema"]["properties"]["answers"]["properties"] = {}
+        answer_columns(schema_of(catalog, "responses")).clear()
         out = runner.sync(catalog, **ids(collection, batch))
         assert differences(out.rows, world) == []
         schemas = [
-            message["schema"]["properties"]["answers"]["properties"].keys()
+            answer_columns(message["schema"]).keys()
             for message in out.of_type("SCHEMA", "responses")
         ]
         assert [len(properties) for properties in schemas] == [9, 12]
@@ -200,8 +195,8 @@ class TestACatalogOfAnEarlierDay:
     def test_what_is_deselected_stays_so(
         self, runner: Runner, catalog: Catalog, collection: Hosted
     ) -> None:
-        catalog = select(catalog, "responses", "answers", "q-name", selected=False)
-        catalog = select(catalog, "responses", "participant_id", selected=False)
+        catalog = deselect(catalog, "responses", "answers", "q-name")
+        catalog = deselect(catalog, "responses", "participant_id")
         out = runner.sync(catalog, **ids(collection))
         properties = out.schema("responses")["properties"]
         assert "participant_id" not in properties
@@ -215,7 +210,7 @@ class TestACatalogOfAnEarlierDay:
     def test_deselected_answers_hide_new_ones_too(
         self, runner: Runner, catalog: Catalog, collection: Hosted
     ) -> None:
-        catalog = select(catalog, "responses", "answers", selected=False)
+        catalog = deselect(catalog, "responses", "answers")
         out = runner.sync(catalog, **ids(collection))
         assert "answers" not in out.schema("responses")["properties"]
         assert not any("answers" in row for row in out.rows("responses"))
@@ -230,9 +225,7 @@ def test_stream_maps_flattening_and_deselection_work_together(
         row["instruction_id"]: row["answer_key"]
         for row in runner.sync(**config).rows("instructions")
     }
-    catalog = select(
-        runner.catalog(**config), "responses", "answers", key["q-name"], selected=False
-    )
+    catalog = deselect(runner.catalog(**config), "responses", "answers", key["q-name"])
     out = runner.sync(
         catalog,
         **config,
@@ -254,9 +247,7 @@ class TestArchivesOnDisk:
     @pytest.fixture
     def folder(self, tmp_path: Path, collection: Hosted, batch: Hosted) -> Path:
         for hosted in (collection, batch):
-            archive = archives.build(hosted, list(hosted.submissions.values()))
-            path = tmp_path / f"{hosted.id}-export-20261123T090000Z.zip"
-            path.write_bytes(archive)
+            hosted.save_archive(tmp_path)
         return tmp_path
 
     def test_a_glob_of_archives_gives_what_the_api_gives(
@@ -301,8 +292,7 @@ class TestArchivesOnDisk:
 
     def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
         catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
-        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        answers = responses["schema"]["properties"]["answers"]["properties"]
+        answers = answer_columns(schema_of(catalog, "responses"))
         assert {"q-stars", "b-fits"} <= answers.keys()
 
 
@@ -363,22 +353,18 @@ class TestFromADateOn:
 
 
 class TestOneBadDataCollection:
-    def test_the_others_are_delivered_and_the_run_fails(  # noqa: PLR0917
+    def test_the_others_are_delivered_and_the_run_fails(
         self,
         runner: Runner,
         world: World,
         collection: Hosted,
         batch: Hosted,
-        capsys: pytest.CaptureFixture[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         world.forbidden.add(collection.id)
-        tap = runner.tap(**ids(collection, batch))
-        capsys.readouterr()
-        with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
-            tap.sync_all()
-        written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        found = {m["record"]["data_collection_id"] for m in written if m["type"] == "RECORD"}
+        out = runner.sync_and_fail(**ids(collection, batch))
+        assert re.match(r"Failed: 1,.*Delivered: 1\.", out.error)
+        found = {m["record"]["data_collection_id"] for m in out.of_type("RECORD")}
         assert found == {batch.id}
         assert f"collection {collection.id}: Tried to request an export" in caplog.text
 
@@ -404,7 +390,7 @@ class TestOneBadDataCollection:
         ],
         ids=["no ZIP", "no metadata", "no responses", "a bad line"],
     )
-    def test_a_bad_archive_fails_its_data_collection_only(  # noqa: PLR0917
+    def test_a_bad_archive_fails_its_data_collection_only_and_once_for_all_streams(  # noqa: PLR0917
         self,
         archive: bytes,
         says: str,
@@ -418,7 +404,7 @@ class TestOneBadDataCollection:
         world.faults = [Fault("archives", "", status=200, body=archive)]
         with pytest.raises(FatalError, match=r"Failed: 1,.*Delivered: 1\."):
             runner.sync(catalog, **ids(collection, batch))
-        assert f"collection {collection.id}: {says}" in caplog.text
+        assert caplog.text.count(f"collection {collection.id}: {says}") == 1
 
     def test_discovery_passes_over_it_with_a_warning(
         self,
@@ -430,8 +416,7 @@ class TestOneBadDataCollection:
     ) -> None:
         world.forbidden.add(collection.id)
         catalog = runner.catalog(**ids(collection, batch))
-        [responses] = [e for e in catalog["streams"] if e["tap_stream_id"] == "responses"]
-        assert "b-fits" in responses["schema"]["properties"]["answers"]["properties"]
+        assert "b-fits" in answer_columns(schema_of(catalog, "responses"))
         assert f"collection {collection.id}" in caplog.text
 
 

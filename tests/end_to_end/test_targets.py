@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import re
-from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +12,10 @@ import pytest
 
 from tests.support.expected import KEYS
 from tests.support.generations import fresh
+from tests.support.meltano import needs_loaders
 from tests.support.stand_in import samples
-from tests.support.tap import ids, read
-from tests.support.targets import LOADERS, Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
+from tests.support.tap import ids
+from tests.support.targets import Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +36,7 @@ TARGETS: dict[str, type[DuckDB | JsonLines | Csv]] = {
 NEW = {"id": "q-new", "type": "free_text", "description": "And what was new?", "order": 99}
 
 pytestmark = [
-    pytest.mark.skipif(
-        not LOADERS.exists(), reason="needs the loaders' environments, which scripts/setup makes"
-    ),
+    needs_loaders,
     fresh,
 ]
 
@@ -56,7 +53,9 @@ pytestmark = [
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     if made := TARGETS.get(request.param):
         return made(tmp_path)
-    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
+    postgres = request.getfixturevalue("postgres")
+    assert isinstance(postgres, PostgreSQL)
+    return postgres
 
 
 def variants(*quick: str) -> pytest.MarkDecorator:
@@ -75,10 +74,9 @@ def variants(*quick: str) -> pytest.MarkDecorator:
 
 
 def run(runner: Runner, target: Target, state: Row | None = None, **config: Any) -> Output:
-    with redirect_stdout(io.StringIO()) as out:
-        runner.tap(state=state, **config).sync_all()
-    target.load(out.getvalue())
-    return read(out.getvalue())
+    out = runner.sync(state=state, **config)
+    target.load(out.text)
+    return out
 
 
 def wrong(target: Target, *outputs: Output) -> list[str]:

@@ -6,57 +6,33 @@ target acts upon. Real loaders, a real DuckDB and a real PostgreSQL.
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import subprocess
-from contextlib import nullcontext, redirect_stdout
-from copy import deepcopy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
-from tests.support.expected import KEYS, differences
+from tests.support.expected import KEYS, OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent_slow
-from tests.support.meltano import MELTANO
+from tests.support.meltano import needs_loaders, reader_environment, run_elt
 from tests.support.repository import ROOT
 from tests.support.stand_in import World, samples
-from tests.support.tap import ids, read
-from tests.support.targets import DUCKDB_LOADER, POSTGRES_LOADER, DuckDB, PostgreSQL, Warehouse
+from tests.support.tap import full_table, ids, submissions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.postgres import Server
     from tests.support.stand_in import Hosted, StandIn
     from tests.support.tap import Output, Runner
+    from tests.support.targets import PostgreSQL, Warehouse
 
 SQL = {path.stem: path.read_text("utf-8") for path in (ROOT / "examples/withdrawn").glob("*.sql")}
-# What a full run leaves out once it has been withdrawn.
-OF_RESPONSES = ("responses", "answers", "tasks", "files")
 FIRST_RUN = samples.BEGIN + timedelta(days=5)
 
 Row = dict[str, Any]
 
-pytestmark = pytest.mark.skipif(
-    not (MELTANO and DUCKDB_LOADER.exists() and POSTGRES_LOADER.exists()),
-    reason="needs Meltano and the loaders' environments, which scripts/setup makes",
-)
-
-
-@pytest.fixture
-def postgres(server: Server, tmp_path: Path) -> PostgreSQL:
-    return PostgreSQL(tmp_path, server)
-
-
-@pytest.fixture(params=["DuckDB", "PostgreSQL"])
-def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
-    if request.param == "DuckDB":
-        return DuckDB(tmp_path)
-    return PostgreSQL(tmp_path, request.getfixturevalue("server"))
+pytestmark = needs_loaders
 
 
 class Runs:
@@ -82,14 +58,10 @@ class Runs:
         self.now += timedelta(days=1)
         for jobs in self._world.jobs.values():
             jobs.clear()
-        tap = self._runner.tap(catalog, state, **config)
-        with (
-            redirect_stdout(io.StringIO()) as out,
-            pytest.raises(FatalError) if fails else nullcontext(),
-        ):
-            tap.sync_all()
-        warehouse.load(out.getvalue(), **(loader or {}))
-        return read(out.getvalue())
+        sync = self._runner.sync_and_fail if fails else self._runner.sync
+        out = sync(catalog, state, **config)
+        warehouse.load(out.text, **(loader or {}))
+        return out
 
 
 @pytest.fixture
@@ -136,22 +108,6 @@ def choose_less(hosted: Hosted, number: int) -> None:
     submission.expected[None]["q-food"] = answer["value"]
 
 
-def full_table(catalog: Row, *but: str) -> Row:
-    """Return the catalog as Meltano makes it of ``replication-method: FULL_TABLE``."""
-    catalog = deepcopy(catalog)
-    for entry in catalog["streams"]:
-        if entry["stream"] not in but:
-            entry["replication_method"] = "FULL_TABLE"
-            for metadata in entry["metadata"]:
-                if not metadata["breadcrumb"]:
-                    metadata["metadata"]["replication-method"] = "FULL_TABLE"
-    return catalog
-
-
-def submissions_in(output: Output) -> set[str]:
-    return {row["submission_id"] for row in output.rows("responses")}
-
-
 def keys(table: str, rows: list[Row]) -> set[tuple[Any, ...]]:
     return {tuple(row[name] for name in KEYS[table]) for row in rows}
 
@@ -196,7 +152,7 @@ def test_the_recipes_hide_list_and_delete_exactly_what_has_been_withdrawn(  # no
     submit(world, batch, 124)
     between = runs.run(warehouse, state=first.state, **sources)
     new = (samples.breakfast(124), samples.annotation(124))
-    assert submissions_in(between) == {submission.line["submission_id"] for submission in new}
+    assert submissions(between) == {submission.line["submission_id"] for submission in new}
     # An incremental run tells nothing of what is no longer there, and must hide nothing else.
     for table in OF_RESPONSES:
         assert warehouse.rows(f"living_{table}") == warehouse.rows(table)
@@ -304,7 +260,7 @@ def test_a_target_marks_what_did_not_come_again_until_it_does(  # noqa: PLR0917
     # Its rows have no version; they are there, and none of the others is taken to be withdrawn.
     between = runs.run(postgres, catalog=plain, state=first.state, **config)
     assert between.of_type("ACTIVATE_VERSION") == []
-    assert submissions_in(between) == {samples.breakfast(124).line["submission_id"]}
+    assert submissions(between) == {samples.breakfast(124).line["submission_id"]}
     assert postgres.count("responses", "_sdc_table_version IS NULL") == 1
     assert [postgres.count(table, "_sdc_deleted_at IS NOT NULL") for table in KEYS] == [0] * 6
     assert what_is_missing(postgres, world) == []
@@ -351,7 +307,7 @@ def test_a_target_deletes_what_did_not_come_again(  # noqa: PLR0917
     choose_less(collection, 4)
     submit(world, batch, 124)
     between = runs.run(postgres, catalog=plain, state=first.state, **config, **hard)
-    assert submissions_in(between) == {samples.annotation(124).line["submission_id"]}
+    assert submissions(between) == {samples.annotation(124).line["submission_id"]}
     assert what_is_missing(postgres, world) == []
     assert postgres.count("files") == 2  # the first picture has been withdrawn, but is there
 
@@ -397,10 +353,7 @@ def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
 ) -> None:
     _, loader = postgres.program()
     environment = {
-        **os.environ,
-        "MELTANO_STATE_BACKEND_URI": (tmp_path / "state").as_uri(),
-        "PROLIFIC_URL": stand_in.api_url,
-        "PROLIFIC_TOKEN": world.token,
+        **reader_environment(stand_in, tmp_path),
         "TAP_PROLIFIC_EXPORT_COLLECTION_IDS": json.dumps([collection.id]),
         "TAP_PROLIFIC_EXPORT_EMIT_ACTIVATE_VERSION_MESSAGES": "true",
         "TARGET_POSTGRES_HARD_DELETE": "true",
@@ -408,17 +361,8 @@ def test_in_meltano_a_full_refresh_hides_and_only_full_table_removes(
     }
 
     def run(*options: str, **more: str) -> str:
-        done = subprocess.run(  # noqa: S603
-            [
-                *(str(MELTANO), f"--env-file={os.devnull}", "run"),
-                *(*options, "tap-prolific-export", "target-postgres"),
-            ],
-            cwd=ROOT,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        arguments = (*options, "tap-prolific-export", "target-postgres")
+        done = run_elt(*arguments, **environment | more)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -8,7 +8,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 
 
 class Clock:
-    """The stand-in's clock, which moves when it is told to."""
+    """The time of day at the stand-in, which moves when it is told to."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -20,8 +20,8 @@ class Clock:
         self.now += timedelta(**by)
 
 
-class Time:
-    """A monotonic clock that only moves when somebody sleeps."""
+class MonotonicClock:
+    """A clock that moves when somebody sleeps by it; also remembers how long."""
 
     def __init__(self) -> None:
         self.now = 100.0

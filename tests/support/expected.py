@@ -31,6 +31,8 @@ KEYS = {
     "answers": ("data_collection_id", "response_id", "instruction_id", "answer_index"),
     "files": ("data_collection_id", "path"),
 }
+# The streams whose rows are made of the lines and uploads of an archive.
+OF_RESPONSES = ("tasks", "responses", "answers", "files")
 # Columns that hold JSON text, or JSON itself: compared as what they say.
 JSON = {"answers", "additional_fields", "datasets", "layout", "options", "task_details"}
 JSON |= {"unit_options", "validation", "accepted_file_types", "datapoint"}

@@ -1,4 +1,4 @@
-"""Every fault on every call of the API."""
+"""What can go wrong: every kind of request that the tap makes, and every fault of an answer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tap_prolific_export.archive.http_source import Downloader
-from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import JobStarter
-from tap_prolific_export.prolific.exports import Exporter
-from tap_prolific_export.settings import Settings
-from tap_prolific_export.snapshots.source import SnapshotSource
 from tests.support.history import NoHistory
 
 if TYPE_CHECKING:
-    from tests.support.clocks import Time
-    from tests.support.stand_in import Hosted, StandIn
+    from tap_prolific_export.snapshots.source import SnapshotSource
 
-
-POLL = 4
 FOR_EVER = 99
 
 
@@ -74,39 +65,14 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def deliveries(
-    stand_in: StandIn, hosted: list[Hosted], time: Time, *, timeout: float = 5
-) -> SnapshotSource:
-    """Return deliveries that wait on the tests' clock; but for a server that says nothing."""
-    config = {"api_token": stand_in.world.token, "api_url": stand_in.api_url}
-    settings = Settings.from_config({**config, "collection_ids": [h.id for h in hosted]}, {})
-    token = stand_in.world.token
-    api = ProlificAPI(stand_in.api_url, token, timeout=timeout, sleep=time.sleep)
-    job_starter = JobStarter(api, delete="created", sleep=time.sleep)
-    exporter = Exporter(
-        api,
-        job_starter,
-        poll_interval=POLL,
-        timeout=600,
-        retries=2,
-        max_pending=16,
-        sleep=time.sleep,
-        monotonic=time,
-    )
-    downloader = Downloader(timeout=timeout, sleep=time.sleep)
-    return SnapshotSource(
-        settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader
-    )
-
-
-def deliver(made: SnapshotSource) -> list[str]:
-    """Return the submissions of all that can be delivered."""
+def deliver(source: SnapshotSource) -> list[str]:
+    """Return the submissions of all snapshots."""
     found = []
     history = NoHistory()
-    for due in made.due(with_archive=True, history=history):
-        with made.open(due, history) as delivery:
-            assert delivery
-            blocks = delivery.responses()
+    for due in source.due(with_archive=True, history=history):
+        with source.open(due, history) as snapshot:
+            assert snapshot
+            blocks = snapshot.responses()
             found += [str(response.submission_id) for block in blocks for response in block]
-        made.discard(due, history)
+        source.discard(due, history)
     return found

@@ -1,4 +1,4 @@
-"""A host of archives that does what hosts do."""
+"""A host of one archive, everything that can go wrong on the way from it, and what errors say."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Answer:
 BAD = Answer(200, {}, b"<Error>")
 
 
-class Clock:
+class ReadClock:
     """A monotonic clock that moves when it is looked at, so that every read takes as long."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Host(ThreadingHTTPServer):
         self.refused: list[str] = []
         self.slept: list[float] = []
         self.counted: list[str] = []
-        self.clock = Clock()
+        self.clock = ReadClock()
         self.connections: list[socket.socket] = []
         self.lock = threading.Lock()
         self.downloader = Downloader(
@@ -267,7 +267,7 @@ def in_chunks(answer: Answer) -> Answer:
     return replace(answer, headers={**answer.headers, "Transfer-Encoding": "chunked"}, body=body)
 
 
-class Fault(NamedTuple):
+class HostFault(NamedTuple):
     """What goes wrong on the way.
 
     Attributes:
@@ -293,22 +293,22 @@ class Fault(NamedTuple):
 
 
 PASSING = {
-    "reset": Fault(instead("reset"), r"it broke off \(Conn"),
-    "closed": Fault(instead("hang up"), r"it broke off \(Conn"),
-    "silence": Fault(instead("stall"), r"it broke off \(ReadTimeout\)", timeout=0.4),
-    "no body": Fault(cut(0), r"it broke off \("),
-    "reset behind the head": Fault(cut(0, "reset"), r"it broke off \("),
-    "stalled": Fault(cut(0, "stall"), r"it broke off \(ReadTimeoutError\)", timeout=0.4),
-    "drips": Fault(drip, "only [0-9]+ bytes arrived in [15] s", a_read=1),
-    "408": Fault(says(408), "it answered 408"),
-    "429": Fault(says(429), "it answered 429"),
-    "500": Fault(says(500), "it answered 500"),
-    "503": Fault(says(503), "it answered 503"),
-    "503 with a wait": Fault(says(503, Retry_After="7"), "it answered 503", waits=(7,)),
-    "403": Fault(says(403), "it answered 403", asks=2 * MAX_TRIES, waits=()),
+    "reset": HostFault(instead("reset"), r"it broke off \(Conn"),
+    "closed": HostFault(instead("hang up"), r"it broke off \(Conn"),
+    "silence": HostFault(instead("stall"), r"it broke off \(ReadTimeout\)", timeout=0.4),
+    "no body": HostFault(cut(0), r"it broke off \("),
+    "reset behind the head": HostFault(cut(0, "reset"), r"it broke off \("),
+    "stalled": HostFault(cut(0, "stall"), r"it broke off \(ReadTimeoutError\)", timeout=0.4),
+    "drips": HostFault(drip, "only [0-9]+ bytes arrived in [15] s", a_read=1),
+    "408": HostFault(says(408), "it answered 408"),
+    "429": HostFault(says(429), "it answered 429"),
+    "500": HostFault(says(500), "it answered 500"),
+    "503": HostFault(says(503), "it answered 503"),
+    "503 with a wait": HostFault(says(503, Retry_After="7"), "it answered 503", waits=(7,)),
+    "403": HostFault(says(403), "it answered 403", asks=2 * MAX_TRIES, waits=()),
 }
 NO_PIECE = {
-    name: Fault(of_piece(said), "it did not answer with the ")
+    name: HostFault(of_piece(said), "it did not answer with the ")
     for name, said in {
         "no Content-Range": None,
         "another piece": f"bytes 0-9/{len(BYTES)}",
@@ -319,20 +319,20 @@ NO_PIECE = {
     }.items()
 }
 SHORT = {
-    "an empty body": Fault(lambda answer: replace(answer, body=b""), "it broke off"),
-    "a body without an end": Fault(
+    "an empty body": HostFault(lambda answer: replace(answer, body=b""), "it broke off"),
+    "a body without an end": HostFault(
         lambda answer: in_chunks(replace(answer, comes=0, then="hang up")), r"it broke off \("
     ),
 }
 ALL = {
-    "all": Fault(
+    "all": HostFault(
         lambda answer: replace(answer, status=200, body=BYTES), "it did not answer with the req"
     )
 }
 FINAL = {
-    "404": Fault(says(404), "it answered 404", 1),
-    "400": Fault(says(400), "it answered 400", 1),
-    "redirect": Fault(says(302, Location="/y.zip"), "it answered 302", 1),
+    "404": HostFault(says(404), "it answered 404", 1),
+    "400": HostFault(says(400), "it answered 400", 1),
+    "redirect": HostFault(says(302, Location="/y.zip"), "it answered 302", 1),
 }
 HALF = CHUNK
 BEGIN, END = 1000, 1000 + 2 * HALF

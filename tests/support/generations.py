@@ -1,4 +1,4 @@
-"""Marks that say in which generations of the API a test runs; without one, it runs in both."""
+"""Marks that say for which generations of the API a test runs; without one, it runs for both."""
 
 from __future__ import annotations
 

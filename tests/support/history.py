@@ -1,4 +1,4 @@
-"""What earlier runs delivered, where there were none."""
+"""A history without earlier runs, for code that asks what has been delivered before."""
 
 from __future__ import annotations
 

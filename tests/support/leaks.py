@@ -15,7 +15,8 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MARK = "TESTS_OF_TAP_PROLIFIC_EXPORT"
+# All processes of a test run have it in their environment, with the same value.
+VARIABLE = "TESTS_OF_TAP_PROLIFIC_EXPORT"
 
 
 @contextmanager
@@ -27,13 +28,13 @@ def watched() -> Iterator[None]:
     """
     folder = Path(tempfile.mkdtemp(prefix="tests-"))
     folder.chmod(0o711)  # PostgreSQL runs under another account
-    before = {name: os.environ.get(name) for name in ("TMPDIR", MARK)}
-    os.environ |= {"TMPDIR": str(folder), MARK: uuid.uuid4().hex}
+    before = {name: os.environ.get(name) for name in ("TMPDIR", VARIABLE)}
+    os.environ |= {"TMPDIR": str(folder), VARIABLE: uuid.uuid4().hex}
     tempfile.tempdir = None  # so that it is looked up anew
     open_before = {*_ports()}  # the SDK's own tests are served from their collection on
     try:
         yield
-        left = [*_files(folder), *_processes(os.environ[MARK]), *({*_ports()} - open_before)]
+        left = [*_files(folder), *_processes(os.environ[VARIABLE]), *({*_ports()} - open_before)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         for name, value in before.items():
@@ -57,7 +58,7 @@ def _processes(mark: str) -> Iterator[str]:
     for process in {*psutil.process_iter(), *ours.children(recursive=True)} - {ours}:
         try:
             is_child = ours in process.parents()
-            if is_child or process.environ().get(MARK) == mark:
+            if is_child or process.environ().get(VARIABLE) == mark:
                 yield f"the process {process.pid} ({' '.join(process.cmdline())})"
         except psutil.Error:
             continue

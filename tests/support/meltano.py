@@ -4,46 +4,54 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
+from tests.support.processes import output, run
 from tests.support.repository import PROGRAMS, ROOT
-from tests.support.targets import POSTGRES_LOADER
+from tests.support.targets import DUCKDB_LOADER, POSTGRES_LOADER
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.support.stand_in import StandIn
 
-
-MELTANO = shutil.which("meltano", path=str(Path(sys.executable).parent))
-INSTALLED = ROOT / ".meltano" / "loaders" / "target-duckdb" / "venv"
+MELTANO = shutil.which("meltano", path=str(PROGRAMS))
+needs_loaders = pytest.mark.skipif(
+    not (MELTANO and DUCKDB_LOADER.exists() and POSTGRES_LOADER.exists()),
+    reason="needs Meltano and the loaders' environments, which scripts/setup makes",
+)
 
 
 def run_job(
     stand_in: StandIn, warehouse: Path, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the tap into DuckDB; its state lies beside the warehouse."""
+    given = reader_environment(stand_in, warehouse.parent, TARGET_DUCKDB_PATH=str(warehouse))
+    return run_elt("tap-prolific-export", "target-duckdb", **given | settings)
+
+
+def run_elt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``meltano run`` in this repository, without its .env."""
     assert MELTANO
-    environment = {
-        **os.environ,
+    command = (MELTANO, f"--env-file={os.devnull}", "run", *arguments)
+    return run(*command, cwd=ROOT, env={**os.environ, **environment})
+
+
+def reader_environment(stand_in: StandIn, folder: Path, **more: str) -> dict[str, str]:
+    """Return what leads a reader's commands to the stand-in, and Meltano's state to a folder."""
+    return {
         "PROLIFIC_URL": stand_in.api_url,
         "PROLIFIC_TOKEN": stand_in.world.token,
-        "TARGET_DUCKDB_PATH": str(warehouse),
-        "MELTANO_STATE_BACKEND_URI": f"file://{warehouse.parent}/state",
+        "MELTANO_STATE_BACKEND_URI": (folder / "state").as_uri(),
+        "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS": "1",
+        **more,
     }
-    return subprocess.run(  # noqa: S603
-        [MELTANO, f"--env-file={os.devnull}", "run", "tap-prolific-export", "target-duckdb"],
-        cwd=ROOT,
-        env=environment | settings,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def make_project(folder: Path, loader: dict[str, Any], *more: dict[str, Any]) -> None:
@@ -83,7 +91,5 @@ def _database() -> bytes:
     """Return the database of an empty project, which takes Meltano a while to make."""
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "meltano.yml").write_text("send_anonymous_usage_stats: false\n")
-        subprocess.run(  # noqa: S603
-            [str(PROGRAMS / "meltano"), "state", "list"], cwd=name, capture_output=True, check=True
-        )
+        output(PROGRAMS / "meltano", "state", "list", cwd=Path(name))
         return (Path(name) / ".meltano" / "meltano.db").read_bytes()

@@ -36,7 +36,7 @@ timezone = 'UTC'
 TRIES = 3
 
 
-class Server:
+class PostgresServer:
     """A running server, which asks nobody on this machine for a password.
 
     Attributes:
@@ -62,7 +62,7 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def running_postgres() -> Iterator[PostgresServer]:
     """Start a server, and stop it in the end; skip where PostgreSQL is not installed."""
     programs = find_programs()
     if programs is None:
@@ -104,7 +104,7 @@ def serving() -> Iterator[Server]:
         else:
             pytest.fail((folder / "server.log").read_text())
         try:
-            yield Server(port)
+            yield PostgresServer(port)
         finally:
             run("pg_ctl", "stop", "--wait", "--mode=immediate")
 

@@ -1,17 +1,13 @@
-"""The working tree."""
+"""This repository: where it is, which files it has, and copies of it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from tests.support.processes import output
 
 ROOT = Path(__file__).resolve().parents[2]
 # Where the programs of the environment that runs the tests are.
@@ -19,36 +15,17 @@ PROGRAMS = Path(sys.executable).parent
 GIT = shutil.which("git")
 
 
-def environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return the environment, without what would change what is built or imported."""
     meddling = ("GIT_", "HATCH_", "PYTHON", "SETUPTOOLS_SCM_", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(meddling)}
     return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
-def run(
-    *command: str | Path, cwd: Path, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        command,
-        cwd=cwd,
-        env=environment() if env is None else env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def output(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
-    """Run what must succeed; return what it wrote to standard output."""
-    done = run(*command, cwd=cwd, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def git(repository: Path, *arguments: str) -> str:
     author = ("-c", "user.name=A maintainer", "-c", "user.email=maintainer@example.org")
-    return output(GIT or "git", *author, *arguments, cwd=repository)
+    command = (GIT or "git", *author, *arguments)
+    return output(*command, cwd=repository, env=clean_environment())
 
 
 def tracked() -> list[str]:

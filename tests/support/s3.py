@@ -69,7 +69,7 @@ class Asked:
         return urlsplit(self.target).query
 
 
-class Server:
+class S3Server:
     """A running server, which takes anybody's credentials until it is told to look at them.
 
     Attributes:
@@ -138,7 +138,7 @@ class Bucket:
         name: What it is called.
     """
 
-    def __init__(self, server: Server, client: Any, name: str) -> None:
+    def __init__(self, server: S3Server, client: Any, name: str) -> None:
         self.server = server
         self.client = client
         self.name = name
@@ -184,7 +184,7 @@ class Bucket:
         return [each for each in self.server.asked() if each.target.startswith(begin)]
 
 
-def environment(server: Server, credentials: Credentials = ANYBODY) -> dict[str, str]:
+def environment(server: S3Server, credentials: Credentials = ANYBODY) -> dict[str, str]:
     """Return what tells whoever uses AWS's libraries of the server, and of nothing else."""
     return {
         "AWS_ENDPOINT_URL": server.url,
@@ -198,7 +198,7 @@ def environment(server: Server, credentials: Credentials = ANYBODY) -> dict[str,
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def running_s3() -> Iterator[S3Server]:
     """Start a server, and stop it in the end."""
     with tempfile.TemporaryDirectory(prefix="tests-s3-") as name:
         said, asked = Path(name) / "server.log", Path(name) / "requests.jsonl"
@@ -212,7 +212,7 @@ def serving() -> Iterator[Server]:
                 stderr=error,
             )
         try:
-            yield Server(_ready(process, said), asked)
+            yield S3Server(_ready(process, said), asked)
         finally:
             process.kill()
             process.wait()

@@ -1,4 +1,7 @@
-"""Marked content, and a search for the marks."""
+"""Content in which all that is secret or personal bears a mark, and a search for the marks.
+
+`Scene` runs the tap against it, as a process at DEBUG, and keeps all that the process writes.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tests.support.processes import run_tap
 from tests.support.stand_in import Fault, StandIn, World, samples
 from tests.support.tap import Output, read
 
@@ -40,7 +42,7 @@ LOG = "tap.log"
 AWAKE = "import time\ntime.sleep = lambda seconds: None\n"
 
 
-def marked(what: str, number: int = 0) -> str:
+def marked_text(what: str, number: int = 0) -> str:
     return f"{what}-{MARK}-{number}"
 
 
@@ -73,7 +75,7 @@ class MarkedWorld(World):
             self.faults.append(damage)
         elif damage:
             self.damage[id_] = damage
-        return self.host(with_marks(samples.breakfast_diary(2, id_=id_)))
+        return self.host(mark_all(samples.breakfast_diary(2, id_=id_)))
 
 
 class MarkedStandIn(StandIn):
@@ -88,40 +90,41 @@ class MarkedStandIn(StandIn):
         return f"{place}?{query}", expires
 
 
-def with_marks(hosted: Hosted) -> Hosted:
+def mark_all(hosted: Hosted) -> Hosted:
     """Mark whatever comes from participants."""
     submissions = [*hosted.submissions.values()]
     hosted.submissions.clear()
     for number, submission in enumerate(submissions):
-        mark(submission, number)
+        mark_submission(submission, number)
         hosted.submissions[submission.line["submission_id"]] = submission
     return hosted
 
 
-def mark(submission: Submission, number: int) -> Submission:
+def mark_submission(submission: Submission, number: int) -> Submission:
+    """Mark whatever a participant has said, sent, or is called."""
     line = submission.line
     line |= {
-        "submission_id": marked("submission", number),
-        "participant_id": marked("participant", number),
-        "note": marked("note", number),  # a field that nobody knows
-        "created_at": marked("when", number),
+        "submission_id": marked_text("submission", number),
+        "participant_id": marked_text("participant", number),
+        "note": marked_text("note", number),  # a field that nobody knows
+        "created_at": marked_text("when", number),
     }
     for task in line.get("tasks", ()):
-        task["datapoint"]["caption"] = marked("caption", number)
-        task["responses"]["b-better"] = {"value": marked("answer", number)}
-        task["responses"]["b-fits"] = {"value": marked("answer", number)}  # no boolean
+        task["datapoint"]["caption"] = marked_text("caption", number)
+        task["responses"]["b-better"] = {"value": marked_text("answer", number)}
+        task["responses"]["b-fits"] = {"value": marked_text("answer", number)}  # no boolean
     if "responses" in line:
-        photo = f"{marked('submission', number)}_{marked('upload', number)} 1.png"
+        photo = f"{marked_text('submission', number)}_{marked_text('upload', number)} 1.png"
         submission.uploads = {photo: samples.png(number), f"{MARK}/stray-{number}.png": b"?"}
         line["responses"] |= {
-            "q-name": {"value": marked("answer", number)},
-            "q-minutes": {"value": marked("answer", number)},  # no number
-            "q-drink": {"value": marked("answer", number)},  # no option
-            "q-mood": {"value": [{"value": 1, "explanation": marked("why", number)}]},
-            "q-weight": {"value": "3", "unit": marked("unit", number)},
+            "q-name": {"value": marked_text("answer", number)},
+            "q-minutes": {"value": marked_text("answer", number)},  # no number
+            "q-drink": {"value": marked_text("answer", number)},  # no option
+            "q-mood": {"value": [{"value": 1, "explanation": marked_text("why", number)}]},
+            "q-weight": {"value": "3", "unit": marked_text("unit", number)},
             "q-photo": {"value": {"path": f"files/{photo}", "file_name": f"{MARK} 1.png"}},
-            "q-stars": {"value": {marked("answer", number): {}}},  # no stars
-            marked("answer", number): {"value": 1},  # to a question that nobody knows
+            "q-stars": {"value": {marked_text("answer", number): {}}},  # no stars
+            marked_text("answer", number): {"value": 1},  # to a question that nobody knows
         }
     return submission
 
@@ -203,32 +206,22 @@ class Scene:
         folder = self.folder / str(next(self.numbers))
         (folder / "tmp").mkdir(parents=True)
         path = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        files = {
-            "sitecustomize.py": AWAKE,
-            "config.json": json.dumps({**self.config, **(config or {})}),
-            **(files or {}),
-        }
+        config = {**self.config, **(config or {})}
+        files = {"sitecustomize.py": AWAKE, **(files or {})}
         for name, content in files.items():
             (folder / name).write_text(content)
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "tap_prolific_export.tap", "--config", "config.json", *args],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join(path),
-                "TMPDIR": str(folder / "tmp"),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "TAP_PROLIFIC_EXPORT_LOGLEVEL": "DEBUG",
-                **(env or {}),
-            },
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environment = {
+            "PYTHONPATH": os.pathsep.join(path),
+            "TMPDIR": str(folder / "tmp"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TAP_PROLIFIC_EXPORT_LOGLEVEL": "DEBUG",
+            **(env or {}),
+        }
+        done = run_tap(*args, config=config, folder=folder, **environment)
         left = {
             found.name: found.read_text(errors="replace")
             for found in folder.rglob("*")
-            if found.is_file() and found.name not in files
+            if found.is_file() and found.name not in {*files, "config.json"}
         }
         return Written(done.returncode, done.stdout, done.stderr, left)
 
@@ -261,5 +254,5 @@ def rewritten(archive: bytes, name: str, content: bytes | None) -> bytes:
     return buffer.getvalue()
 
 
-def lines(content: bytes) -> Callable[[bytes], bytes]:
+def with_lines(content: bytes) -> Callable[[bytes], bytes]:
     return lambda archive: rewritten(archive, "responses.jsonl", content)

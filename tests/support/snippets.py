@@ -1,15 +1,16 @@
-"""The commands and files that the documentation shows, and the Meltano project of a test's own."""
+"""The commands and files that the documentation shows, and how to run them as a reader would."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
+from tests.support.processes import run
 from tests.support.repository import PROGRAMS, ROOT
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -34,18 +35,19 @@ def snippet(page: str, name: str, filled_in: Mapping[str, object] | None = None)
     return str(text)
 
 
-def run(
+def run_script(
     script: str, folder: Path, *programs: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script as a reader's shell would, with the programs of some folders; it succeeds."""
+    """Run a script as a reader's shell would; it must succeed.
+
+    Args:
+        script: In bash.
+        folder: Its working directory.
+        *programs: Folders of programs that it finds, before ours and those on the PATH.
+        **environment: Variables that it has besides ours.
+    """
     places = [*map(str, programs), str(PROGRAMS), os.environ["PATH"]]
-    done = subprocess.run(  # noqa: S603
-        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607
-        cwd=folder,
-        env={**os.environ, "PATH": os.pathsep.join(places), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {**os.environ, "PATH": os.pathsep.join(places), **environment}
+    done = run("bash", "-euo", "pipefail", "-c", script, cwd=folder, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done

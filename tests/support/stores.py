@@ -1,4 +1,4 @@
-"""Folders as stores of uploads."""
+"""Folders that uploads are stored in: what is in them, and folders that are closed to us."""
 
 from __future__ import annotations
 

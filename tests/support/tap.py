@@ -1,30 +1,39 @@
-"""The tap run in this process or as one of its own, and what it wrote."""
+"""The tap run in this process, and what it wrote."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from tap_prolific_export.errors import FatalError
 from tap_prolific_export.tap import TapProlificExport
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.stand_in import Hosted, StandIn
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a run of the tap wrote, as messages."""
+    """What a run of the tap wrote to standard output.
 
-    messages: list[dict[str, Any]]
+    Attributes:
+        text: All of it.
+        error: The text of the error in which the run ended, if it ended in one.
+    """
+
+    text: str
+    error: str = ""
+
+    @cached_property
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
 
     def of_type(self, type_: str, stream: str | None = None) -> list[dict[str, Any]]:
         return [
@@ -78,13 +87,31 @@ class Runner:
             self.tap(catalog, state, **config).sync_all()
         return read(out.getvalue())
 
+    def sync_and_fail(
+        self,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Output:
+        """Sync, which must fail, after the streams have been discovered."""
+        tap = self.tap(catalog, state, **config)
+        with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError) as raised:
+            tap.sync_all()
+        return Output(out.getvalue(), str(raised.value))
+
+    def test(self, **config: Any) -> Output:
+        """Run as with ``--test``."""
+        with redirect_stdout(io.StringIO()) as out:
+            assert self.tap(**config).run_connection_test()
+        return read(out.getvalue())
+
     def catalog(self, **config: Any) -> dict[str, Any]:
         """Discover."""
         return self.tap(**config).catalog_dict
 
 
 def read(text: str) -> Output:
-    return Output([json.loads(line) for line in text.splitlines()])
+    return Output(text)
 
 
 Catalog = dict[str, Any]
@@ -97,14 +124,45 @@ def ids(*hosted: Hosted) -> dict[str, Any]:
     return found
 
 
-def select(catalog: Catalog, stream: str, *path: str, selected: bool) -> Catalog:
-    """Return the catalog with a stream or a property of it (de)selected."""
+def deselect(catalog: Catalog, stream: str, *path: str) -> Catalog:
+    """Return the catalog without a stream, or a property of it."""
     catalog = deepcopy(catalog)
     breadcrumb = [part for name in path for part in ("properties", name)]
     [entry] = [e for e in catalog["streams"] if e["tap_stream_id"] == stream]
     [metadata] = [m for m in entry["metadata"] if m["breadcrumb"] == breadcrumb]
-    metadata["metadata"]["selected"] = selected
+    metadata["metadata"]["selected"] = False
     return catalog
+
+
+def deselect_streams(catalog: Catalog, *streams: str) -> Catalog:
+    """Return the catalog without some streams."""
+    for stream in streams:
+        catalog = deselect(catalog, stream)
+    return catalog
+
+
+def full_table(catalog: Catalog) -> Catalog:
+    """Return the catalog as Meltano makes it of ``replication-method: FULL_TABLE``."""
+    catalog = deepcopy(catalog)
+    for stream in catalog["streams"]:
+        stream["replication_method"] = "FULL_TABLE"
+        for metadata in stream["metadata"]:
+            if not metadata["breadcrumb"]:
+                metadata["metadata"]["replication-method"] = "FULL_TABLE"
+    return catalog
+
+
+def schema_of(catalog: Catalog, stream: str) -> dict[str, Any]:
+    [found] = [each["schema"] for each in catalog["streams"] if each["tap_stream_id"] == stream]
+    assert isinstance(found, dict)
+    return found
+
+
+def answer_columns(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the properties of `answers` in a schema of `responses`."""
+    found = schema["properties"]["answers"]["properties"]
+    assert isinstance(found, dict)
+    return found
 
 
 def submissions(out: Output, stream: str = "responses") -> set[str]:
@@ -117,21 +175,3 @@ def entry(state: dict[str, Any], stream: str, hosted: Hosted) -> dict[str, Any]:
     [found] = [e for e in state["bookmarks"][stream]["partitions"] if e["context"] == context]
     assert isinstance(found, dict)
     return found
-
-
-def tap(
-    *args: str, config: dict[str, Any] | None = None, folder: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tap_prolific_export.tap", *args]
-    if config is not None:
-        path = folder / "config.json"
-        path.write_text(json.dumps(config))
-        command += ["--config", str(path)]
-    return subprocess.run(  # noqa: S603
-        command,
-        env={**os.environ, **environment},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

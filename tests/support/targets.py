@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from tests.support import processes
 from tests.support.postgres import USER
 from tests.support.repository import ROOT
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from tests.support.postgres import Server
+    from tests.support.postgres import PostgresServer
 
 LOADERS = ROOT / ".meltano" / "loaders"
 DUCKDB_LOADER = LOADERS / "target-duckdb/venv/bin/target-duckdb-lossless"
@@ -39,9 +39,9 @@ def installed(name: str, *requirements: str) -> Path:
     folder = LOADERS / f"tests-{name}-{made_of}"
     done = folder / "installed"
     if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)  # noqa: S603
-        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *requirements]
-        made = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603
+        processes.output(sys.executable, "-m", "venv", "--clear", folder, cwd=ROOT)
+        pip = (str(folder / "bin/python"), "-m", "pip", "install", "--quiet", *requirements)
+        made = processes.run(*pip, cwd=ROOT)
         if made.returncode:
             pytest.skip(f"{' '.join(requirements)} cannot be installed: {made.stderr[-300:]}")
         done.touch()
@@ -64,21 +64,13 @@ class Target(ABC):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, output: str, **config: Any) -> None:
+    def load(self, written: str, **config: Any) -> None:
         """Load what the tap wrote."""
         program, settings = self.program()
         path = self.folder / "target.json"
         path.write_text(json.dumps({**settings, **config}))
-        done = subprocess.run(  # noqa: S603
-            [str(program), "--config", str(path)],
-            input=output,
-            text=True,
-            capture_output=True,
-            check=False,
-            cwd=self.folder,
-            env={**os.environ, "TZ": "UTC"},
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+        command = (program, f"--config={path}")
+        processes.output(*command, cwd=self.folder, env={**os.environ, "TZ": "UTC"}, stdin=written)
 
     @abstractmethod
     def program(self) -> tuple[Path, Row]:
@@ -144,7 +136,7 @@ class DuckDBAsItIs(DuckDB):
 class PostgreSQL(Warehouse):
     """meltanolabs-target-postgres."""
 
-    def __init__(self, folder: Path, server: Server) -> None:
+    def __init__(self, folder: Path, server: PostgresServer) -> None:
         super().__init__(folder)
         self._server = server
         self._database = server.new_database()

@@ -1,4 +1,4 @@
-"""The one packer of ZIP files. It imports nothing of the tap."""
+"""Packs ZIP files. It imports nothing of the tap."""
 
 from __future__ import annotations
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from importlib.metadata import metadata
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -21,8 +17,12 @@ from scripts.docs import HUB
 from scripts.hub import hub_file
 from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.settings import SETTINGS, Settings
-from tests.support.repository import ROOT
+from tests.support.processes import TAP, output
+from tests.support.repository import PROGRAMS, ROOT
 from tests.support.snippets import snippet
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCES = {"collection_ids", "batch_ids", "workspace_ids", "archive_paths"}
 # Of schemas/plugin_definitions in meltano/hub: what the Hub knows and Meltano does not.
@@ -56,14 +56,8 @@ def settings(definition: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def about(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the tap says of itself, as a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tap_prolific_export.tap", "--about", "--format=json"],
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    loaded = json.loads(done.stdout)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    loaded = json.loads(output(*TAP, "--about", "--format=json", cwd=elsewhere))
     assert isinstance(loaded, dict)
     return loaded
 
@@ -208,26 +202,19 @@ def test_meltano_adds_the_tap_to_an_empty_project_by_it(
     meltano(tmp_path, *add[1:], "--no-install")  # not until it is published
     meltano(tmp_path, "config", "set", name, "archive_paths", '["export.zip"]')
     meltano(tmp_path, "config", "set", name, "start_date", "2026-01-31")
-    config = json.loads(meltano(tmp_path, "config", "print", name))
+    token = "sk-MaRkEr-7"
+    meltano(tmp_path, "config", "set", name, "api_token", token)
+    printed = meltano(tmp_path, "config", "print", name)
+    assert token not in printed
+    config = json.loads(printed)
+    assert config.pop("api_token")
     read, expected = (
         Settings.from_config(each, {})
         for each in (config, {"archive_paths": ["export.zip"], "start_date": "2026-01-31"})
     )
     assert read == expected
-    token = "sk-MaRkEr-7"
-    meltano(tmp_path, "config", "set", name, "api_token", token)
-    assert token not in meltano(tmp_path, "config", "print", name)
 
 
 def meltano(project: Path, *arguments: str) -> str:
     """Run Meltano in a project; return its standard output."""
-    command = shutil.which("meltano", path=str(Path(sys.executable).parent))
-    done = subprocess.run(  # noqa: S603
-        [command or "meltano", "--log-level=warning", *arguments],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return output(PROGRAMS / "meltano", "--log-level=warning", *arguments, cwd=project)

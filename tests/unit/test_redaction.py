@@ -1,3 +1,5 @@
+"""What logs, errors and tracebacks may tell, and what is removed from them."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""What is read from a configuration and the environment, and what is refused without a quote."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, fields
@@ -243,7 +245,7 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.dictionaries(st.sampled_from([*NAMES, "colour"]), values, max_size=4),
     st.dictionaries(st.sampled_from(["PROLIFIC_TOKEN", "PROLIFIC_URL"]), texts),

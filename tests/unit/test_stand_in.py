@@ -121,7 +121,7 @@ def test_an_archive_on_disk_is_served_and_its_bytes_are_counted(
     path = tmp_path / "export.zip"
     path.write_bytes(bytes(range(256)) * 1000)
     with path.open("rb") as file:
-        collection.archive = mmap(file.fileno(), 0, access=ACCESS_READ)
+        collection.archive_on_disk = mmap(file.fileno(), 0, access=ACCESS_READ)
     answer = fetch(client.export()["url"], Range="bytes=1000-200999")
     assert answer.body == path.read_bytes()[1000:201000]
     head = len(str(answer.headers)) + len("HTTP/1.1 206 Partial Content\r\n")

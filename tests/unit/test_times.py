@@ -1,3 +1,5 @@
+"""Times as JSON and HTTP headers have them."""
+
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone

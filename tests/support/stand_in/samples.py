@@ -275,6 +275,14 @@ def png(number: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def add_question(hosted: Hosted, description: str = "And today?") -> str:
+    """Add a question to a collection; return its id."""
+    question = {"id": "q-new", "type": "free_text", "description": description, "order": 9}
+    hosted.instructions.append(question)
+    hosted.layout[-1]["page_items"].append(question)
+    return "q-new"
+
+
 def add(world: World, hosted: Hosted, number: int, at: datetime, *, active: bool = True) -> str:
     """Add a submission that was done at a time; return its id."""
     made = breakfast(number) if hosted.kind == "collections" else annotation(number)

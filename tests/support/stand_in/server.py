@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 API = r"/api/v1/data-collection/(?P<kind>collections|batches)"
 ID = r"(?P<id>[^/]+)"
+# How long a server takes to notice that it is to stop: most tests start and stop two.
+POLL_SECONDS = 0.002
 END = 1 << 20
 
 
@@ -59,7 +61,7 @@ class StandIn:
 
     def __enter__(self) -> Self:
         for server in self._servers:
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         return self
 
     def __exit__(
@@ -96,7 +98,7 @@ class _CountedSocket(io.RawIOBase):
 
     Args:
         connection: The socket.
-        count: Is called with the number of bytes of each piece.
+        count: Is called with numbers of bytes; a negative one takes back what was not sent.
     """
 
     def __init__(self, connection: socket.socket, count: Callable[[int], None]) -> None:
@@ -107,8 +109,12 @@ class _CountedSocket(io.RawIOBase):
         return True
 
     def write(self, data: Buffer, /) -> int:
-        sent = self._connection.send(data)
-        self._count(sent)
+        size, sent = memoryview(data).nbytes, 0
+        self._count(size)  # before the client can have it
+        try:
+            sent = self._connection.send(data)
+        finally:
+            self._count(sent - size)
         return sent
 
 
@@ -381,7 +387,7 @@ class _Archives(_Handler):
         self.answer(status, body.encode(), {"Content-Type": "application/xml"})
 
     def serve(self, job: Job) -> None:
-        on_disk = self.world.hosted[job.of].archive
+        on_disk = self.world.hosted[job.of].archive_on_disk
         # Slices of a view are no copies: an archive on disk may be larger than the memory.
         archive = memoryview(on_disk or job.archive)
         # Digesting all of it for each request would take long. Its end holds every checksum.

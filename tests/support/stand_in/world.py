@@ -15,6 +15,7 @@ from tests.support.stand_in import archives
 if TYPE_CHECKING:
     from collections.abc import Callable
     from mmap import mmap
+    from pathlib import Path
 
 Generation = Literal["idempotent", "fresh"]
 Kind = Literal["collections", "batches"]
@@ -56,7 +57,7 @@ class Hosted:
             only the file by task.
         layout_in_archive: Whether the archive's metadata holds the layout, too.
         extra_lines: Lines that the archive holds beside the submissions.
-        archive: An archive that is served instead of one made of the submissions.
+        archive_on_disk: An archive that is served instead of one made of the submissions.
     """
 
     kind: Kind
@@ -69,12 +70,22 @@ class Hosted:
     lines: Literal["nested", "flat", "by task"] = "nested"
     layout_in_archive: bool = True
     extra_lines: list[str] = field(default_factory=list)
-    archive: mmap | None = None
+    archive_on_disk: mmap | None = None
 
     @property
     def layout_field(self) -> str:
         """What the layout is called."""
         return "collection_items" if self.kind == "collections" else "batch_items"
+
+    def archive(self, packed_at: datetime | None = None) -> bytes:
+        """Return an archive of all submissions, packed at some time (by default, now)."""
+        return archives.build(self, [*self.submissions.values()], packed_at)
+
+    def save_archive(self, folder: Path) -> Path:
+        """Write an archive of all submissions, named as Prolific names it; return its path."""
+        path = folder / f"{self.id}-export-20261123T090000Z.zip"
+        path.write_bytes(self.archive())
+        return path
 
 
 @dataclass
@@ -196,9 +207,13 @@ class World:
                         return fault
         return None
 
-    def asked(self, server: str) -> list[str]:
-        """Return the requests that a server has had, each as "METHOD /path?query"."""
-        return [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
+    def asked(self, server: str, method: str = "") -> list[str]:
+        """Return the requests that a server has had, or those of a method.
+
+        Each is "METHOD /path?query".
+        """
+        asked = [f"{method} {path}" for name, method, path, _ in self.requests if name == server]
+        return [request for request in asked if request.startswith(method)]
 
     def now(self) -> datetime:
         return self.clock()

@@ -1,3 +1,5 @@
+"""What an archive holds, however it is packed, and how one that is damaged fails."""
+
 from __future__ import annotations
 
 import json
@@ -20,8 +22,8 @@ from tap_prolific_export.archive.export_archive import (
 )
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tests.support.archives import NAME, opened
 from tests.support.hostile import Entry, deflated, zipped
+from tests.support.memory_archives import NAME, open_archive
 from tests.support.zips import Pipe, pack
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def until_it_fails(archive: ExportArchive) -> list[Line]:
 
 
 def read(data: bytes) -> Content:
-    archive = opened(data)
+    archive = open_archive(data)
     metadata = archive.metadata()
     assert not metadata.problem, metadata.problem
     return Content(metadata.kind, metadata.fields, lines_of(archive), sizes(archive))
@@ -202,7 +204,7 @@ def test_a_line_may_be_nested_two_hundred_deep(depth: int) -> None:
 
 def test_what_came_before_a_bad_line_is_delivered_before_the_error() -> None:
     for bad in (b"?", b"[]", b"\xff", b'{"a": "\\u0000"'):
-        assert until_it_fails(opened(with_lines(LINES + bad + b"\n" + LINES))) == ROWS
+        assert until_it_fails(open_archive(with_lines(LINES + bad + b"\n" + LINES))) == ROWS
 
 
 def test_a_line_comes_as_it_came_if_characters_in_it_were_replaced() -> None:
@@ -219,7 +221,7 @@ class TestBlocks:
 
     def numbers(self, text: bytes, **limits: Any) -> list[int]:
         """Return the field "n" of all lines."""
-        archive = opened(pack({"responses.jsonl": text}), Limits(**limits))
+        archive = open_archive(pack({"responses.jsonl": text}), Limits(**limits))
         return [line.object["n"] for line in lines_of(archive)]
 
     def made(self) -> list[bytes]:
@@ -258,14 +260,14 @@ class TestBlocks:
     def test_all_before_it_has_come(self, bad: int) -> None:
         made = self.made()
         made[bad] = b"{"
-        found = until_it_fails(opened(pack({"responses.jsonl": b"\n".join(made)})))
+        found = until_it_fails(open_archive(pack({"responses.jsonl": b"\n".join(made)})))
         assert [line.object["n"] for line in found] == [*range(bad)]
 
     def test_bad_lines_are_counted_and_the_first_is_named(self) -> None:
         made = self.made()
         for bad in (7, 8, 9_000):
             made[bad] = b"[]"
-        archive = opened(pack({"responses.jsonl": b"\n\n" + b"\n".join(made)}), SKIP)
+        archive = open_archive(pack({"responses.jsonl": b"\n\n" + b"\n".join(made)}), SKIP)
         assert len(lines_of(archive)) == self.COUNT - 3
         assert archive.skipped == {"responses.jsonl": Skipped("responses.jsonl", 3, 10)}
 
@@ -342,7 +344,7 @@ def test_blank_lines_are_passed_over_without_a_look_at_each(
         monkeypatch.setattr(archives, name, watched(getattr(archives, name), decoded))
     run = blank * ((1 << 20) // len(blank))
     content = deflated((LINES, 1), (run, 64), (LINES, 1), (run[:-1] + b"\t", 1), (LINES + b"?", 1))
-    archive = opened(zipped([Entry("responses.jsonl", content)]), SKIP)
+    archive = open_archive(zipped([Entry("responses.jsonl", content)]), SKIP)
     assert lines_of(archive) == ROWS * 3
     assert archive.skipped["responses.jsonl"].first == 6 + 65 * run.count(b"\n")
     assert looks + len(decoded) < most
@@ -351,7 +353,7 @@ def test_blank_lines_are_passed_over_without_a_look_at_each(
 @pytest.mark.parametrize("content", [SAID.encode(), b"", b"{", f'["{SAID}"]'.encode(), b"\xff{}"])
 @pytest.mark.parametrize("name", ["collection.json", "batch.json"])
 def test_metadata_that_is_no_object_is_said_and_the_lines_come(name: str, content: bytes) -> None:
-    archive = opened(pack({name: content, "responses.jsonl": LINES}))
+    archive = open_archive(pack({name: content, "responses.jsonl": LINES}))
     metadata = archive.metadata()
     assert (metadata.kind, metadata.fields) == (archives.METADATA[name], {})
     assert metadata.problem
@@ -369,7 +371,7 @@ def test_metadata_that_is_no_object_is_said_and_the_lines_come(name: str, conten
     ],
 )
 def test_without_metadata_the_lines_name_tells_the_kind(lines: str, kind: Kind) -> None:
-    metadata = opened(pack({lines: LINES})).metadata()
+    metadata = open_archive(pack({lines: LINES})).metadata()
     assert metadata == Metadata(kind, {}, "It has neither collection.json nor batch.json.")
 
 
@@ -457,7 +459,7 @@ def test_a_member_without_a_name_fails_cleanly_or_changes_nothing(tmp_path: Path
 def newest(*dates: Date) -> datetime | None:
     members = {f"{number}.txt": b"" for number in range(len(dates))}
     of = dict(zip(members, dates, strict=True))
-    return opened(pack(members, date=of.__getitem__)).newest_member()
+    return open_archive(pack(members, date=of.__getitem__)).newest_member()
 
 
 @pytest.mark.parametrize(
@@ -493,3 +495,21 @@ def test_an_archive_is_told_by_its_metadata_else_by_its_name(
 ) -> None:
     ref = archive_ref(Metadata(Kind(kind), metadata), file_name)
     assert ref == (found and DataCollectionRef(Kind(kind), found))
+
+
+DATE: Date = (2026, 1, 2, 3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(pack(COLLECTION | {UPLOAD: b"9876543210" * 9}, date=DATE), id="content"),
+        pytest.param(pack(COLLECTION | {UPLOAD: b"0123456789"}, date=DATE), id="size"),
+        pytest.param(pack(COLLECTION | {"files/other": b""}, date=DATE), id="one more"),
+        pytest.param(pack(COLLECTION, date=(2026, 1, 2, 3, 4, 8)), id="date"),
+    ],
+)
+def test_an_archive_that_differs_in_anything_has_another_digest(changed: bytes) -> None:
+    digest = open_archive(pack(COLLECTION, date=DATE)).digest()
+    assert digest == open_archive(pack(COLLECTION, zipfile.ZIP_STORED, date=DATE)).digest()
+    assert digest != open_archive(changed).digest()

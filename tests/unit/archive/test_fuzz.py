@@ -302,12 +302,6 @@ def test_an_upload_is_neither_metadata_nor_lines(called: str) -> None:
         assert [row["response_id"] for row in found.rows["responses"]] == ["s"]
 
 
-@pytest.mark.parametrize("name", ["nul.a.txt", "con.b.", "aux.tar.gz", "com1.c.d"])
-def test_no_upload_is_stored_in_a_device(name: str) -> None:
-    made = {f"files/{name}": b"x", "responses.jsonl": b"", "collection.json": QUESTIONS}
-    assert examine(Case(packed(made), fuzz.nothing)).findings == ()
-
-
 def test_a_header_may_be_much_longer_than_the_directory_says() -> None:
     upload = Entry(b"files/s.png", b"x", local_extra=bytes(5000))
     data = pack_entries(

@@ -27,8 +27,8 @@ from tests.support.file_host import (
     THE_END,
     TUESDAY,
     Answer,
-    Fault,
     Host,
+    HostFault,
     all_of,
     cut,
     drip,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 OTHER = BYTES[::-1]
 
 
-def each_of(*groups: dict[str, Fault]) -> pytest.MarkDecorator:
+def each_of(*groups: dict[str, HostFault]) -> pytest.MarkDecorator:
     named = {name: fault for group in groups for name, fault in group.items()}
     return pytest.mark.parametrize("fault", named.values(), ids=named.keys())
 
@@ -67,7 +67,7 @@ class TestTheEnd:
     """The first request is for the archive's end."""
 
     @each_of(PASSING, SHORT, NO_PIECE)
-    def test_it_is_asked_for_again(self, fault: Fault) -> None:
+    def test_it_is_asked_for_again(self, fault: HostFault) -> None:
         with serving(timeout=fault.timeout) as host:
             host.faults = [fault.twist]
             host.clock.a_read = fault.a_read
@@ -78,7 +78,7 @@ class TestTheEnd:
 
     @each_of(NO_PIECE)
     def test_if_it_is_always_another_piece_all_is_fetched(
-        self, fault: Fault, caplog: pytest.LogCaptureFixture
+        self, fault: HostFault, caplog: pytest.LogCaptureFixture
     ) -> None:
         with serving() as host:
             host.faults = [fault.twist] * 2
@@ -88,7 +88,7 @@ class TestTheEnd:
         assert caplog.text.count("does not support range requests") == 1
 
     @each_of(PASSING, SHORT, FINAL)
-    def test_what_never_comes_is_given_up(self, fault: Fault) -> None:
+    def test_what_never_comes_is_given_up(self, fault: HostFault) -> None:
         with serving(timeout=fault.timeout / 5) as host:
             host.always = fault.twist
             host.clock.a_read = fault.a_read
@@ -133,7 +133,7 @@ class TestAPiece:
     """A piece comes whole, whatever goes wrong, and goes on where it broke off."""
 
     @each_of(PASSING, SHORT, NO_PIECE, ALL)
-    def test_it_goes_on_where_it_broke_off(self, fault: Fault) -> None:
+    def test_it_goes_on_where_it_broke_off(self, fault: HostFault) -> None:
         with serving(timeout=fault.timeout) as host, host.opened() as archive:
             host.faults = [cut(HALF), fault.twist]
             host.clock.a_read = fault.a_read
@@ -147,7 +147,7 @@ class TestAPiece:
             assert [headers.get("If-Match") for headers in host.asked] == [None, *['"one"'] * 3]
 
     @each_of(PASSING, SHORT, NO_PIECE, ALL, FINAL)
-    def test_what_never_comes_is_given_up(self, fault: Fault) -> None:
+    def test_what_never_comes_is_given_up(self, fault: HostFault) -> None:
         with serving(timeout=fault.timeout / 5) as host, host.opened() as archive:
             host.faults = [cut(HALF)]
             host.always = fault.twist
@@ -382,7 +382,7 @@ class TestAHostThatIgnoresRange:
 
     @each_of(PASSING)
     def test_and_from_the_start_where_that_breaks_off(
-        self, fault: Fault, caplog: pytest.LogCaptureFixture
+        self, fault: HostFault, caplog: pytest.LogCaptureFixture
     ) -> None:
         with serving(timeout=fault.timeout) as host:
             host.takes_ranges = False
@@ -395,7 +395,7 @@ class TestAHostThatIgnoresRange:
         assert caplog.text.count("does not support range requests") == 1
 
     @each_of(PASSING, FINAL)
-    def test_what_never_comes_is_given_up(self, fault: Fault) -> None:
+    def test_what_never_comes_is_given_up(self, fault: HostFault) -> None:
         with serving(timeout=fault.timeout / 5) as host:
             host.takes_ranges = False
             host.faults = [cut(HALF)]

@@ -12,63 +12,47 @@ import pytest
 
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
-from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 from tap_prolific_export.prolific.exports import Export, Exporter
-from tests.support.clocks import Time
+from tests.support.api_clients import POLL_SECONDS, make_api, make_exporter, make_job_starter
+from tests.support.clocks import Clock
 from tests.support.generations import fresh, idempotent
 from tests.support.history import NoHistory
 from tests.support.stand_in import Fault, samples
 
 if TYPE_CHECKING:
     from tap_prolific_export.settings import DeleteExports
+    from tests.support.clocks import MonotonicClock
     from tests.support.stand_in import Hosted, StandIn, World
 
-POLL = 4
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
-
-
-@pytest.fixture
-def time() -> Time:
-    return Time()
 
 
 class Making:
     """Makes exporters against the stand-in, on the tests' time."""
 
-    def __init__(self, stand_in: StandIn, time: Time) -> None:
+    def __init__(self, stand_in: StandIn, time: MonotonicClock) -> None:
         self.history = NoHistory()
         self._stand_in = stand_in
         self._time = time
 
     def job_starter(self, delete: DeleteExports = "created") -> JobStarter:
-        sleep = self._time.sleep
-        api = ProlificAPI(
-            self._stand_in.api_url, self._stand_in.world.token, timeout=5, sleep=sleep
-        )
-        return JobStarter(api, delete=delete, sleep=sleep)
+        return make_job_starter(make_api(self._stand_in, self._time), self._time, delete=delete)
 
     def exporter(
         self, *, retries: int = 2, max_pending: int = 16, delete: DeleteExports = "created"
     ) -> Exporter:
-        sleep = self._time.sleep
-        api = ProlificAPI(
-            self._stand_in.api_url, self._stand_in.world.token, timeout=5, sleep=sleep
-        )
-        return Exporter(
-            api,
-            JobStarter(api, delete=delete, sleep=sleep),
-            poll_interval=POLL,
-            timeout=600,
+        return make_exporter(
+            make_api(self._stand_in, self._time),
+            self.job_starter(delete),
+            self._time,
             retries=retries,
             max_pending=max_pending,
-            sleep=sleep,
-            monotonic=self._time,
         )
 
 
 @pytest.fixture
-def making(stand_in: StandIn, time: Time) -> Making:
+def making(stand_in: StandIn, time: MonotonicClock) -> Making:
     return Making(stand_in, time)
 
 
@@ -98,18 +82,18 @@ def ref(batch: Hosted) -> DataCollectionRef:
 
 
 def test_an_export_is_requested_and_polled_until_it_is_complete(
-    exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
+    exporter: Exporter, ref: DataCollectionRef, world: World, time: MonotonicClock
 ) -> None:
     world.polls_to_generate = 3
     export = export_of(exporter, ref, ExportFilter())
     assert export.url.startswith("http://localhost:")
-    assert time.slept == [POLL] * 3
+    assert time.slept == [POLL_SECONDS] * 3
     [job] = world.jobs["batches", ref.id]
     assert export.export_id == job.export_id
 
 
 def test_an_export_that_is_ready_at_once_needs_no_wait(
-    exporter: Exporter, ref: DataCollectionRef, time: Time
+    exporter: Exporter, ref: DataCollectionRef, time: MonotonicClock
 ) -> None:
     export_of(exporter, ref, ExportFilter())
     assert time.slept == []
@@ -133,7 +117,7 @@ def test_a_start_that_is_refused_is_left_out(
     world.faults = [Fault("api", "POST .*from=", times=9, status=400)]
     export = export_of(exporter, ref, ExportFilter("study-1", NOON))
     path = f"POST /api/v1/data-collection/batches/{ref.id}/export?study_id=study-1"
-    posts = [request for request in world.asked("api") if request.startswith("POST")]
+    posts = world.asked("api", "POST")
     assert posts == [f"{path}&from=2026-11-23T12%3A00%3A00%2B00%3A00", path]
     assert export.applied.start is None
 
@@ -142,7 +126,7 @@ def test_any_other_refusal_stands(exporter: Exporter, ref: DataCollectionRef, wo
     world.faults = [Fault("api", "POST", times=9, status=400)]
     with pytest.raises(DataCollectionError, match="400"):
         export_of(exporter, ref, ExportFilter("study-1"))
-    assert len([request for request in world.asked("api") if request.startswith("POST")]) == 1
+    assert len(world.asked("api", "POST")) == 1
 
 
 def test_what_the_api_has_applied_is_told_by_its_jobs(
@@ -164,7 +148,7 @@ def test_a_job_that_is_in_no_list_has_chosen_by_time_but_not_certainly_by_study(
 
 
 def test_an_export_that_never_ends_is_given_up_in_time(
-    exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
+    exporter: Exporter, ref: DataCollectionRef, world: World, time: MonotonicClock
 ) -> None:
     world.polls_to_generate = 10_000
     with pytest.raises(DataCollectionError, match=r"still being generated after 600 s.*timeout"):
@@ -216,6 +200,9 @@ def test_a_job_without_a_name_cannot_be_waited_for(
 def test_exported_at_is_the_jobs_creation_where_the_api_tells(
     exporter: Exporter, ref: DataCollectionRef, world: World
 ) -> None:
+    world.clock = clock = Clock()
+    world.watch = lambda _: clock.advance(minutes=1)  # responses may come while it is generated
+    world.polls_to_generate = 2
     export = export_of(exporter, ref, ExportFilter())
     [job] = world.jobs["batches", ref.id]
     if world.generation == "fresh":
@@ -242,22 +229,13 @@ def test_exported_at_is_never_later_than_the_snapshot(
     assert export.exported_at(modified) == expected
 
 
-def asked(world: World, method: str) -> list[str]:
-    """Return the requests of a method, without what stands in all of them."""
-    return [
-        request.partition("/data-collection/")[2]
-        for request in world.asked("api")
-        if request.startswith(method)
-    ]
-
-
 class TestOverlap:
     """Exports are generated at the same time, on a clock that the stand-in shares."""
 
     SECONDS = 30
 
     @pytest.fixture
-    def refs(self, world: World, time: Time) -> list[DataCollectionRef]:
+    def refs(self, world: World, time: MonotonicClock) -> list[DataCollectionRef]:
         world.clock = lambda: NOON + timedelta(seconds=time.now)
         world.takes_time = True
         world.generate_seconds = self.SECONDS
@@ -265,28 +243,28 @@ class TestOverlap:
         return [DataCollectionRef(Kind.COLLECTION, each.id) for each in made]
 
     def test_sixteen_take_as_long_as_one(
-        self, exporter: Exporter, refs: list[DataCollectionRef], time: Time, world: World
+        self, exporter: Exporter, refs: list[DataCollectionRef], time: MonotonicClock, world: World
     ) -> None:
         began = time.now
         outcomes = list(exporter.exports([Wanted(ref) for ref in refs], NoHistory()))
         assert {outcome.wanted.ref for outcome in outcomes if outcome.export} == set(refs)
-        assert self.SECONDS <= time.now - began <= self.SECONDS + POLL
+        assert self.SECONDS <= time.now - began <= self.SECONDS + POLL_SECONDS
         first_look = world.asked("api").index(asked_for_job(world)[0])
         posts = [request.startswith("POST") for request in world.asked("api")[:first_look]]
         assert sum(posts) == len(refs)
 
     def test_at_most_so_many_are_pending(
-        self, making: Making, refs: list[DataCollectionRef], world: World, time: Time
+        self, making: Making, refs: list[DataCollectionRef], world: World, time: MonotonicClock
     ) -> None:
         exporter = making.exporter(max_pending=4)
         began = time.now
         for _ in exporter.exports([Wanted(ref) for ref in refs], NoHistory()):
             pending = [job for jobs in world.jobs.values() for job in jobs]
             assert sum(job.status == "generating" for job in pending) <= 4
-        assert time.now - began <= 4 * (self.SECONDS + POLL)
+        assert time.now - began <= 4 * (self.SECONDS + POLL_SECONDS)
 
     def test_no_job_is_looked_at_more_often_than_the_interval_allows(
-        self, exporter: Exporter, refs: list[DataCollectionRef], world: World, time: Time
+        self, exporter: Exporter, refs: list[DataCollectionRef], world: World, time: MonotonicClock
     ) -> None:
         looks: dict[str, list[float]] = {}
 
@@ -300,10 +278,10 @@ class TestOverlap:
         for times in looks.values():
             assert len(times) > 2
             gaps = [after - before for before, after in pairwise(times)]
-            assert min(gaps) >= POLL
+            assert min(gaps) >= POLL_SECONDS
 
     def test_they_come_in_the_order_in_which_they_are_completed(
-        self, exporter: Exporter, refs: list[DataCollectionRef], world: World, time: Time
+        self, exporter: Exporter, refs: list[DataCollectionRef], world: World, time: MonotonicClock
     ) -> None:
         late, *others = refs
         world.start_job(world.hosted["collections", refs[1].id], {})
@@ -313,14 +291,14 @@ class TestOverlap:
         assert found == [*others, late]
 
     def test_others_go_on_while_one_is_worked_upon(
-        self, exporter: Exporter, refs: list[DataCollectionRef], time: Time
+        self, exporter: Exporter, refs: list[DataCollectionRef], time: MonotonicClock
     ) -> None:
         began = time.now
         for outcome in exporter.exports([Wanted(ref) for ref in refs], NoHistory()):
             assert outcome.export
             time.now += 10
         # The rows of all take 160 s, the waiting for all no more than the waiting for one.
-        assert time.now - began <= self.SECONDS + POLL + 16 * 10
+        assert time.now - began <= self.SECONDS + POLL_SECONDS + 16 * 10
 
     def test_one_that_is_refused_holds_nobody_up(
         self, exporter: Exporter, refs: list[DataCollectionRef], world: World
@@ -332,7 +310,7 @@ class TestOverlap:
 
 
 def asked_for_job(world: World) -> list[str]:
-    return [r for r in world.asked("api") if r.startswith("GET") and r.count("/") == 7]
+    return [r for r in world.asked("api", "GET") if r.count("/") == 7]
 
 
 class TestJobs:
@@ -343,14 +321,14 @@ class TestJobs:
     ) -> None:
         world.faults = [Fault("api", "GET .*/export/", times=2, status=200, body=self.FAILED)]
         assert export_of(exporter, ref, ExportFilter()).url
-        assert len(asked(world, "POST")) == 3
+        assert len(world.asked("api", "POST")) == 3
 
     def test_one_that_vanished_too(
         self, exporter: Exporter, ref: DataCollectionRef, world: World
     ) -> None:
         world.faults = [Fault("api", "GET .*/export/", status=404)]
         assert export_of(exporter, ref, ExportFilter()).url
-        assert len(asked(world, "POST")) == 2
+        assert len(world.asked("api", "POST")) == 2
 
     @pytest.mark.parametrize("retries", [0, 1, 2])
     def test_but_not_for_ever(
@@ -359,7 +337,7 @@ class TestJobs:
         world.faults = [Fault("api", "GET .*/export/", times=99, status=200, body=self.FAILED)]
         with pytest.raises(DataCollectionError, match=f"failed; earlier attempts: {retries}"):
             export_of(making.exporter(retries=retries), ref, ExportFilter())
-        assert len(asked(world, "POST")) == 1 + retries
+        assert len(world.asked("api", "POST")) == 1 + retries
 
     def test_the_failed_ones_leave_no_job_behind(
         self, exporter: Exporter, ref: DataCollectionRef, world: World
@@ -448,7 +426,7 @@ class TestTenPlaces:
         world: World,
         batch: Hosted,
         others: list[str],
-        time: Time,
+        time: MonotonicClock,
     ) -> None:
         ours = world.start_job(batch, {"study_id": "ours"})
         assert ours
@@ -476,7 +454,7 @@ class TestTenPlaces:
         with pytest.raises(DataCollectionError):
             export_of(exporter, ref, ExportFilter(), making.history)
         assert set(self.there(world, batch)) == {*others, ours.export_id}
-        assert asked(world, "DELETE") == []
+        assert world.asked("api", "DELETE") == []
 
     @pytest.mark.parametrize("latest", [None, NOON - timedelta(hours=1)])
     def test_else_the_newest_of_everything_will_do(  # noqa: PLR0917
@@ -572,10 +550,10 @@ class TestLostAnswers:
         [job] = world.jobs["batches", ref.id]
         assert export.export_id == job.export_id
         if world.generation == "fresh":
-            assert len(asked(world, "POST")) == 1
+            assert len(world.asked("api", "POST")) == 1
             assert making.history.ours(ref) == []  # somebody else may have asked for the same
         else:
-            assert len(asked(world, "POST")) == 2  # a repeat is safe
+            assert len(world.asked("api", "POST")) == 2  # a repeat is safe
 
     @fresh
     def test_a_job_of_another_filter_is_not_taken_for_it(
@@ -592,7 +570,7 @@ class TestLostAnswers:
         )
         export = export_of(exporter, ref, ExportFilter("s"), making.history)
         assert making.history.ours(ref) == [export.export_id]
-        assert len(asked(world, "POST")) == 2
+        assert len(world.asked("api", "POST")) == 2
 
     @fresh
     def test_nor_is_one_that_was_there_before(
@@ -611,12 +589,12 @@ class TestLostAnswers:
         assert export.export_id != before.export_id
 
     def test_an_api_that_never_answers_is_given_up(
-        self, exporter: Exporter, ref: DataCollectionRef, world: World, time: Time
+        self, exporter: Exporter, ref: DataCollectionRef, world: World, time: MonotonicClock
     ) -> None:
         world.faults = [Fault("api", "POST", times=99, status=0)]
         with pytest.raises(DataCollectionError, match=r"Tried to request an export, 5 times; no"):
             export_of(exporter, ref, ExportFilter())
-        assert len(asked(world, "POST")) == 5
+        assert len(world.asked("api", "POST")) == 5
         assert len(time.slept) == 4
 
 

@@ -14,22 +14,14 @@ from msgspec.structs import asdict
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, column_type_of, fit
-from tap_prolific_export.rows.collection import DataCollection, Instruction, instructions
+from tap_prolific_export.rows.collection import DataCollection, Instruction
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
 from tap_prolific_export.rows.tables import AnswerTable, ExportFacts, answer_columns
+from tests.support.questions import options, question
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-def question(type_: str | None, **fields: Any) -> Instruction:
-    [made] = instructions(None, [{"id": "q", "type": type_, **fields}])
-    return made
-
-
-def options(values: list[Any]) -> list[dict[str, Any]]:
-    return [{"label": f"Option {value}", "value": value} for value in values]
 
 
 AS_NUMBER = {"validation": {"type": "number"}}
@@ -311,7 +303,7 @@ def spelled(leaf: Any) -> str:
     return repr(float(number) + 0.0) if is_number else text
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_is_said_again_or_said_to_be_kept(
     instruction: Instruction, entry: Any
@@ -327,7 +319,7 @@ def test_whatever_comes_is_said_again_or_said_to_be_kept(
     assert not lost
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_a_column_holds_only_what_its_schema_allows(
     instruction: Instruction, entry: Any
@@ -345,7 +337,7 @@ def without(node: Any, names: tuple[str, ...]) -> Any:
     return [without(value, names) for value in node] if isinstance(node, list) else node
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(any_question, entries)
 def test_whatever_comes_is_found_again_in_the_long_form(
     instruction: Instruction, entry: Any

@@ -209,7 +209,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(anything, anything)
 @example([{"id": "a", "type": "free_text", "rows": []}], [{"id": "a"}])
 def test_whatever_comes_there_are_only_questions_each_once(layout: Any, flat: Any) -> None:
@@ -222,7 +222,7 @@ def test_whatever_comes_there_are_only_questions_each_once(layout: Any, flat: An
     assert all(not (each.fields.keys() & each.rest.keys()) for each in found)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(["instructions", "batch_items", "name"]), anything))
 def test_whatever_the_metadata_is_it_can_be_parsed(raw: dict[str, Any]) -> None:
     found = parse(DIARY, raw)

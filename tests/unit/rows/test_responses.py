@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_prolific_export.rows.responses import Response, responses
+from tests.support.questions import scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from random import Random
 
 Line = dict[str, Any]
@@ -249,13 +249,9 @@ def nested_lines(draw: st.DrawFn) -> Line:
     return {**line, "tasks": alike}
 
 
-def leaves(node: Any) -> Iterator[str]:
-    """Yield every scalar of a JSON value as JSON text."""
-    if isinstance(node, (dict, list)):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from leaves(value)
-    else:
-        yield json.dumps(node)
+def leaves(node: Any) -> list[str]:
+    """Return every scalar of a JSON value as JSON text."""
+    return [json.dumps(each) for each in scalars(node)]
 
 
 def said(response: Response) -> list[str]:
@@ -263,10 +259,10 @@ def said(response: Response) -> list[str]:
     time = response.submitted_at and response.submitted_at.isoformat()
     ids = [response.id, response.submission_id, response.participant_id, response.study_id]
     held = [response.task_id, time, response.datapoint, response.answers, response.rest]
-    return list(leaves([*ids, *held]))
+    return leaves([*ids, *held])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(lines)
 def test_whatever_a_line_says_its_response_says_as_often(line: Line) -> None:
     response = only(line)
@@ -274,7 +270,7 @@ def test_whatever_a_line_says_its_response_says_as_often(line: Line) -> None:
     assert response.id
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(nested_lines())
 def test_whatever_a_line_with_tasks_says_its_responses_say(line: Line) -> None:
     found = list(responses(line))
@@ -282,7 +278,6 @@ def test_whatever_a_line_with_tasks_says_its_responses_say(line: Line) -> None:
     assert all(response.id for response in found)
 
 
-@settings(deadline=None)
 @given(lines, st.randoms())
 def test_the_order_of_a_lines_fields_does_not_matter(line: Line, random: Random) -> None:
     names = list(line)

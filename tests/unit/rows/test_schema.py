@@ -5,12 +5,12 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tap_prolific_export.rows.collection import Instruction, instructions, parse
+from tap_prolific_export.rows.collection import instructions, parse
 from tap_prolific_export.rows.schema import (
     RESPONSES,
     STREAMS,
@@ -20,20 +20,12 @@ from tap_prolific_export.rows.schema import (
     answers_schema,
     merged,
 )
+from tests.support.questions import options, question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tap_prolific_export.rows.schema import JsonSchema
-
-
-def question(id_: str = "q", **fields: Any) -> Instruction:
-    [made] = instructions(None, [{"id": id_, **fields}])
-    return made
-
-
-def options(values: list[Any]) -> list[dict[str, Any]]:
-    return [{"label": f"Option {value}", "value": value} for value in values]
 
 
 TEXT = {"type": ["string", "null"]}
@@ -143,13 +135,13 @@ LABELS: dict[str, tuple[str | None, str]] = {
 
 @pytest.mark.parametrize(("description", "slug"), LABELS.values(), ids=LABELS)
 def test_a_label_is_the_question_and_a_digest_of_the_id(description: str | None, slug: str) -> None:
-    made = question("4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90", description=description)
+    made = question(id="4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90", description=description)
     assert answer_key(made, "label") == f"{slug}_9aafdfa0"  # the id's sha256, by sha256sum
 
 
 @pytest.mark.parametrize("id_", ["q", "Q-1", "x" * 100, "é"])
 def test_an_instruction_id_is_a_key_as_it_is(id_: str) -> None:
-    assert answer_key(question(id_, description="What?"), "instruction_id") == id_
+    assert answer_key(question(id=id_, description="What?"), "instruction_id") == id_
 
 
 ids = st.text(min_size=1)
@@ -158,14 +150,14 @@ descriptions = st.none() | st.text() | st.text("aé ?_朝", max_size=200)
 
 @given(ids, descriptions)
 def test_a_label_is_a_name_that_every_database_takes(id_: str, description: str | None) -> None:
-    key = answer_key(question(id_, description=description), "label")
+    key = answer_key(question(id=id_, description=description), "label")
     assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*_[0-9a-f]{8}", key)
     assert len(f"answers__{key}__value".encode()) <= 63
 
 
 @given(st.lists(ids, min_size=2, unique=True), descriptions)
 def test_different_ids_have_different_keys(names: list[str], description: str | None) -> None:
-    made = {answer_key(question(id_, description=description), "label") for id_ in names}
+    made = {answer_key(question(id=id_, description=description), "label") for id_ in names}
     assert len(made) == len(names)
 
 
@@ -177,7 +169,7 @@ def test_a_label_depends_on_nothing_but_the_instruction(
     moved = [*instructions([{"order": 1, "items": [{**told, "type": "x", "order": order}]}], None)]
     crowded = [*instructions(None, [*({"id": other} for other in others), told])]
     [key] = {answer_key(each, "label") for each in [*moved, *crowded] if each.id == id_}
-    assert key == answer_key(question(id_, description=description), "label")
+    assert key == answer_key(question(id=id_, description=description), "label")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +225,6 @@ def paths(schema: JsonSchema, above: str = "") -> Iterator[str]:
             yield from paths({"[]": inner["items"]}, f"{above}/{name}")
 
 
-@settings(deadline=None)
 @given(properties, properties)
 def test_growing_drops_nothing_and_changes_neither(older: JsonSchema, newer: JsonSchema) -> None:
     before = deepcopy((older, newer))

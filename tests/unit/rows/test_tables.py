@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from msgspec.structs import asdict
@@ -30,10 +30,9 @@ from tap_prolific_export.rows.tables import (
     collection_row,
     instruction_rows,
 )
+from tests.support.questions import scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import AnswerKeys
 
@@ -267,13 +266,10 @@ def test_answers_may_stand_under_their_questions() -> None:
     assert beside(row) == {"answers": {"minutes": "long"}}
 
 
-def leaves(node: Any) -> Iterator[str]:
-    """Yield all that a JSON value says, as text; nulls say nothing."""
-    if isinstance(node, (dict, list)):
-        for value in node.values() if isinstance(node, dict) else node:
-            yield from leaves(value)
-    elif node is not None:
-        yield node if isinstance(node, str) else json.dumps(node)
+def leaves(node: Any) -> list[str]:
+    """Return all that a JSON value says, as text; nulls say nothing."""
+    found = [each for each in scalars(node) if each is not None]
+    return [each if isinstance(each, str) else json.dumps(each) for each in found]
 
 
 def lost(raw: Any, *told: tuple[StreamColumns, Row]) -> Counter[str]:
@@ -329,7 +325,7 @@ items = anything | questions | st.lists(questions | anything, max_size=3)
 LAYOUT = st.sampled_from(["collection_items", "batch_items", "instructions"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(objects, st.dictionaries(LAYOUT, items))
 def test_whatever_the_metadata_is_its_rows_are_valid_and_say_it(fields: Row, more: Row) -> None:
     collection = parse(DIARY, {**fields, **more})
@@ -348,12 +344,15 @@ RESPONSE["properties"]["answers"] = {
 }
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(objects, st.dictionaries(ids | TEXT, entries, max_size=4))
+@example({"task_id": "t", "datapoint": False}, {})  # the row of the task holds it
 def test_whatever_a_line_is_its_row_is_valid_and_says_it(line: Row, given_: Row) -> None:
     line = {"submission_id": "s", **line, "responses": given_}
     row, _ = of_response(line)
     Draft7Validator(RESPONSE).validate(row)
     if sketch := row["answers"].get("sketch"):  # a type unheard of: JSON
         row["answers"]["sketch"] = json.loads(sketch)
-    assert not lost(line, (RESPONSES, row))
+    [response] = responses(line)
+    in_tasks = Counter(leaves(response.datapoint))
+    assert not lost(line, (RESPONSES, row)) - in_tasks

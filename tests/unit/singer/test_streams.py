@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tap_prolific_export.errors import DataCollectionError, FatalError
+from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.settings import Settings
 from tap_prolific_export.singer.state import INTERVAL_SECONDS, SMALL, ThrottledStateWriter
 from tap_prolific_export.singer.sync import foreseen
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tests.support.stand_in import Fault, samples
-from tests.support.tap import ids, select
+from tests.support.tap import answer_columns, deselect, ids
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 def first_line(hosted: Hosted) -> dict[str, Any]:
     return next(iter(hosted.submissions.values())).line
-
-
-def answers_of(schema: dict[str, Any]) -> set[str]:
-    return set(schema["properties"]["answers"]["properties"])
 
 
 class TestUploads:
@@ -140,7 +136,7 @@ class TestWhatIsHidden:
         self, runner: Runner, misfit: str, collection: Hosted
     ) -> None:
         catalog = runner.catalog(**ids(collection))
-        catalog = select(catalog, "responses", "answers", "q-minutes", selected=False)
+        catalog = deselect(catalog, "responses", "answers", "q-minutes")
         out = runner.sync(catalog, **ids(collection))
         assert misfit not in json.dumps(out.rows("responses"))
         assert misfit in json.dumps(out.rows("answers"))  # a stream of its own
@@ -149,21 +145,20 @@ class TestWhatIsHidden:
         self, runner: Runner, misfit: str, collection: Hosted
     ) -> None:
         first_line(collection)["responses"]["unknown"] = {"value": misfit}
-        catalog = select(runner.catalog(**ids(collection)), "responses", "answers", selected=False)
-        catalog = select(catalog, "answers", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "responses", "answers")
+        catalog = deselect(catalog, "answers")
         assert misfit not in json.dumps(runner.sync(catalog, **ids(collection)).messages)
 
     def test_a_frozen_schema_takes_no_new_question(
         self, runner: Runner, collection: Hosted, caplog: pytest.LogCaptureFixture
     ) -> None:
         catalog = runner.catalog(**ids(collection))
-        question = {"id": "q-new", "type": "free_text", "description": "And today?", "order": 9}
-        collection.instructions.append(question)
+        samples.add_question(collection)
         first_line(collection)["responses"]["q-new"] = {"value": "PRIVATE"}
-        catalog = select(catalog, "answers", selected=False)
+        catalog = deselect(catalog, "answers")
         with caplog.at_level(logging.WARNING):
             out = runner.sync(catalog, freeze_schema=True, **ids(collection))
-        assert "q-new" not in answers_of(out.schema("responses"))
+        assert "q-new" not in answer_columns(out.schema("responses"))
         assert "PRIVATE" not in json.dumps(out.rows("responses"))
         assert "answers to 1 questions that the catalog does not have are left out" in caplog.text
         assert len(out.rows("responses")) == len(collection.submissions)
@@ -193,19 +188,13 @@ class TestWhenAllWasDelivered:
         runner: Runner,
         batch: Hosted,
         world: World,
-        capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def fail(*_: Any, **__: Any) -> Any:
             raise DataCollectionError("x", "Broken.", "")
 
         monkeypatch.setattr(FileFinder, "rows", fail)
-        tap = runner.tap(**ids(batch))
-        capsys.readouterr()
-        with pytest.raises(FatalError):
-            tap.sync_all()
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        [row] = [m["record"] for m in lines if (m["type"], m.get("stream")) == ROW]
+        [row] = runner.sync_and_fail(**ids(batch)).rows("collections")
         assert row["exported_response_count"] == 5 * len(samples.CAPTION_TEXTS)
         assert row["full_exported_at"] is None
         assert len(world.jobs["batches", batch.id]) == 1
@@ -213,7 +202,7 @@ class TestWhenAllWasDelivered:
     def test_nor_does_one_of_which_the_responses_were_not_read(
         self, runner: Runner, collection: Hosted
     ) -> None:
-        catalog = select(runner.catalog(**ids(collection)), "responses", selected=False)
+        catalog = deselect(runner.catalog(**ids(collection)), "responses")
         [row] = runner.sync(catalog, **ids(collection)).rows("collections")
         assert row["full_exported_at"] is None
 
@@ -232,7 +221,7 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
         hosted.append(made)
     catalog = runner.catalog(**ids(hosted[0]))
     out = runner.sync(catalog, **ids(*hosted))
-    sizes = [len(answers_of(m["schema"])) for m in out.of_type("SCHEMA", "responses")]
+    sizes = [len(answer_columns(m["schema"])) for m in out.of_type("SCHEMA", "responses")]
     assert sizes == [9, 18, 27, 36, 108]
     for row in out.rows("responses"):
         assert len(row["answers"]) >= 8
@@ -248,16 +237,6 @@ def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: H
     assert foreseen(source) == []
 
 
-def test_a_bad_archive_fails_once_for_all_its_streams(
-    runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
-) -> None:
-    catalog = runner.catalog(**ids(collection))
-    world.faults = [Fault("archives", "", status=200, body=pack_export(collection="{}"))]
-    with pytest.raises(FatalError, match="Failed: 1,"):
-        runner.sync(catalog, **ids(collection))
-    assert caplog.text.count("It has neither responses.jsonl nor") == 1
-
-
 class Written:
     """A state writer on a clock that the test moves, and what it wrote."""
 
@@ -270,22 +249,25 @@ class Written:
     def _write(self, state: Mapping[str, Any]) -> None:
         self.states.append(json.loads(json.dumps(state)))
 
+    def numbers(self) -> list[int]:
+        return [state["bookmarks"]["responses"]["number"] for state in self.states]
+
 
 def test_state_is_written_at_most_every_ten_seconds_and_when_told() -> None:
-    state = {"number": 1}
-    written = Written(state)
+    bookmark = {"number": 1}
+    written = Written({"bookmarks": {"responses": bookmark}})  # it changes deep inside
     written.writer.checkpoint()
     assert written.states == []
     written.now += INTERVAL_SECONDS
-    state["number"] = 2
+    bookmark["number"] = 2
     written.writer.checkpoint()
-    state["number"] = 3
+    bookmark["number"] = 3
     written.writer.checkpoint()
-    assert written.states == [{"number": 2}]
-    state["number"] = 4
+    assert written.numbers() == [2]
+    bookmark["number"] = 4
     written.writer.flush()
     written.writer.flush()
-    assert written.states == [{"number": 2}, {"number": 4}]
+    assert written.numbers() == [2, 4]
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -305,15 +287,3 @@ def test_what_must_not_be_lost_is_written_at_once_unless_the_state_is_large(stre
     written.now += INTERVAL_SECONDS
     written.writer.write_soon()
     assert len(written.states) == 2
-
-
-def test_the_last_state_is_written_also_where_a_run_fails(
-    runner: Runner, world: World, collection: Hosted, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tap = runner.tap(**ids(collection))
-    world.faults = [Fault("archives", "", status=200, body=b"no ZIP")]
-    capsys.readouterr()
-    with pytest.raises(FatalError):
-        tap.sync_all()
-    last = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert last["type"] == "STATE"

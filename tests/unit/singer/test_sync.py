@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stdout
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_prolific_export.errors import FatalError
-from tests.support.stand_in import Fault, samples
-from tests.support.tap import entry, ids
+from tests.support.stand_in import samples
+from tests.support.tap import entry, full_table, ids, read
 from tests.support.zips import pack_export
 
 if TYPE_CHECKING:
@@ -19,16 +21,9 @@ if TYPE_CHECKING:
     from tests.support.tap import Output, Runner
 
 LOGGER = "tap-prolific-export"
+OTHER = "6650d1a2b3c4d5e6f7081999"
 OTHERS = ("instructions", "responses", "answers", "files")
 ALL = ("collections", *OTHERS, "tasks")
-
-
-def replacing(runner: Runner, *hosted: Hosted) -> dict[str, Any]:
-    """Return a catalog in which every stream replaces its table."""
-    catalog = runner.catalog(**ids(*hosted))
-    for stream in catalog["streams"]:
-        stream["replication_method"] = "FULL_TABLE"
-    return catalog
 
 
 def activated(out: Output) -> set[str]:
@@ -82,25 +77,8 @@ def test_nothing_is_requested_where_maps_drop_all_streams_and_that_is_said(
     assert "Nothing to deliver" in caplog.text
 
 
-def test_a_job_is_not_deleted_where_its_rows_were_not_emitted(
-    runner: Runner, world: World, collection: Hosted
-) -> None:
-    if world.generation != "fresh":
-        pytest.skip("the older API has no jobs to delete")
-    world.faults = [Fault("archives", "", times=99, status=404)]
-    with pytest.raises(FatalError):
-        runner.sync(export_retries=0, **ids(collection))
-    assert not [request for request in world.asked("api") if request.startswith("DELETE")]
-
-
 class TestWithdrawn:
     """Whatever is not certainly complete says of no row that it is gone."""
-
-    def test_a_complete_run_replaces_every_table(self, runner: Runner, collection: Hosted) -> None:
-        out = runner.sync(
-            replacing(runner, collection), emit_activate_version_messages=True, **ids(collection)
-        )
-        assert activated(out) == {*ALL}
 
     @pytest.mark.parametrize(
         "maps", [{"collections": None}, {"files": None}, {"responses": {}, "__else__": None}]
@@ -109,7 +87,7 @@ class TestWithdrawn:
         self, maps: dict[str, Any], runner: Runner, collection: Hosted
     ) -> None:
         out = runner.sync(
-            replacing(runner, collection),
+            full_table(runner.catalog(**ids(collection))),
             emit_activate_version_messages=True,
             stream_maps=deepcopy(maps),  # the SDK takes __else__ out of it
             **ids(collection),
@@ -120,7 +98,7 @@ class TestWithdrawn:
     def test_a_skipped_line_keeps_its_row(
         self, runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
     ) -> None:
-        catalog = replacing(runner, collection)
+        catalog = full_table(runner.catalog(**ids(collection)))
         collection.extra_lines = ["no JSON"]
         out = runner.sync(
             catalog,
@@ -138,7 +116,7 @@ class TestWithdrawn:
     def test_an_archive_without_lines_withdraws_nothing(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
-        catalog = replacing(runner, collection)
+        catalog = full_table(runner.catalog(**ids(collection)))
         first = runner.sync(catalog, emit_activate_version_messages=True, **ids(collection))
         assert activated(first)
         collection.submissions.clear()
@@ -146,6 +124,17 @@ class TestWithdrawn:
         assert activated(out) == set()
         assert out.rows("collections")[0]["full_exported_at"] is None
         assert world.requests
+
+    @pytest.mark.parametrize("empty", [0, 1])
+    def test_one_archive_without_lines_is_enough_to_withdraw_nothing(
+        self, empty: int, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        both = [collection, world.host(samples.breakfast_diary(2, id_=OTHER))]
+        catalog = full_table(runner.catalog(**ids(*both)))
+        both[empty].submissions.clear()
+        out = runner.sync(catalog, emit_activate_version_messages=True, **ids(*both))
+        assert out.rows("responses")
+        assert activated(out) == set()
 
     def test_skipped_lines_of_one_data_collection_leave_the_others_theirs(
         self, runner: Runner, world: World, collection: Hosted
@@ -156,6 +145,15 @@ class TestWithdrawn:
         full = {r["data_collection_id"]: r["full_exported_at"] for r in out.rows("collections")}
         assert full[collection.id] is None
         assert full[other.id] is not None
+
+
+def test_a_reading_that_breaks_off_counts_no_responses(runner: Runner, collection: Hosted) -> None:
+    collection.extra_lines = ["no JSON"]
+    tap = runner.tap(**ids(collection))
+    with redirect_stdout(io.StringIO()) as out, pytest.raises(FatalError):
+        tap.sync_all()
+    [row] = read(out.getvalue()).rows("collections")
+    assert row["exported_response_count"] is None
 
 
 def test_a_run_says_what_it_delivered_and_what_in_all(

@@ -23,7 +23,7 @@ from tap_prolific_export.rows.tables import as_dict
 from tap_prolific_export.singer import writer as writers
 from tap_prolific_export.singer.writer import RecordWriter
 from tests.support.stand_in import Submission, World
-from tests.support.tap import ids, read, select
+from tests.support.tap import deselect, ids, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -228,7 +228,7 @@ class TestTheSdkWouldWriteTheSame:
         if len(path) > 2:
             path = (*path[:2], answer_key(runner, collection, keys, path[2]), *path[3:])
         catalog = runner.catalog(answer_keys=keys, **ids(collection))
-        catalog = select(catalog, *path, selected=False)
+        catalog = deselect(catalog, *path)
         for more in ({}, {"stream_maps": MAPS["md5"]}):
             found = check(both(catalog, **more, **ids(collection)), "responses", "answers", "files")
             for text in found[path[0]]:
@@ -243,7 +243,7 @@ class TestTheSdkWouldWriteTheSame:
         weight, name = (answer_key(runner, collection, keys, q) for q in ("q-weight", "q-name"))
         catalog = runner.catalog(answer_keys=keys, **ids(collection))
         for path in (("answers", weight, "value"), ("answers", name), ("task_id",)):
-            catalog = select(catalog, "responses", *path, selected=False)
+            catalog = deselect(catalog, "responses", *path)
         flat = {"flattening_enabled": True, "flattening_max_depth": 2}
         for more in ({}, flat):
             [first, *_] = check(both(catalog, **more, **ids(collection)))["responses"]

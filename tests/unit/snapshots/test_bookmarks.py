@@ -1,3 +1,5 @@
+"""What the state says of an archive, and from when on responses may be new."""
+
 from __future__ import annotations
 
 import json

@@ -13,11 +13,12 @@ import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
-from tests.support.clocks import Time
-from tests.support.faults import CALLS, FAULTS, FOR_EVER, POLL, deliver, deliveries
+from tests.support.api_clients import POLL_SECONDS, make_source
+from tests.support.faults import CALLS, FAULTS, FOR_EVER, deliver
 from tests.support.stand_in import Fault
 
 if TYPE_CHECKING:
+    from tests.support.clocks import MonotonicClock
     from tests.support.stand_in import Hosted, StandIn, World
 
 
@@ -64,11 +65,6 @@ def most_requests(call: str, fault: str, times: int, usual: int) -> int:
     return MAX_TRIES + usual
 
 
-@pytest.fixture
-def time() -> Time:
-    return Time()
-
-
 @pytest.mark.parametrize("times", [1, FOR_EVER], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
@@ -79,23 +75,26 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
     stand_in: StandIn,
     world: World,
     collection: Hosted,
-    time: Time,
+    time: MonotonicClock,
 ) -> None:
     which = CALLS[call]
     world.faults = [Fault(which.server, which.pattern, times=times, **FAULTS[fault])]
-    timeout = 0.2 if fault == "silence" else 5
-    made = deliveries(stand_in, [collection], time, timeout=timeout)
+    timeout = 5.0
+    if fault == "silence":  # what lasts for ever is waited for as often as it is tried
+        timeout = 0.2 if times == 1 else 0.05
+    source = make_source(stand_in, [collection], time, timeout=timeout)
     began = real_time.monotonic()
     usual = which.usual[world.generation == "idempotent"]
     error = expected(call, fault, times) if usual else None
     if error is None:
-        assert deliver(made) == [*collection.submissions]
+        assert deliver(source) == [*collection.submissions]
     else:
         with pytest.raises(error[0], match=error[1]) as raised:
-            deliver(made)
+            deliver(source)
         assert collection.id in str(raised.value)
         assert world.token not in str(raised.value)
-    assert real_time.monotonic() - began < min([*time.slept, POLL]) + 2  # it was not the real one
+    # Nothing has really been waited for but the timeouts.
+    assert real_time.monotonic() - began < min([*time.slept, POLL_SECONDS]) + 2
     sent = sum(Fault(which.server, which.pattern).matches(request) for request in requests(world))
     assert sent <= most_requests(call, fault, times, usual)
     if fault in TRANSIENT and usual and times == 1:

@@ -31,7 +31,8 @@ from tap_prolific_export.rows.tables import ExportFacts, Row
 from tap_prolific_export.uploads import transfer as transfers
 from tap_prolific_export.uploads.store import DirectoryStore
 from tap_prolific_export.uploads.transfer import Selection, Transfers
-from tests.support.stores import SAID, closed_directory, posix, sha256, tree, unprivileged
+from tests.support.memory_archives import memory_source
+from tests.support.stores import SAID, posix, sha256, tree, unprivileged
 from tests.support.zips import pack
 
 if TYPE_CHECKING:
@@ -175,17 +176,6 @@ def rows_of(archive: ExportArchive, said: dict[str, Row] | None = None) -> Itera
     uploads = archive.uploads
     for row in FileFinder({}, uploads, lambda _: True).rows(facts, include_unmatched=True):
         yield {**row, **(said or {}).get(row["path"].removeprefix(UPLOADS), {})}
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
-def closed() -> Iterator[Path]:
-    with closed_directory() as root:
-        yield root
 
 
 @pytest.fixture
@@ -447,8 +437,7 @@ class TestWhatGoesWrong:
             at = source.data.index(uploads[name])
             source.data = source.data[:at] + b"!" + source.data[at + 1 :]
         stores = Stores(root)
-        data = source.data
-        rows, error = stores.emitted(LocalSource(io.BytesIO(data), len(data), None))
+        rows, error = stores.emitted(memory_source(source.data))
         assert alone()
         good = {name: content for name, content in uploads.items() if name not in bad}
         assert tree(root) == keys(good)

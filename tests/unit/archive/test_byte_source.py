@@ -93,7 +93,7 @@ passing = st.sampled_from(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     life=lives(),
     turns=st.lists(st.integers(0, 3), max_size=8),
@@ -238,7 +238,7 @@ def read(layout: Layout, takes: frozenset[int]) -> Read:
 takes = st.frozensets(st.integers(0, 4))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layout=layouts(large=True), takes=takes)
 def test_hardly_a_byte_is_fetched_that_nobody_reads(layout: Layout, takes: frozenset[int]) -> None:
     found = read(layout, takes)
@@ -246,7 +246,7 @@ def test_hardly_a_byte_is_fetched_that_nobody_reads(layout: Layout, takes: froze
     assert found.sent <= 1.05 * found.wanted + SLACK
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(layout=layouts(large=False), takes=takes)
 def test_a_small_archive_takes_two_requests(layout: Layout, takes: frozenset[int]) -> None:
     found = read(layout, takes)

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tap_prolific_export.errors import DataCollectionError, FatalError
-from tests.support.clocks import Time
-from tests.support.faults import CALLS, FAULTS, deliveries
+from tests.support.api_clients import make_source
+from tests.support.clocks import MonotonicClock
+from tests.support.faults import CALLS, FAULTS
 from tests.support.history import NoHistory
 from tests.support.stand_in import Fault, StandIn, World, samples
 
@@ -83,7 +84,7 @@ def test_every_response_is_delivered_or_it_is_said_that_it_is_not(  # noqa: PLR0
     history = NoHistory()
     with StandIn(world) as stand_in:
         for _ in range(runs):
-            found, said = one_run(deliveries(stand_in, hosted, Time()), history)
+            found, said = one_run(make_source(stand_in, hosted, MonotonicClock()), history)
             for each in hosted:
                 whole = found.get(each.id) == set(each.submissions)
                 assert whole or each.id in said
@@ -91,19 +92,19 @@ def test_every_response_is_delivered_or_it_is_said_that_it_is_not(  # noqa: PLR0
     assert {job.export_id for job in theirs} <= there
 
 
-def one_run(made: SnapshotSource, history: NoHistory) -> tuple[dict[str, set[str]], str]:
+def one_run(source: SnapshotSource, history: NoHistory) -> tuple[dict[str, set[str]], str]:
     """Return which submissions were delivered, by data collection, and all that was said."""
     found: dict[str, set[str]] = {}
     said = ""
     try:
-        for due in made.due(with_archive=True, history=history):
+        for due in source.due(with_archive=True, history=history):
             assert due.source.ref
             try:
-                with made.open(due, history) as delivery:
-                    assert delivery
-                    every = (response for block in delivery.responses() for response in block)
+                with source.open(due, history) as snapshot:
+                    assert snapshot
+                    every = (response for block in snapshot.responses() for response in block)
                     found[due.source.ref.id] = {str(response.submission_id) for response in every}
-                made.discard(due, history)
+                source.discard(due, history)
             except DataCollectionError as error:
                 said += f"{error}\n"
     except FatalError as error:  # names the one that it came with, and is the end for all

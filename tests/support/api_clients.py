@@ -1,0 +1,71 @@
+"""The tap's clients of the API, against the stand-in and on a clock that never really waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.archive.http_source import Downloader
+from tap_prolific_export.prolific.client import ProlificAPI
+from tap_prolific_export.prolific.export_jobs import JobStarter
+from tap_prolific_export.prolific.exports import Exporter
+from tap_prolific_export.settings import Settings
+from tap_prolific_export.snapshots.source import SnapshotSource
+
+if TYPE_CHECKING:
+    from tap_prolific_export.settings import DeleteExports
+    from tests.support.clocks import MonotonicClock
+    from tests.support.stand_in import Hosted, StandIn
+
+POLL_SECONDS = 4
+
+
+def make_api(stand_in: StandIn, clock: MonotonicClock, *, timeout: float = 5) -> ProlificAPI:
+    """Return a client; only its `timeout` is in real seconds."""
+    token = stand_in.world.token
+    return ProlificAPI(stand_in.api_url, token, timeout=timeout, sleep=clock.sleep)
+
+
+def make_job_starter(
+    api: ProlificAPI, clock: MonotonicClock, *, delete: DeleteExports = "created"
+) -> JobStarter:
+    return JobStarter(api, delete=delete, sleep=clock.sleep)
+
+
+def make_exporter(
+    api: ProlificAPI,
+    job_starter: JobStarter,
+    clock: MonotonicClock,
+    *,
+    retries: int = 2,
+    max_pending: int = 16,
+) -> Exporter:
+    return Exporter(
+        api,
+        job_starter,
+        poll_interval=POLL_SECONDS,
+        timeout=600,
+        retries=retries,
+        max_pending=max_pending,
+        sleep=clock.sleep,
+        monotonic=clock,
+    )
+
+
+def make_source(
+    stand_in: StandIn, hosted: list[Hosted], clock: MonotonicClock, *, timeout: float = 5
+) -> SnapshotSource:
+    """Return the source of the snapshots of some collections."""
+    config = {
+        "api_token": stand_in.world.token,
+        "api_url": stand_in.api_url,
+        "collection_ids": [each.id for each in hosted],
+    }
+    api = make_api(stand_in, clock, timeout=timeout)
+    job_starter = make_job_starter(api, clock)
+    return SnapshotSource(
+        Settings.from_config(config, {}),
+        api=api,
+        job_starter=job_starter,
+        exporter=make_exporter(api, job_starter, clock),
+        downloader=Downloader(timeout=timeout, sleep=clock.sleep),
+    )
