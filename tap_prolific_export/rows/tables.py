@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
@@ -27,7 +26,8 @@ from tap_prolific_export.rows.readers import (
 )
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
-from tap_prolific_export.rows.typed import UNTYPED, can_be_typed, typed_answers
+from tap_prolific_export.rows.structs import row_type, typed_answers
+from tap_prolific_export.rows.typed import UNTYPED, can_be_typed
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -365,37 +365,6 @@ class AnswerTable:
                 for index, told in enumerate(values, 1):
                     add(row(*shared, index, *told))
         return rows
-
-
-def row_type(
-    names: Iterable[str], constant: Mapping[str, Any], optional: Iterable[str] = ()
-) -> Any:
-    """Return a class of rows, which are made and encoded faster than dictionaries.
-
-    Args:
-        names: The columns whose values it is called with.
-        constant: The columns that are the same in all rows.
-        optional: Further columns whose values it may be called with; else they are None.
-    """
-    fields: list[Any] = [
-        *((name, Any) for name in names),
-        *((name, Any, None) for name in optional),
-        *((name, Any, value) for name, value in constant.items()),
-    ]
-    return msgspec.defstruct("Row", fields, gc=False)
-
-
-def as_dict(row: Any) -> Row:
-    """Return a row, or a part of one, as a dictionary."""
-    if isinstance(row, dict):
-        return row
-    fields = msgspec.structs.asdict(row).items()
-    return {
-        # There may be structs in the answers.
-        name: msgspec.to_builtins(value) if name == "answers" else value
-        for name, value in fields
-        if value is not UNSET
-    }
 
 
 def task_row(facts: ExportFacts, task: Task) -> Row:

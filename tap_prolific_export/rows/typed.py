@@ -127,15 +127,6 @@ def can_be_typed(columns: Mapping[str, AnswerColumn]) -> bool:
     return is_possible and not any(map(_NO_FIELD.search, (*columns, *keys)))
 
 
-def typed_answers(columns: Mapping[str, AnswerColumn]) -> Any:
-    """Return a class of ``answers`` whose fields, ``a0`` and so on, are named by their keys."""
-    fields = [
-        (f"a{number}", Any, msgspec.field(name=column.key, default=UNSET))
-        for number, column in enumerate(columns.values())
-    ]
-    return msgspec.defstruct("Answers", fields, gc=False)
-
-
 def _entry(column: AnswerColumn, name: str) -> tuple[Any, Any, str]:
     """Return the type of a question's entries, its default, and where in it the value is."""
     kind = column.column_type.kind

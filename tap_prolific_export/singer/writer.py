@@ -16,7 +16,7 @@ from msgspec import UNSET
 from singer_sdk.io_base import SingerWriter
 from singer_sdk.singerlib.json import serialize_json
 
-from tap_prolific_export.rows.tables import as_dict
+from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.signals import OutputClosedError, deferred, discard
 from tap_prolific_export.times import utc_now
 

@@ -57,6 +57,7 @@ from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.rows import tables as records
 from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.schema import STREAMS, answers_schema
+from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.snapshot import Snapshot, Tasks
 from tap_prolific_export.snapshots.source import _collection
@@ -423,8 +424,8 @@ def _read_lines(rows: Rows, snapshot: Snapshot, columns: Mapping[str, AnswerColu
     tasks += [records.task_row(facts, task) for task in tasks_of.by_task()]
     for block in snapshot.responses(finder.add, columns):
         tasks += [records.task_row(facts, task) for each in block for task in tasks_of.of(each)]
-        responses += map(records.as_dict, of_responses.rows(block))
-        answers += map(records.as_dict, of_answers.rows(block))
+        responses += map(as_dict, of_responses.rows(block))
+        answers += map(as_dict, of_answers.rows(block))
     files += finder.rows(facts, include_unmatched=True)
 
 

@@ -18,12 +18,12 @@ from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.readers import LARGE, ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import (
     AnswerTable,
     ExportFacts,
     ResponseTable,
     answer_columns,
-    as_dict,
 )
 from tap_prolific_export.rows.typed import line_decoder
 

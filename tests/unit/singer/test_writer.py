@@ -19,7 +19,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib.json import serialize_json
 
 from tap_prolific_export.archive.export_archive import ExportArchive
-from tap_prolific_export.rows.tables import as_dict
+from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.singer import writer as writers
 from tap_prolific_export.singer.writer import RecordWriter
 from tests.support.stand_in import Submission, World
