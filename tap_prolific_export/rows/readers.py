@@ -271,17 +271,16 @@ def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], To
         return lambda value: (value, None, None, None)
     if not column.labels and column.column_type.scalar is ScalarType.NUMBER:
         return lambda value: (json_text(value), value, None, None)
-    known: dict[tuple[type, Any], Told] = {}  # a question has few options
+    known: dict[Any, Told] = {}  # a question has few options, all of one type
 
     def tell(value: Any) -> Told:
         if value.__class__ is float:  # 0.0 == -0.0, but their texts differ
             return _told(Value(value), column, uploads)[:4]
-        key = value.__class__, value
-        found = known.get(key)
+        found = known.get(value)
         if found is None:
             found = _told(Value(value), column, uploads)[:4]
             if len(known) < _REMEMBERED:
-                known[key] = found
+                known[value] = found
         return found
 
     return tell
