@@ -422,14 +422,14 @@ def test_what_else_is_usual_is_learnt_from_the_first_lines() -> None:
 def test_whatever_is_mutated_is_read_alike() -> None:
     fast = 0
     names = [*QUESTIONS, "value", "unit", "type", "instruction_id"]
-    for seed in range(1000):
+    for seed in range(400):
         chance = random.Random(seed)  # noqa: S311
         lines = json.loads(json.dumps(chance.choices(LINES, k=2)))
         for _ in range(chance.randint(1, 3)):
             lines[1] = fuzz.mutated_json(chance, lines[1], names)
         lines[1:] = [{**line, "submission_id": "other"} for line in lines[1:] if type(line) is dict]
         fast += made_fast(b"".join(fuzz.dumps(line) + b"\n" for line in lines)) == 2
-    assert fast > 100
+    assert fast > 40
 
 
 VALUES: list[Any] = [None, "", "x", "7", " 7 ", "1e3", "1e400", 7, 7.5, True, -1, "tea", "g"]
