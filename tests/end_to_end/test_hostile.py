@@ -456,6 +456,7 @@ def test_of_very_many_keys_few_become_columns_and_nothing_is_lost(ran: Run) -> N
     assert not columns(ran("metadata")).keys() & misfits.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
 def test_what_was_found_to_be_wrong(ran: Run, name: str) -> None:
     found = ran(name)
