@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -37,10 +38,15 @@ def run_job(
 
 
 def run_elt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``meltano run`` in this repository, without its .env."""
+    """Run ``meltano run`` in this repository, without its .env.
+
+    One at a time: runs of one project share the files that Meltano writes for a plugin.
+    """
     assert MELTANO
     command = (MELTANO, f"--env-file={os.devnull}", "run", *arguments)
-    return run(*command, cwd=ROOT, env={**os.environ, **environment})
+    with (ROOT / ".meltano" / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return run(*command, cwd=ROOT, env={**os.environ, **environment})
 
 
 def reader_environment(stand_in: StandIn, folder: Path, **more: str) -> dict[str, str]:
