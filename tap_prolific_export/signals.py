@@ -77,12 +77,19 @@ class Termination:
             handlers[signal.SIGALRM] = self._on_alarm
         before = {signum: signal.signal(signum, handlers[signum]) for signum in handlers}
         self._is_handled = True
+        if HAS_TIMER:
+            # Python handles a signal when a blocking call returns, but one that comes just before
+            # the call does not interrupt it. The next alarm does.
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+            atexit.register(_disarm)
         try:
             yield
         finally:
             self._is_handled = False
             if self._signum is not None:  # keep our handlers: the process is about to exit
                 raise Terminated(self._signum)
+            if HAS_TIMER:
+                signal.setitimer(signal.ITIMER_REAL, 0)
             for signum, handler in before.items():
                 signal.signal(signum, handler or signal.SIG_DFL)
 
@@ -102,7 +109,6 @@ class Termination:
             self._signum, self._received_at = signum, time.monotonic()
             if HAS_TIMER:
                 signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
-                atexit.register(_disarm)
             if not self._is_deferred:
                 raise Terminated(signum)
         elif time.monotonic() - self._received_at > PATIENCE_SECONDS:
@@ -112,11 +118,13 @@ class Termination:
 
     def _on_alarm(self, _signum: int, _frame: FrameType | None) -> None:
         """Discard the output that blocks the exit: stdout inside a line, otherwise stderr."""
+        if self._signum is None:
+            return
         # Python retries the blocked write when this handler returns; the write then succeeds.
         if self._is_deferred:
             self.output_lost = True
             discard(sys.stdout)
-        elif self._signum is not None and self._is_handled and not _is_leaving():
+        elif self._is_handled and not _is_leaving():
             # The first `Terminated` was lost, for example because a finalizer was running.
             raise Terminated(self._signum)
         else:

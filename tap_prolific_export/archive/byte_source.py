@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.signals import deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -240,7 +241,10 @@ def temporary_file() -> FileIO:
 
     It is unbuffered: a buffered file would repeat a failed write when it is closed.
     """
-    return tempfile.TemporaryFile(buffering=0)
+    # For a moment it may have a name: a signal, which the main thread handles, has to wait.
+    is_main = threading.current_thread() is threading.main_thread()
+    with deferred() if is_main else nullcontext():
+        return tempfile.TemporaryFile(buffering=0)
 
 
 def write_all(file: FileIO, data: bytes) -> None:

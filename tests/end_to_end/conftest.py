@@ -30,7 +30,7 @@ def postgres(postgres_server: PostgresServer, tmp_path: Path) -> PostgreSQL:
     return PostgreSQL(tmp_path, postgres_server)
 
 
-@pytest.fixture(params=["DuckDB", "PostgreSQL"])
+@pytest.fixture(params=["DuckDB", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Warehouse:
     """A database of the test's own: a test that takes it runs with both kinds."""
     if request.param == "DuckDB":

@@ -414,7 +414,7 @@ def test_the_target_holds_what_prolific_held() -> None:
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=int(os.environ.get("LIVES", "60")),
+            max_examples=int(os.environ.get("LIVES", "40")),
             stateful_step_count=20,
             deadline=None,
             phases=[Phase.reuse, Phase.generate],

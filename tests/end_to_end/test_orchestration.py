@@ -1,6 +1,7 @@
 """The examples for Airflow and Dagster, each run by its own engine.
 
-By hand, as these are large: run this file with ``ORCHESTRATORS=1`` in the environment.
+By hand, as these are large: run this file with ``-m slow`` and, in the environment,
+``ORCHESTRATORS=1``.
 """
 
 from __future__ import annotations

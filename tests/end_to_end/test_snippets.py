@@ -16,13 +16,19 @@ from dotenv import set_key
 
 from tests.support.expected import differences, tables_of
 from tests.support.generations import fresh
-from tests.support.meltano import make_project, needs_loaders, reader_environment
+from tests.support.meltano import (
+    alone_in_project,
+    make_project,
+    needs_loaders,
+    reader_environment,
+)
 from tests.support.repository import GIT, ROOT, copy_of_the_tree
 from tests.support.snippets import DOCUMENTS, run_script, snippet
 from tests.support.tap import ids, read
 from tests.support.targets import PostgreSQL, installed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.stand_in import Hosted, StandIn, World
@@ -81,7 +87,7 @@ def used() -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> Iterator[Path]:
     """A copy of this repository, with the environments that scripts/setup has made."""
     if GIT is None or not (ROOT / ".git").exists():
         pytest.skip("needs git and the repository")
@@ -92,7 +98,8 @@ def checkout(tmp_path: Path) -> Path:
         if not (ROOT / made).exists():
             pytest.skip("needs the environments that scripts/setup makes")
         (tree / made).symlink_to(ROOT / made)
-    return tree
+    with alone_in_project():  # the copy shares its .meltano
+        yield tree
 
 
 @fresh

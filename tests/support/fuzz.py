@@ -39,7 +39,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
@@ -1512,6 +1512,8 @@ def main() -> int:
         print(f"{count:9,} refused: {reason}")
     for law, count in tally.laws.most_common():
         print(f"{count:9,} times {_told(options, law, *tally.worst[law])}")
+    with suppress(OSError):
+        options.out.rmdir()  # if nothing was written
     return 1 if tally.laws else 0
 
 

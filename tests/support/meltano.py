@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from tests.support.targets import DUCKDB_LOADER, POSTGRES_LOADER
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Iterator
 
     from tests.support.stand_in import StandIn
 
@@ -40,7 +43,19 @@ def run_elt(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     """Run ``meltano run`` in this repository, without its .env."""
     assert MELTANO
     command = (MELTANO, f"--env-file={os.devnull}", "run", *arguments)
-    return run(*command, cwd=ROOT, env={**os.environ, **environment})
+    with alone_in_project():
+        return run(*command, cwd=ROOT, env={**os.environ, **environment})
+
+
+@contextmanager
+def alone_in_project() -> Iterator[None]:
+    """Wait until no other test runs Meltano in this repository's ``.meltano``.
+
+    Runs of one project share the files that Meltano writes for a plugin.
+    """
+    with (ROOT / ".meltano" / "tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def reader_environment(stand_in: StandIn, folder: Path, **more: str) -> dict[str, str]:

@@ -33,7 +33,7 @@ class Output:
 
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text.splitlines()]
+        return [json.loads(line) for line in self.text.split("\n") if line]
 
     def of_type(self, type_: str, stream: str | None = None) -> list[dict[str, Any]]:
         return [

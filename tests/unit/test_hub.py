@@ -192,6 +192,7 @@ def test_meltano_parses_the_definition_and_knows_every_part_of_it(
     assert set(standalone.extras) == HUB_ONLY - {"supported_python_versions"}
 
 
+@pytest.mark.slow
 def test_meltano_adds_the_tap_to_an_empty_project_by_it(
     definition: dict[str, Any], tmp_path: Path
 ) -> None:

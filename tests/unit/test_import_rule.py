@@ -47,3 +47,14 @@ def test_every_module_is_on_a_floor_and_small() -> None:
     assert len([*root.glob("*.py")]) <= 12
     sizes = {path: path.read_text().count("\n") for path in root.rglob("*.py")}
     assert {path.name: size for path, size in sizes.items() if size > 450} == {}
+
+
+def test_no_test_file_imports_from_another() -> None:
+    wrong = [
+        (path.name, node.module)
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith(("tests.unit", "tests.end_to_end"))
+    ]
+    assert wrong == []

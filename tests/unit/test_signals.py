@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,7 @@ from tests.support.processes import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 CODES = {TERM: 143, INT: 130}
@@ -152,3 +153,28 @@ except output.Terminated as end:
 @pytest.mark.skipif(not signals.HAS_TIMER, reason="needs a timer that sends signals")
 def test_the_exit_code_is_right_however_long_python_takes_to_end(tmp_path: Path) -> None:
     assert run(sys.executable, "-c", SLOW_TO_END, cwd=tmp_path).returncode == 143
+
+
+NOT_INTERRUPTED = """
+import os, signal, socket, threading
+from pathlib import Path
+from tap_prolific_export import signals as output
+
+output.PATIENCE_SECONDS = 0.05
+blocked, other = socket.socketpair()
+main = Path(f"/proc/self/task/{os.getpid()}/stat")
+
+def send():  # to this thread, so that it does not interrupt the main one
+    while main.read_text().split()[2] != "S":
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+with output.TERMINATION.handled():
+    threading.Thread(target=send).start()
+    blocked.recv(1)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+def test_one_that_does_not_interrupt_what_blocks_is_noticed_all_the_same(tmp_path: Path) -> None:
+    assert run(sys.executable, "-c", NOT_INTERRUPTED, cwd=tmp_path).returncode == 143

@@ -15,6 +15,7 @@ from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
 from tests.support.api_clients import POLL_SECONDS, make_source
 from tests.support.faults import CALLS, FAULTS, FOR_EVER, deliver
+from tests.support.generations import idempotent_slow
 from tests.support.stand_in import Fault
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def most_requests(call: str, fault: str, times: int, usual: int) -> int:
     return MAX_TRIES + usual
 
 
+@idempotent_slow
 @pytest.mark.parametrize("times", [1, FOR_EVER], ids=["once", "for ever"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
