@@ -12,7 +12,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from tap_prolific_export.times import parse_timestamp
@@ -31,9 +30,6 @@ NESTS = ("tasks", "submissions", "responses")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
 
-# What `typed.line_decoder` has made of the answers of a line: a value for each question.
-Typed = tuple[Any, ...] | UnsetType
-
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
@@ -42,6 +38,18 @@ def _encode(value: Any) -> bytes:
         return _encoder.encode(value)
     except UnicodeEncodeError:  # lone surrogates, in an original line
         return json.dumps(value, sort_keys=True).encode()
+
+
+class Typed(msgspec.Struct, frozen=True, gc=False):
+    """What `typed.LineDecoder` has made of the answers of a response.
+
+    Attributes:
+        values: For each question in order, what its column holds; UNSET without such an answer.
+        others: Instruction id to entry, unchanged, for all other answers.
+    """
+
+    values: tuple[Any, ...]
+    others: Mapping[str, Any]
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -57,11 +65,11 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         submitted_at: The best time in the line, in the order of `TIMES`.
         done_at: When the participant finished; None if only the creation time is known.
         datapoint: The dataset row that the task is about, unchanged.
-        answers: Instruction id to entry, unchanged.
+        answers: Instruction id to entry, unchanged, but for those in `typed`.
         rest: All other fields of the line, unchanged.
         again: Whether it replaces another response that was yielded under the same id.
         as_it_came: The original, if characters in its texts were replaced; None otherwise.
-        typed: In place of `answers`, what `typed.line_decoder` has made of them.
+        typed: The values of `Typed`; empty if no answers came typed.
     """
 
     id: str
@@ -76,7 +84,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     rest: Mapping[str, Any]
     again: bool = False
     as_it_came: Response | None = None
-    typed: Typed = UNSET
+    typed: tuple[Any, ...] = ()
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -220,8 +228,7 @@ def _response(fields: dict[str, Any], line: Any) -> Response:
             del fields[name]
             done_at = None if name == "created_at" else submitted_at
             break
-    typed = fields.pop("responses") if fields.get("responses").__class__ is tuple else UNSET
-    answers = _take_answers(fields) if typed is UNSET else {}
+    typed, answers = _take_answers(fields)
     datapoint = None
     if task_id:
         key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
@@ -256,12 +263,15 @@ def _take(fields: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def _take_answers(fields: dict[str, Any]) -> dict[str, Any]:
+def _take_answers(fields: dict[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Remove the answers: an object by instruction id, or a list of entries with their ids."""
     raw = fields.get("responses")
+    if isinstance(raw, Typed):
+        del fields["responses"]
+        return raw.values, raw.others
     if isinstance(raw, dict):
         del fields["responses"]
-        return raw
+        return (), raw
     if isinstance(raw, list):
         by_id = {
             entry["instruction_id"]: entry
@@ -270,5 +280,5 @@ def _take_answers(fields: dict[str, Any]) -> dict[str, Any]:
         }
         if len(by_id) == len(raw):  # otherwise answers would be lost: not every id is unique
             del fields["responses"]
-            return by_id
-    return {}
+            return (), by_id
+    return (), {}

@@ -27,7 +27,7 @@ from tap_prolific_export.rows.readers import (
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.rows.structs import row_type, typed_answers
-from tap_prolific_export.rows.typed import UNTYPED, can_be_typed
+from tap_prolific_export.rows.typed import can_be_typed
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
@@ -171,23 +171,21 @@ class ResponseTable:
         names = (*ids, "submitted_at", "answers", "additional_fields")
         self._row = row_type(names, facts.as_row())
         self._typed_answers = typed_answers(columns) if can_be_typed(columns) else None
-        # Of typed answers, those that are not shown as they are: names of fields, and questions.
-        self._not_as_typed = [
-            (f"a{place}", id_)
-            for place, (id_, column) in enumerate(columns.items())
-            if id_ in hidden or column.column_type.kind in UNTYPED
-        ]
+        # Names of its fields.
+        self._names = {column.key: f"a{n}" for n, column in enumerate(columns.values())}
+        self._hidden_names = [self._names[columns[id_].key] for id_ in hidden if id_ in columns]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the row of each response."""
         return [*map(self._row_of, responses)]
 
     def _row_of(self, response: Response) -> Any:
-        answers: Any
-        if response.typed is UNSET:
+        answers: Any = {}
+        unfitted: Row = {}
+        if response.answers:
             answers, unfitted = self._answers(response.answers)
-        else:
-            answers, unfitted = self._as_typed(response.typed)
+        if response.typed:
+            answers = self._with_typed(response.typed, answers)
         if unfitted or response.rest or response.as_it_came:
             extra = self._extra(response, unfitted)
         else:
@@ -232,19 +230,16 @@ class ResponseTable:
             answers[key] = value
         return answers, unfitted
 
-    def _as_typed(self, typed: tuple[Any, ...]) -> tuple[Any, Row]:
-        """Return the same of answers that came typed."""
+    def _with_typed(self, typed: tuple[Any, ...], others: Row) -> Any:
+        """Return ``answers`` of those that came typed and of the others."""
         if self._typed_answers is None:
             raise AssertionError  # then none can come
         answers = self._typed_answers(*typed)
-        unfitted: Row = {}
-        for name, id_ in self._not_as_typed:
-            entry = getattr(answers, name)
-            if entry is not UNSET:
-                fitted, misfit = self._answers({id_: entry})
-                setattr(answers, name, next(iter(fitted.values()), UNSET))
-                unfitted |= misfit
-        return answers, unfitted
+        for name in self._hidden_names:
+            setattr(answers, name, UNSET)
+        for key, value in others.items():
+            setattr(answers, self._names[key], value)
+        return answers
 
     def _extra(self, response: Response, unfitted: Row) -> str | None:
         """Return ``additional_fields``: all that the columns do not hold."""
@@ -330,9 +325,7 @@ class AnswerTable:
         self._typed = [
             (
                 (id_, column.instruction.type, column.instruction.question),
-                self._questions[id_][2]
-                if column.column_type.kind in UNTYPED
-                else typed_teller(column, uploads),
+                typed_teller(column, uploads),
             )
             for id_, column in columns.items()
         ]
@@ -345,12 +338,10 @@ class AnswerTable:
             id_, submission_id = response.id, response.submission_id
             person, task_id = response.participant_id, response.task_id
             replaced = {i: entry for i, _, entry in _replaced(response)}
-            if response.typed is not UNSET:
-                for (about, tell), value in zip(self._typed, response.typed, strict=False):
-                    if value is not UNSET and value is not None:
-                        for index, told in enumerate(tell(value), 1):
-                            add(row(id_, submission_id, person, task_id, *about, index, *told))
-                continue
+            for (about, tell), value in zip(self._typed, response.typed, strict=False):
+                if value is not UNSET and value is not None:
+                    for index, told in enumerate(tell(value), 1):
+                        add(row(id_, submission_id, person, task_id, *about, index, *told))
             for instruction_id, entry in response.answers.items():
                 if instruction_id in replaced or instruction_id not in questions:
                     type_ = question = None

@@ -11,7 +11,7 @@ from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import distinct
 from tap_prolific_export.rows.responses import Response, Task, responses_in, task
-from tap_prolific_export.rows.typed import line_decoder
+from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
 if TYPE_CHECKING:
@@ -111,7 +111,8 @@ class Snapshot:
     def _first_reading(
         self, see: Callable[[list[Response]], None], columns: Mapping[str, AnswerColumn]
     ) -> Iterator[list[Response]]:
-        for lines in self.archive.lines(line_decoder(columns)) if self.archive else ():
+        decode = LineDecoder(columns).decode if can_be_typed(columns) else None
+        for lines in self.archive.lines(decode) if self.archive else ():
             block = responses_in(lines)
             see(block)
             yield block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from tap_prolific_export.rows.tables import (
     ResponseTable,
     answer_columns,
 )
-from tap_prolific_export.rows.typed import line_decoder
+from tap_prolific_export.rows.typed import LineDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +96,9 @@ COLUMNS = answer_columns(
 # The same for all entries: what a table remembers of one may change no other's rows.
 RESPONSES = ResponseTable(FACTS, COLUMNS, UPLOADS)
 ANSWERS = AnswerTable(FACTS, COLUMNS, UPLOADS)
-DECODE = line_decoder(COLUMNS)
+OTHER = replace(COLUMNS["text"], key="other")
+PAIRS = {id_: {id_: column, "other": OTHER} for id_, column in COLUMNS.items()}
+TABLES = {id_: ResponseTable(FACTS, columns, UPLOADS) for id_, columns in PAIRS.items()}
 
 
 def test_there_is_a_column_for_each_question() -> None:
@@ -215,26 +218,30 @@ def check_rows(column: AnswerColumn, entry: Any, value: Any, *, lossless: bool) 
 
 def check_typed(response: Response) -> None:
     """Check that nothing changes where answers are typed as they are decoded."""
-    if (line := typed_line(response.answers)) is None:
+    [id_] = response.answers
+    columns, table = PAIRS[id_], TABLES[id_]
+    if (line := typed_line(id_, response.answers)) is None:
         return
     [typed] = responses(line.object)
-    before = RESPONSES.misfits
-    rows = [[*map(as_dict, RESPONSES.rows([each]))] for each in (response, typed)]
+    assert typed.typed
+    before = table.misfits
+    rows = [[*map(as_dict, table.rows([each]))] for each in (response, typed)]
     assert text_of(rows[0]) == text_of(rows[1])
-    assert (RESPONSES.misfits - before) % 2 == 0
-    rows = [[*map(as_dict, ANSWERS.rows([each]))] for each in (response, typed)]
+    assert (table.misfits - before) % 2 == 0
+    answers = AnswerTable(FACTS, columns, UPLOADS)
+    rows = [[*map(as_dict, answers.rows([each]))] for each in (response, typed)]
     assert text_of(rows[0]) == text_of(rows[1])
-    finders = [FileFinder(COLUMNS, UPLOADS, lambda _: True) for _ in range(2)]
+    finders = [FileFinder(columns, UPLOADS, lambda _: True) for _ in range(2)]
     for finder, each in zip(finders, (response, typed), strict=True):
         finder.add([each])
     files = [[*finder.rows(FACTS, include_unmatched=False)] for finder in finders]
     assert files[0] == files[1]
 
 
-def typed_line(answers: Mapping[str, Any]) -> Line | None:
-    assert DECODE
+def typed_line(id_: str, answers: Mapping[str, Any]) -> Line | None:
+    """Decode a line with an answer to one question; nothing else was ever decoded before."""
     text = json.dumps({"submission_id": "s", "responses": answers}).encode()
-    return DECODE(text)
+    return LineDecoder(PAIRS[id_]).decode(text)
 
 
 def all_of(told: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -330,11 +337,20 @@ def test_the_usual_answers_are_taken(id_: str) -> None:
             check(column, {**entry, **again})
         # In a choice alone, and in a value with a unit, no more than these is typed.
         is_typed = isinstance(entry["value"], list) or len(entry) == 1 or "unit" in entry
-        assert (typed_line({id_: entry}) is not None) == is_typed
+        line = typed_line(id_, {id_: entry})
+        assert line
+        assert (not line.object["responses"].others) == is_typed
 
 
 LINE: Row = {"submission_id": "s", "responses": {"text": {"value": "x"}}}
 DEEP = json.loads("[" * 250 + "]" * 250)
+
+
+def decoded_after(first: Row, line: Row) -> Line | None:
+    """Decode a line after another one."""
+    decoder = LineDecoder(COLUMNS)
+    assert decoder.decode(json.dumps(first).encode())
+    return decoder.decode(json.dumps(line).encode())
 
 
 @pytest.mark.parametrize(
@@ -344,8 +360,10 @@ DEEP = json.loads("[" * 250 + "]" * 250)
         {"submission_id": ""},
         {"submission_id": 7},
         {"responses": [{"instruction_id": "text", "value": "x"}]},
-        {"responses": {"nobody asked": {"value": "x"}}},
         {"responses": {"text": {"value": "x"}, "untyped": DEEP}},
+        {"responses": {"text": DEEP}},
+        {"responses": {'"': {"value": "x"}}},
+        {'"': 1},
         {"x": DEEP},
         {"submissions": [{"submission_id": "s2"}]},
         {"tasks": [{"task_id": "t"}]},  # and answers beside them
@@ -354,27 +372,59 @@ DEEP = json.loads("[" * 250 + "]" * 250)
     ids=str,
 )
 def test_a_line_with_anything_else_in_it_is_not_typed(fields: Row) -> None:
-    assert DECODE
-    assert DECODE(json.dumps(LINE).encode())
-    assert DECODE(json.dumps(LINE | fields).encode()) is None
+    assert decoded_after(LINE, LINE | fields) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"study_id": "x"},
+        {"x": {"y": [1]}},
+        {"x": None},
+        {"responses": {"nobody asked": {"value": "x"}}},
+        {"responses": {"text": {"strokes": 9}, "number": {"value": 7}}},
+        {"responses": {"text": None, "untyped": [[1]]}},
+        {"responses": {}},
+    ],
+    ids=str,
+)
+def test_what_comes_later_is_typed_too(fields: Row) -> None:
+    decoder = LineDecoder(COLUMNS)
+    for line in (LINE, LINE | fields, LINE, LINE | {"x": 1}, LINE | fields):
+        decoded = decoder.decode(json.dumps(line).encode())
+        assert decoded
+        same_rows(responses(line), responses(decoded.object))
+
+
+def same_rows(plain: Sequence[Response], typed: Sequence[Response]) -> None:
+    assert [each.id for each in typed] == [each.id for each in plain]
+    for table in (RESPONSES, ANSWERS):
+        rows = [[*map(as_dict, table.rows(each))] for each in (plain, typed)]
+        for row in (*rows[0], *rows[1]):
+            if row.get("additional_fields"):
+                row["additional_fields"] = json.loads(row["additional_fields"])
+        assert sorted(map(text_of, rows[0])) == sorted(map(text_of, rows[1]))
 
 
 def test_the_lines_of_batches_are_typed_too() -> None:
-    assert DECODE
     task: Row = {"task_id": "t", "datapoint": {"a": 1}, "responses": LINE["responses"]}
     nested: Row = {"submission_id": "s", "id": "l", "tasks": [task, {**task, "task_id": "u"}]}
     for line in (nested, {"submission_id": "s", **task, "x": {"y": 1}}):
-        decoded = DECODE(json.dumps(line).encode())
+        decoded = decoded_after(LINE, line)
         assert decoded
-        plain, typed = responses(line), responses(decoded.object)
-        assert [each.id for each in typed] == [each.id for each in plain]
-        for table in (RESPONSES, ANSWERS):
-            rows = [[*map(as_dict, table.rows(each))] for each in (plain, typed)]
-            assert text_of(rows[0]) == text_of(rows[1])
+        typed = responses(decoded.object)
+        assert all(each.typed for each in typed)
+        same_rows(responses(line), typed)
     odd: Row
     for odd in ({"submission_id": "o"}, {"responses": []}, {"datapoint": DEEP}):
-        line = {**nested, "tasks": [task | odd]}
-        assert DECODE(json.dumps(line).encode()) is None
+        assert decoded_after(nested, {**nested, "tasks": [task | odd]}) is None
+
+
+def test_types_are_not_made_anew_for_ever() -> None:
+    decoder = LineDecoder(COLUMNS)
+    lines = [json.dumps(LINE | {f"field {number}": 1}).encode() for number in range(1000)]
+    assert 0 < sum(decoder.decode(line) is not None for line in lines) < 100
+    assert decoder.decode(lines[0])
 
 
 def test_two_questions_of_one_key_share_a_column() -> None:
