@@ -21,7 +21,7 @@ from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.archive.safe_json import INT64, json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
@@ -196,23 +196,14 @@ def _read_object(
     entry: dict[str, Any], repeated: Mapping[str, Any], depth: int
 ) -> tuple[Value, ...] | None:
     fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
-    path = next((name for name in _PATHS if isinstance(fields.get(name), str)), None)
-    if path and not ({"value", "answer"} & fields.keys()):
-        file = {"path": fields.pop(path)}
-        for name in ("file_name", "content_type"):
-            if isinstance(fields.get(name), str):
-                file[name] = fields.pop(name)
-        return (Value(file=file, has_extra=_any_set(fields)),)
-    inner = next((name for name in ("value", "answer") if name in fields), None)
-    if inner is None:
-        return None
+    inner = "value" if "value" in fields else "answer"
+    if inner not in fields:
+        return _read_file(fields)
     content = fields.pop(inner)
-    unit = fields.pop("unit") if isinstance(fields.get("unit"), str) else None
-    key = next((name for name in _EXPLANATIONS if isinstance(fields.get(name), str)), None)
-    explanation = fields.pop(key) if key else None
+    unit = _pop_text(fields, ("unit",))
+    explanation = _pop_text(fields, _EXPLANATIONS)
     values = _read(content, repeated, depth - 1)
-    is_plain = unit is None and explanation is None and not _any_set(fields)
-    if values is None or (is_plain and len(values) != 1):
+    if values is None or (unit is None and explanation is None and not _any_set(fields)):
         return values
     if len(values) > 1:  # a unit or explanation of several values belongs to none in particular
         return tuple(replace(value, has_extra=True) for value in values)
@@ -230,8 +221,27 @@ def _read_object(
     )
 
 
+def _read_file(fields: dict[str, Any]) -> tuple[Value, ...] | None:
+    path = _pop_text(fields, _PATHS)
+    if path is None:
+        return None
+    file = {"path": path}
+    for name in ("file_name", "content_type"):
+        if isinstance(fields.get(name), str):
+            file[name] = fields.pop(name)
+    return (Value(file=file, has_extra=_any_set(fields)),)
+
+
+def _pop_text(fields: dict[str, Any], names: Iterable[str]) -> str | None:
+    for name in names:
+        if isinstance(fields.get(name), str):
+            text: str = fields.pop(name)
+            return text
+    return None
+
+
 def _any_set(fields: Mapping[str, Any]) -> bool:
-    return any(value is not None for value in fields.values())
+    return bool(fields) and any(value is not None for value in fields.values())
 
 
 def _is_absent(entry: Any, repeated: Mapping[str, Any]) -> bool:
@@ -345,12 +355,14 @@ def _only(values: Sequence[Value]) -> Value:
 
 def _holds_all(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
     """Whether a column with (or without) unit and explanation holds all of the values."""
-    return not any(
-        value.has_extra
-        or (value.unit is not None and not unit)
-        or (value.explanation is not None and not explanation)
-        for value in values
-    )
+    for value in values:
+        if (
+            value.has_extra
+            or (value.unit is not None and not unit)
+            or (value.explanation is not None and not explanation)
+        ):
+            return False
+    return True
 
 
 def _scalar(source: Value, column_type: ColumnType) -> Scalar:

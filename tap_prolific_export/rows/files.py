@@ -10,11 +10,10 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType, to_builtins
-from msgspec.structs import astuple
+from msgspec import UNSET, to_builtins
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.rows.answers import read, upload_path
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType, read, upload_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -27,9 +26,12 @@ if TYPE_CHECKING:
     Uploads = Mapping[str, Upload]
 
 
-# Of what names no file.
-_TAIL = 4
-_NO_NAMES = frozenset({int, float, bool, type(None), UnsetType})
+# The texts of a typed answer that may name files.
+_TEXTS_OF: Mapping[ColumnKind, Callable[[Any], list[str]]] = {
+    ColumnKind.SCALARS: lambda answer: answer,
+    ColumnKind.EXPLAINED: lambda answer: [each.value for each in answer],
+    ColumnKind.WITH_UNIT: lambda answer: [answer.value],
+}
 
 
 class NamedFile(msgspec.Struct, frozen=True, gc=False):
@@ -77,8 +79,15 @@ class FileFinder:
         self._by_answer: dict[str, NamedFile] = {}
         self._by_name: dict[str, NamedFile] = {}
         self._names = {path.rpartition("/")[2] for path in uploads}
-        self._tails = {name[-_TAIL:] for name in self._names}
+        # Nearly all answers are told by their last characters to name no file.
+        self._tail = slice(-min(map(len, self._names), default=1), None)
+        self._tails = {name[self._tail] for name in self._names}
         self._sorted = sorted(uploads)
+        self._texts = [
+            (place, id_, _TEXTS_OF.get(column.column_type.kind, str))
+            for place, (id_, column) in enumerate(columns.items())
+            if column.column_type.scalar is ScalarType.STRING
+        ]
 
     @property
     def found(self) -> int:
@@ -93,17 +102,19 @@ class FileFinder:
         """
         if not self._uploads:
             return
-        tails = self._tails
+        tail, tails = self._tail, self._tails
         for response in responses:
-            # In two steps: nearly all answers are seen to name no file by their last characters.
-            for instruction_id, answer in zip(self._columns, response.typed, strict=False):
+            typed = response.typed
+            for place, instruction_id, values_of in self._texts if typed else ():
+                answer = typed[place]
                 if answer.__class__ is str:
-                    if answer[-_TAIL:] not in tails:
+                    if answer[tail] not in tails:
                         continue
-                elif answer.__class__ in _NO_NAMES:
+                elif answer is UNSET or answer is None:
                     continue
-                if may_name_file(answer, self._names):
-                    self._add_named(response, instruction_id, to_builtins(answer))
+                elif tails.isdisjoint([each[tail] for each in values_of(answer)]):
+                    continue
+                self._add_named(response, instruction_id, to_builtins(answer))
             for instruction_id, answer in response.answers.items():
                 if may_name_file(answer, self._names):
                     self._add_named(response, instruction_id, answer)
@@ -179,8 +190,6 @@ def may_name_file(entry: Any, names: Collection[str]) -> bool:
             left += value.values()
         elif value.__class__ is list:
             left += value
-        elif isinstance(value, msgspec.Struct):
-            left += astuple(value)
     return False
 
 

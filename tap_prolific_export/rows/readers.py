@@ -232,11 +232,13 @@ def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Sequence[T
         uploads: The uploaded files in the archive, by path.
     """
     take = taker(column)
-    tell = typed_teller(column, uploads, itemgetter)
+    tell, values_of = typed_teller(column, uploads, itemgetter)
 
     def told(entry: Any) -> Sequence[Told]:
         taken = take(entry)
-        return value_rows(entry, column, uploads) if taken is ODD else tell(taken)
+        if taken is ODD:
+            return value_rows(entry, column, uploads)
+        return [tell(each) for each in (values_of(taken) if values_of else (taken,))]
 
     return told
 
@@ -245,8 +247,10 @@ def typed_teller(
     column: AnswerColumn,
     uploads: Uploads,
     getter: Callable[[str], Callable[[Any], Any]] = attrgetter,
-) -> Callable[[Any], Sequence[Told]]:
-    """Return a function that tells the values of what a `taker` takes; see `teller`.
+) -> tuple[Callable[[Any], Told], Callable[[Any], Sequence[Any]] | None]:
+    """Return a function that tells one value of what a `taker` takes; see `teller`.
+
+    Also returns a function that returns the values of an answer; None if it is one value.
 
     Args:
         column: The question's column.
@@ -256,13 +260,15 @@ def typed_teller(
     kind = column.column_type.kind
     tell = _scalar_teller(column, uploads)
     value, unit, explanation = getter("value"), getter("unit"), getter("explanation")
-    if kind is ColumnKind.SCALARS:
-        return lambda taken: [*map(tell, taken)]
     if kind is ColumnKind.EXPLAINED:
-        return lambda taken: [(*tell(value(each)), None, explanation(each)) for each in taken]
+        return lambda each: (*tell(value(each)), None, explanation(each)), _itself
     if kind is ColumnKind.WITH_UNIT:
-        return lambda taken: ((*tell(value(taken)), unit(taken)),)
-    return lambda taken: (tell(taken),)
+        return lambda taken: (*tell(value(taken)), unit(taken)), None
+    return tell, _itself if kind is ColumnKind.SCALARS else None
+
+
+def _itself(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
 def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Told]:
@@ -271,16 +277,22 @@ def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], To
         return lambda value: (value, None, None, None)
     if not column.labels and column.column_type.scalar is ScalarType.NUMBER:
         return lambda value: (json_text(value), value, None, None)
-    known: dict[Any, Told] = {}  # a question has few options, all of one type
+    # Equal numbers of the two types have different texts.
+    numbers = {each: _Remembered(column, uploads) for each in (int, float)}
+    if column.column_type.scalar is ScalarType.NUMBER:
+        return lambda value: numbers[value.__class__][value]
+    return _Remembered(column, uploads).__getitem__
 
-    def tell(value: Any) -> Told:
-        if value.__class__ is float:  # 0.0 == -0.0, but their texts differ
-            return _told(Value(value), column, uploads)[:4]
-        found = known.get(value)
-        if found is None:
-            found = _told(Value(value), column, uploads)[:4]
-            if len(known) < _REMEMBERED:
-                known[value] = found
-        return found
 
-    return tell
+class _Remembered(dict[Any, "Told"]):
+    """What is told of values: a question has few options."""
+
+    def __init__(self, column: AnswerColumn, uploads: Uploads) -> None:
+        super().__init__()
+        self._about = column, uploads
+
+    def __missing__(self, value: Any) -> Told:
+        told = _told(Value(value), *self._about)[:4]
+        if len(self) < _REMEMBERED and (value or value.__class__ is not float):  # 0.0 == -0.0
+            self[value] = told
+        return told

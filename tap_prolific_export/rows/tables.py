@@ -315,47 +315,62 @@ class AnswerTable:
     ) -> None:
         self._columns = columns
         self._uploads = uploads
-        self._questions = {
-            id_: (column.instruction.type, column.instruction.question, teller(column, uploads))
-            for id_, column in columns.items()
-        }
-        ids = ("response_id", "submission_id", "participant_id", "task_id", "instruction_id")
-        names = (*ids, "instruction_type", "question", "answer_index")
-        self._row = row_type(names, facts.as_row(), VALUE_COLUMNS)
+        self._tellers = {id_: teller(column, uploads) for id_, column in columns.items()}
+        ids = ("response_id", "submission_id", "participant_id", "task_id")
+        about = ("instruction_id", "instruction_type", "question")
+        self._row = row_type((*ids, *about, "answer_index"), facts.as_row(), VALUE_COLUMNS)
+        # For each question a class of rows, which has what is the same in all of them.
         self._typed = [
             (
-                (id_, column.instruction.type, column.instruction.question),
-                typed_teller(column, uploads),
+                row_type(
+                    (*ids, "answer_index"),
+                    {**facts.as_row(), **dict(zip(about, self._about(id_), strict=True))},
+                    VALUE_COLUMNS,
+                ),
+                *typed_teller(column, uploads),
             )
             for id_, column in columns.items()
         ]
 
+    def _about(self, instruction_id: str) -> tuple[str, str | None, str | None]:
+        column = self._columns.get(instruction_id)
+        if column is None:
+            return instruction_id, None, None
+        return instruction_id, column.instruction.type, column.instruction.question
+
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the rows of the answers of responses."""
         rows: list[Any] = []
-        add, row, questions = rows.append, self._row, self._questions
+        add = rows.append
         for response in responses:
             id_, submission_id = response.id, response.submission_id
             person, task_id = response.participant_id, response.task_id
-            replaced = {i: entry for i, _, entry in _replaced(response)}
-            for (about, tell), value in zip(self._typed, response.typed, strict=False):
-                if value is not UNSET and value is not None:
-                    for index, told in enumerate(tell(value), 1):
-                        add(row(id_, submission_id, person, task_id, *about, index, *told))
-            for instruction_id, entry in response.answers.items():
-                if instruction_id in replaced or instruction_id not in questions:
-                    type_ = question = None
-                    if column := self._columns.get(instruction_id):
-                        type_, question = column.instruction.type, column.instruction.question
-                    as_it_came = replaced.get(instruction_id, NOT_REPLACED)
-                    values: Sequence[Any] = value_rows(entry, column, self._uploads, as_it_came)
-                else:
-                    type_, question, tell = questions[instruction_id]
-                    values = tell(entry)
-                shared = (id_, submission_id, person, task_id, instruction_id, type_, question)
-                for index, told in enumerate(values, 1):
-                    add(row(*shared, index, *told))
+            for (row, tell, values_of), value in zip(self._typed, response.typed, strict=False):
+                if value is UNSET or value is None:
+                    continue
+                if values_of is None:
+                    add(row(id_, submission_id, person, task_id, 1, *tell(value)))
+                    continue
+                for index, each in enumerate(values_of(value), 1):
+                    add(row(id_, submission_id, person, task_id, index, *tell(each)))
+            if response.answers:
+                rows += self._untyped(response)
         return rows
+
+    def _untyped(self, response: Response) -> Iterator[Any]:
+        """Yield the rows of answers that did not come typed."""
+        replaced = {i: entry for i, _, entry in _replaced(response)}
+        ids = response.id, response.submission_id, response.participant_id, response.task_id
+        for instruction_id, entry in response.answers.items():
+            about = self._about(instruction_id)
+            column = self._columns.get(instruction_id)
+            as_it_came = replaced.get(instruction_id, NOT_REPLACED)
+            if column and as_it_came is NOT_REPLACED:
+                values: Sequence[Any] = self._tellers[instruction_id](entry)
+            else:
+                values = value_rows(entry, column, self._uploads, as_it_came)
+            for index, told in enumerate(values, 1):
+                yield self._row(*ids, *about, index, *told)
 
 
 def task_row(facts: ExportFacts, task: Task) -> Row:
@@ -365,13 +380,6 @@ def task_row(facts: ExportFacts, task: Task) -> Row:
         "task_id": task.id,
         "datapoint": _json(task.datapoint),
         "additional_fields": _json(dict(task.rest) or None),
-    }
-
-
-def _person_columns(response: Response) -> Row:
-    return {
-        "submission_id": response.submission_id,
-        "participant_id": response.participant_id,
     }
 
 

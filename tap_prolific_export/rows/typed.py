@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 _MAX_NAMES, _MAX_CHANGES = 1000, 50
 _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields of such names
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
+# What a field of a line may hold without being looked at for how deep it is.
 _Scalar = str | int | float | bool | None
+_Flat = _Scalar | dict[str, _Scalar] | list[_Scalar]
 _Integer = Annotated[int, Meta(ge=-LARGE, le=LARGE)]
 _SCALARS: Mapping[ScalarType, Any] = {
     **{ScalarType.STRING: str, ScalarType.BOOLEAN: bool},
@@ -65,33 +67,36 @@ class LineDecoder:
 
     def decode(self, text: bytes) -> Line | None:
         """Return a line; None if it needs a closer look."""
+        nests: list[Any] = []
         try:
-            line = self._fields(self._decode(text), self._types[0], text)
+            line = self._fields(self._decode(text), self._types[0], nests)
             if (tasks := line.get("tasks")) is not None:
-                line["tasks"] = [self._fields(each, self._types[1], text) for each in tasks]
+                tasks = line["tasks"] = [self._fields(t, self._types[1], nests) for t in tasks]
         except _ODD:
             return self.decode(text) if self._learn(text) else None
         # A response without ids is named after its line as it came.
         id_ = line.get("submission_id")
         if id_.__class__ is not str or not id_ or "submissions" in line:
             return None
-        if tasks is not None:
-            if not tasks or "responses" in line or any("submission_id" in t for t in line["tasks"]):
-                return None
+        if tasks is not None and (
+            not tasks or "responses" in line or any("submission_id" in each for each in tasks)
+        ):
+            return None
+        if (nests or self._has_nests) and may_be_deep(text):
+            return None if depth_of([line, nests]) > MAX_DEPTH - 2 else Line(line)
         return Line(line)
 
-    def _fields(self, found: Any, names: Iterable[str], text: bytes) -> dict[str, Any]:
-        """Return the fields of a line, or of a task."""
+    def _fields(self, found: Any, names: Iterable[str], nests: list[Any]) -> dict[str, Any]:
+        """Return the fields of a line, or of a task; add to `nests` what `Typed` hides of them."""
         fields = {n: v for n, v in zip(names, astuple(found), strict=True) if v is not UNSET}
-        others: dict[str, Any] = {}
         if (answers := fields.get("responses")) is not None:
+            others: dict[str, Any] = {}
             for id_, get in self._untyped:
                 if (entry := get(answers)) is not UNSET:
                     others[id_] = entry
+            if others:
+                nests.append(others)
             fields["responses"] = Typed(self._take(answers), others)
-        if (others or self._has_nests) and may_be_deep(text):
-            if depth_of([fields, others]) > MAX_DEPTH - 5:
-                raise RecursionError
         return fields
 
     def _learn(self, text: bytes) -> bool:
@@ -101,16 +106,15 @@ class LineDecoder:
         try:
             line = _decode_fields(text)
             tasks = msgspec.json.decode(line.get("tasks", b"[]"), type=list[_Fields])
-            for level, fields in ((0, line), *((1, task) for task in tasks)):
-                for name, raw in fields.items():
-                    is_nested = bytes(raw)[:1] in {b"[", b"{"}
-                    types[level][name] = Any if is_nested else types[level].get(name, _Scalar)
+            for of, fields in ((types[0], line), *((types[1], task) for task in tasks)):
+                of |= {n: Any for n, raw in fields.items() if not _fits(raw, of.get(n, _Flat))}
+                of |= {n: _Flat for n in fields if n not in of}
                 for id_, raw in _decode_fields(fields.get("responses", b"{}")).items():
-                    if not _is_usual(raw, entries.get(id_)):
+                    if not _fits(raw, entries.get(id_, _UNTYPED)[0]) or id_ not in entries:
                         entries[id_] = _UNTYPED
         except _ODD:
             return False
-        is_new = (types, entries) != ([*self._types], self._entries)
+        is_new = (types, entries) != (self._types, self._entries)
         if (
             not is_new
             or self._changes > _MAX_CHANGES
@@ -150,11 +154,12 @@ def _fields_type(types: Mapping[str, Any], **known: Any) -> Any:
     )
 
 
-def _is_usual(raw: Raw, entry: _Entry | None) -> bool:
+def _fits(raw: Raw, type_: Any) -> bool:
     try:
-        return entry is not None and msgspec.json.decode(raw, type=entry[0]) is not ...
+        msgspec.json.decode(raw, type=type_)
     except _ODD:
         return False
+    return True
 
 
 def _entry(column: AnswerColumn) -> _Entry:
