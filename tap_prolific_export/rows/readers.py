@@ -45,8 +45,7 @@ NOT_REPLACED = object()
 ODD: Any = object()
 # Up to here, floats hold every integer: all columns of numbers take them.
 LARGE = 1 << 53
-_NONE = type(None)
-_TEXT_OR_NONE = (str, _NONE)
+_TEXT_OR_NONE = (str, type(None))
 _CLASSES: Mapping[ScalarType, tuple[type, ...]] = {
     ScalarType.STRING: (str,),
     ScalarType.NUMBER: (int, float),
@@ -73,16 +72,6 @@ class AnswerColumn:
     instruction: Instruction
     repeated: Mapping[str, Any]
     labels: Mapping[str, str]
-
-
-def usual_classes(column_type: ColumnType) -> tuple[type, ...]:
-    """Return the classes of an ``x`` that fits the column of ``{"value": x}`` as it is.
-
-    Of integers this holds up to `LARGE`.
-    """
-    if column_type.kind is ColumnKind.SCALAR:
-        return (*_CLASSES[column_type.scalar], _NONE)
-    return (int, _NONE) if column_type.kind is ColumnKind.RATING else ()
 
 
 def taker(column: AnswerColumn) -> Callable[[Any], Any]:

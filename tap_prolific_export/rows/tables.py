@@ -13,7 +13,6 @@ from msgspec import UNSET
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.rows.answers import column_type_of, fit
 from tap_prolific_export.rows.readers import (
-    LARGE,
     NOT_REPLACED,
     ODD,
     VALUE_COLUMNS,
@@ -21,14 +20,13 @@ from tap_prolific_export.rows.readers import (
     taker,
     teller,
     typed_teller,
-    usual_classes,
     value_rows,
 )
 from tap_prolific_export.rows.responses import NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
-from tap_prolific_export.times import parse_timestamp
+from tap_prolific_export.times import parse_timestamp, utc_isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -158,12 +156,7 @@ class ResponseTable:
         self._hide_unknown = hide_unknown
         self._uploads = uploads
         self._questions = {
-            id_: (
-                column.key,
-                usual_classes(column.column_type),
-                taker(column),
-                column,
-            )
+            id_: (column.key, taker(column), column)
             for id_, column in columns.items()
             if id_ not in hidden
         }
@@ -197,7 +190,7 @@ class ResponseTable:
             response.participant_id,
             response.study_id,
             response.task_id,
-            submitted_at and submitted_at.isoformat(),
+            submitted_at and utc_isoformat(submitted_at),
             answers,
             extra,
         )
@@ -209,19 +202,12 @@ class ResponseTable:
         questions = self._questions
         for id_, entry in entries.items():
             try:
-                key, classes, usual, column = questions[id_]
+                key, take, column = questions[id_]
             except KeyError:
                 if id_ not in self._hidden and not self._hide_unknown:
                     unfitted[id_] = entry
                 continue
-            # The most frequent answers are taken here, to spare a call for each.
-            if classes and entry.__class__ is dict and len(entry) == 1:
-                value = entry.get("value", ODD)
-                of_class = value.__class__
-                if of_class in classes and (of_class is not int or -LARGE <= value <= LARGE):
-                    answers[key] = value
-                    continue
-            value = usual(entry)
+            value = take(entry)
             if value is ODD:
                 fitted = fit(entry, column.column_type, self._uploads, column.repeated)
                 value = fitted.value

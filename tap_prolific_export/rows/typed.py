@@ -36,8 +36,9 @@ _Scalar = str | int | float | bool | None
 _Flat = _Scalar | dict[str, _Scalar] | list[_Scalar]
 _Integer = Annotated[int, Meta(ge=-LARGE, le=LARGE)]
 _SCALARS: Mapping[ScalarType, Any] = {
-    **{ScalarType.STRING: str, ScalarType.BOOLEAN: bool},
-    **{ScalarType.NUMBER: _Integer | float},
+    ScalarType.STRING: str,
+    ScalarType.BOOLEAN: bool,
+    ScalarType.NUMBER: _Integer | float,
 }
 _Fields = dict[str, Raw]
 _Entry = tuple[Any, Any, str]  # see `_entry`
@@ -61,7 +62,7 @@ class LineDecoder:
     def __init__(self, columns: Mapping[str, AnswerColumn]) -> None:
         self._columns = columns
         self._entries = {id_: _entry(column) for id_, column in columns.items()}
-        self._types: list[dict[str, Any]] = [{}, {}]  # of a line's fields, and of a task's
+        self._types: dict[str, Any] = {}  # of the other fields of lines and tasks
         self._changes = 0
         self._make_types()
 
@@ -69,9 +70,9 @@ class LineDecoder:
         """Return a line; None if it needs a closer look."""
         nests: list[Any] = []
         try:
-            line = self._fields(self._decode(text), self._types[0], nests)
+            line = self._fields(self._decode(text), nests)
             if (tasks := line.get("tasks")) is not None:
-                tasks = line["tasks"] = [self._fields(t, self._types[1], nests) for t in tasks]
+                tasks = line["tasks"] = [self._fields(each, nests) for each in tasks]
         except _ODD:
             return self.decode(text) if self._learn(text) else None
         # A response without ids is named after its line as it came.
@@ -82,18 +83,16 @@ class LineDecoder:
             not tasks or "responses" in line or any("submission_id" in each for each in tasks)
         ):
             return None
-        if (nests or self._has_nests) and may_be_deep(text):
-            return None if depth_of([line, nests]) > MAX_DEPTH - 2 else Line(line)
-        return Line(line)
+        is_flat = not (nests or self._has_nests) or not may_be_deep(text)
+        return Line(line) if is_flat or depth_of([line, nests]) < MAX_DEPTH else None
 
-    def _fields(self, found: Any, names: Iterable[str], nests: list[Any]) -> dict[str, Any]:
-        """Return the fields of a line, or of a task; add to `nests` what `Typed` hides of them."""
-        fields = {n: v for n, v in zip(names, astuple(found), strict=True) if v is not UNSET}
+    def _fields(self, found: Any, nests: list[Any]) -> dict[str, Any]:
+        """Return the fields of a line or task; add to `nests` what cannot be seen in `Typed`."""
+        pairs = zip(self._names, astuple(found), strict=False)
+        fields = {name: value for name, value in pairs if value is not UNSET}
         if (answers := fields.get("responses")) is not None:
-            others: dict[str, Any] = {}
-            for id_, get in self._untyped:
-                if (entry := get(answers)) is not UNSET:
-                    others[id_] = entry
+            entries = [(id_, get(answers)) for id_, get in self._untyped]
+            others = {id_: entry for id_, entry in entries if entry is not UNSET}
             if others:
                 nests.append(others)
             fields["responses"] = Typed(self._take(answers), others)
@@ -102,24 +101,21 @@ class LineDecoder:
     def _learn(self, text: bytes) -> bool:
         """Make types that take this line, too; return whether they are others."""
         self._changes += 1
-        types, entries = [*map(dict, self._types)], self._entries.copy()
+        types, entries = self._types.copy(), self._entries.copy()
         try:
             line = _decode_fields(text)
-            tasks = msgspec.json.decode(line.get("tasks", b"[]"), type=list[_Fields])
-            for of, fields in ((types[0], line), *((types[1], task) for task in tasks)):
-                of |= {n: Any for n, raw in fields.items() if not _fits(raw, of.get(n, _Flat))}
-                of |= {n: _Flat for n in fields if n not in of}
-                for id_, raw in _decode_fields(fields.get("responses", b"{}")).items():
-                    if not _fits(raw, entries.get(id_, _UNTYPED)[0]) or id_ not in entries:
+            tasks = msgspec.json.decode(line.pop("tasks", b"[]"), type=list[_Fields])
+            for fields in (line, *tasks):
+                for id_, raw in _decode_fields(fields.pop("responses", b"{}")).items():
+                    if id_ not in entries or not _fits(raw, entries[id_][0]):
                         entries[id_] = _UNTYPED
+                for name, raw in fields.items():
+                    type_ = types.get(name, _Flat)
+                    types[name] = type_ if _fits(raw, type_) else Any
         except _ODD:
             return False
         is_new = (types, entries) != (self._types, self._entries)
-        if (
-            not is_new
-            or self._changes > _MAX_CHANGES
-            or not _are_names((*types[0], *types[1], *entries))
-        ):
+        if not is_new or self._changes > _MAX_CHANGES or not _are_names((*types, *entries)):
             return False
         self._types, self._entries = types, entries
         self._make_types()
@@ -134,23 +130,23 @@ class LineDecoder:
                 self._untyped.append((id_, attrgetter(name)))
             if id_ in self._columns:
                 places.append("no_value" if type_ is Any else name + inner)
-        answers = _struct(fields, {"no_value": UNSET})
         self._take: Callable[[Any], tuple[Any, ...]] = attrgetter(*places)
-        task = _fields_type(self._types[1], responses=answers)
-        line = _fields_type(self._types[0], responses=answers, tasks=list[task])
-        self._decode = msgspec.json.Decoder(line).decode
-        every = {**self._types[0], **self._types[1], "responses": None}
-        self._has_nests = Any in every.values()
+        types = {**self._types, "responses": _struct(fields, no_value=UNSET)}
+        types["tasks"] = GenericAlias(list, (_fields_type(types),))
+        self._names = tuple(types)
+        self._decode = msgspec.json.Decoder(_fields_type(types)).decode
+        self._has_nests = Any in self._types.values()
 
 
 def _are_names(names: Collection[str]) -> bool:
     return len(names) <= _MAX_NAMES and not any(map(_NO_NAME.search, names))
 
 
-def _fields_type(types: Mapping[str, Any], **known: Any) -> Any:
+def _fields_type(types: Mapping[str, Any]) -> Any:
+    fields = enumerate(types.items())
     return _struct(
-        (f"f{n}", known.get(name, type_) | UnsetType, msgspec.field(name=name, default=UNSET))
-        for n, (name, type_) in enumerate(types.items())
+        (f"f{n}", type_ | UnsetType, msgspec.field(name=name, default=UNSET))
+        for n, (name, type_) in fields
     )
 
 
@@ -185,11 +181,11 @@ def _entry(column: AnswerColumn) -> _Entry:
     return entry, entry(value=UNSET), ".value"
 
 
-def _struct(fields: Iterable[Any], namespace: dict[str, Any] | None = None) -> Any:
+def _struct(fields: Iterable[Any], **constants: Any) -> Any:
     return msgspec.defstruct(
         "Fields",
         fields,
-        namespace=namespace,
+        namespace=constants,
         forbid_unknown_fields=True,
         frozen=True,
         gc=False,
