@@ -16,7 +16,7 @@ from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType, read, upload_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.readers import AnswerColumn
@@ -102,24 +102,28 @@ class FileFinder:
         """
         if not self._uploads:
             return
-        tail, tails = self._tail, self._tails
         for response in responses:
-            typed = response.typed
-            for place, instruction_id, values_of in self._texts if typed else ():
-                answer = typed[place]
-                if answer.__class__ is str:
-                    if answer[tail] not in tails:
-                        continue
-                elif answer is UNSET or answer is None:
-                    continue
-                elif tails.isdisjoint([each[tail] for each in values_of(answer)]):
-                    continue
-                self._add_named(response, instruction_id, to_builtins(answer))
+            if response.typed:
+                for instruction_id, answer in self._typed_names(response.typed):
+                    self._add_named(response, instruction_id, to_builtins(answer))
             for instruction_id, answer in response.answers.items():
                 if may_name_file(answer, self._names):
                     self._add_named(response, instruction_id, answer)
             if response.submission_id:
                 self._add_by_name(response)
+
+    def _typed_names(self, typed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+        """Yield the typed answers that may name a file, with their questions' ids."""
+        tail, tails = self._tail, self._tails
+        for place, id_, texts_of in self._texts:
+            answer = typed[place]
+            if answer.__class__ is str:
+                if answer[tail] in tails:
+                    yield id_, answer
+            elif answer is UNSET or answer is None:
+                continue
+            elif not tails.isdisjoint([text[tail] for text in texts_of(answer)]):
+                yield id_, answer
 
     def _add_named(self, response: Response, instruction_id: str, entry: Any) -> None:
         column = self._columns.get(instruction_id)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.rows.deduplicate import distinct
+from tap_prolific_export.rows.deduplicate import SeenIds, distinct
 from tap_prolific_export.rows.responses import Response, Task, responses_in, task
 from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
@@ -148,8 +147,7 @@ class Tasks:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        # Only a digest of each task's data is held.
-        self._yielded: dict[str, bytes] = {}
+        self._seen = SeenIds()  # ids of tasks, and ids with data
 
     def by_task(self) -> Iterator[Task]:
         """Yield the tasks of the file by task first: it may say more than the lines.
@@ -158,8 +156,7 @@ class Tasks:
             DataCollectionError: As `Snapshot.responses`.
         """
         for found in self._wanted():
-            if found.id not in self._yielded:
-                self._yielded[found.id] = _digest(found.datapoint)
+            if self._is_new(found.id, found.datapoint):
                 yield found
 
     def of(self, response: Response) -> Iterator[Task]:
@@ -171,11 +168,15 @@ class Tasks:
         if response.task_id is None or not self._snapshot.wants(response):
             return
         datapoint = (response.as_it_came or response).datapoint
-        digest = _digest(datapoint)
-        known = self._yielded.get(response.task_id)
-        if known is None or digest not in {known, _NOTHING}:
-            self._yielded[response.task_id] = digest
+        if self._is_new(response.task_id, datapoint):
             yield Task(response.task_id, datapoint, {})
+
+    def _is_new(self, id_: str, datapoint: Any) -> bool:
+        """Whether a task is new, or comes with other data than before."""
+        is_new = not self._seen.add_all([id_])
+        if datapoint is not None:
+            is_new |= not self._seen.add_all([f"{id_} {json_text(datapoint)}"])
+        return is_new
 
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
@@ -192,10 +193,3 @@ class Tasks:
             # A task without answers belongs to no study and has no time.
             if each.id in answered or not (each.answered or snapshot.only.study_id):
                 yield each
-
-
-def _digest(datapoint: Any) -> bytes:
-    return hashlib.sha256(json_text(datapoint).encode()).digest()[:16]
-
-
-_NOTHING = _digest(None)
