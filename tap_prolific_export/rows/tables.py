@@ -214,7 +214,8 @@ class ResponseTable:
                 if not fitted.lossless:
                     unfitted[id_] = entry
             answers[key] = value
-        return answers, unfitted
+        # In one order, however the answers came.
+        return {key: answers[key] for key in self._names if key in answers}, unfitted
 
     def _with_typed(self, typed: tuple[Any, ...], others: Row) -> Any:
         """Return ``answers`` of those that came typed and of the others."""
@@ -239,10 +240,10 @@ class ResponseTable:
             extra = _without_answers(extra)
         if unfitted:
             own = extra.pop("answers", None)
-            extra["answers"] = unfitted
+            extra["answers"] = dict(sorted(unfitted.items()))
             if own is not None:  # the line has a field of that name: keep both
                 add_renamed(extra, "answers", own)
-        return _json(extra or None)
+        return _json(dict(sorted(extra.items())) or None)
 
 
 def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:

@@ -266,7 +266,7 @@ def wrong_rows(ran: Ran) -> Iterator[str]:
         whole = not case.error or "uploaded files could not be stored" in case.error
         texts = case.texts if case.texts is None else dict.fromkeys(case.texts)
         looked_at: list[tuple[str, Mapping[Any, Any] | None, Mapping[Any, Any]]] = [
-            ("responses", case.responses, _responses(ran, id_)),
+            ("responses", case.responses and _sorted(case.responses), _responses(ran, id_)),
             ("texts", texts, _texts(ran, id_)),
             ("answers", case.answers, _answers(ran, id_)),
             ("files", case.files, _files(ran, id_)),
@@ -283,7 +283,15 @@ def wrong_rows(ran: Ran) -> Iterator[str]:
 
 def _responses(ran: Ran, id_: str) -> Row:
     rows = ran.of("responses", id_)
-    return {row["response_id"]: (row["answers"], row["additional_fields"]) for row in rows}
+    return _sorted({r["response_id"]: (r["answers"], r["additional_fields"]) for r in rows})
+
+
+def _sorted(responses: Mapping[str, tuple[Any, str | None]]) -> Row:
+    """Return responses with the fields in `additional_fields` in one order."""
+    return {
+        id_: (answers, text and json.dumps(json.loads(text), sort_keys=True))
+        for id_, (answers, text) in responses.items()
+    }
 
 
 def _texts(ran: Ran, id_: str) -> Row:
