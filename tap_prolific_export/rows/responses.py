@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from tap_prolific_export.times import parse_timestamp
@@ -69,7 +70,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         rest: All other fields of the line, unchanged.
         again: Whether it replaces another response that was yielded under the same id.
         as_it_came: The original, if characters in its texts were replaced; None otherwise.
-        typed: The values of `Typed`; empty if no answers came typed.
+        typed: The values of `Typed`, if answers came typed.
     """
 
     id: str
@@ -84,7 +85,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     rest: Mapping[str, Any]
     again: bool = False
     as_it_came: Response | None = None
-    typed: tuple[Any, ...] = ()
+    typed: tuple[Any, ...] | UnsetType = UNSET  # which `content_hash` does not see
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
@@ -263,7 +264,9 @@ def _take(fields: dict[str, Any], name: str) -> str | None:
     return value
 
 
-def _take_answers(fields: dict[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _take_answers(
+    fields: dict[str, Any],
+) -> tuple[tuple[Any, ...] | UnsetType, Mapping[str, Any]]:
     """Remove the answers: an object by instruction id, or a list of entries with their ids."""
     raw = fields.get("responses")
     if isinstance(raw, Typed):
@@ -271,7 +274,7 @@ def _take_answers(fields: dict[str, Any]) -> tuple[tuple[Any, ...], Mapping[str,
         return raw.values, raw.others
     if isinstance(raw, dict):
         del fields["responses"]
-        return (), raw
+        return UNSET, raw
     if isinstance(raw, list):
         by_id = {
             entry["instruction_id"]: entry
@@ -280,5 +283,5 @@ def _take_answers(fields: dict[str, Any]) -> tuple[tuple[Any, ...], Mapping[str,
         }
         if len(by_id) == len(raw):  # otherwise answers would be lost: not every id is unique
             del fields["responses"]
-            return (), by_id
-    return (), {}
+            return UNSET, by_id
+    return UNSET, {}

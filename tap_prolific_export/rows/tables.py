@@ -332,7 +332,9 @@ class AnswerTable:
         for response in responses:
             id_, submission_id = response.id, response.submission_id
             person, task_id = response.participant_id, response.task_id
-            for (row, tell, values_of), value in zip(self._typed, response.typed, strict=False):
+            for (row, tell, values_of), value in zip(
+                self._typed, response.typed or (), strict=False
+            ):
                 if value is UNSET or value is None:
                     continue
                 if values_of is None:

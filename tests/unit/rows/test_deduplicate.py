@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct, hash_of
-from tap_prolific_export.rows.responses import Response, responses
+from tap_prolific_export.rows.responses import Response, content_hash, responses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -177,3 +177,10 @@ def test_a_hundred_thousand_ids_are_told_apart_in_16_bytes_each() -> None:
 def test_no_hash_is_the_mark_of_an_empty_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tap_prolific_export.rows.deduplicate.hash", lambda _: 0, raising=False)
     assert hash_of("any") != 0
+
+
+def test_the_hashes_of_earlier_releases_stay() -> None:
+    """They decide which of several responses with one id keeps it, in every run."""
+    line = {"submission_id": "s", "study_id": "x", "submitted_at": "2026-01-02T03:04:05Z"}
+    [response] = responses({**line, "responses": {"q": {"value": "a"}}, "x": 1})
+    assert content_hash(response).hex().startswith("0740c8642cf5a3e48c7e55f25fd14399")
