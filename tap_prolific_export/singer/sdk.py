@@ -7,7 +7,6 @@ the SDK's public names only.
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream, Tap
@@ -92,24 +91,25 @@ def flattener(stream_map: StreamMap) -> Callable[[Record], Record]:
     properties = stream_map.transformed_schema.get("properties", {})
     if options is None:
         return stream_map.flatten_record
-    key_of = cache(
-        lambda name, *parents: flatten_key(
-            name, [*parents], options.separator, max_key_length=options.max_key_length
-        )
-    )
+    known: dict[tuple[str, ...], dict[str, str]] = {}
 
     def flatten(node: Record, parents: tuple[str, ...], into: Record) -> Record:
+        keys = known.setdefault(parents, {})
         for name, value in node.items():
-            key = key_of(name, *parents)
-            if (
+            if (key := keys.get(name)) is None:
+                key = keys[name] = flatten_key(
+                    name, [*parents], options.separator, max_key_length=options.max_key_length
+                )
+            if value.__class__ is not dict and value.__class__ is not list:
+                into[key] = value
+            elif (
                 value.__class__ is dict
                 and len(parents) < options.max_level
                 and key not in properties
             ):
                 flatten(value, (*parents, name), into)
             else:
-                is_nested = value.__class__ in {dict, list}
-                into[key] = json.dumps(value, separators=(",", ":")) if is_nested else value
+                into[key] = json.dumps(value, separators=(",", ":"))
         return into
 
     return lambda record: flatten(record, (), {})
