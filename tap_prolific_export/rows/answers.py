@@ -31,6 +31,9 @@ Scalar = str | int | float | bool | None
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
+# What an entry may hold besides its answer: these only describe it, or its question.
+_ABOUT = frozenset({"id", "created_at", "created_by", "description", "order", "type"})
+_ABOUT_FILE = _ABOUT | {"file_size_mb"}
 _NO_FIELDS: Mapping[str, Any] = {}
 
 
@@ -122,6 +125,8 @@ def column_type_of(instruction: Instruction) -> ColumnType:
         kinds = {_validated_as(unit.get("validation")) for unit in units}
         number = kinds == {ScalarType.NUMBER}
         return ColumnType(ColumnKind.WITH_UNIT, ScalarType.NUMBER if number else ScalarType.STRING)
+    if type_ == "multiple_choice_with_unit":
+        return ColumnType(ColumnKind.WITH_UNIT, *_option_scalars(instruction.list_of("options")))
     if type_ in {"file_upload", "video_narration"}:
         return ColumnType(ColumnKind.FILES)
     if type_ == "star_rating":
@@ -171,8 +176,8 @@ def fit_values(
 def read(entry: Any, repeated: Mapping[str, Any] = _NO_FIELDS) -> tuple[Value, ...] | None:
     """Return the values of an entry; None if its shape is unknown.
 
-    Known shapes: a scalar, an object with ``value``, an object with ``answer`` (as in the JSON
-    API), a path, an object with a path, and lists of these.
+    Known shapes: a scalar; an object with ``value``, with ``answer`` (as in the JSON API) or, if it
+    has neither, ``text``; a path; an object with a path; and lists of these.
     """
     return _read(entry, repeated, 4)
 
@@ -198,7 +203,11 @@ def _read_object(
     fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
     inner = "value" if "value" in fields else "answer"
     if inner not in fields:
-        return _read_file(fields)
+        if any(isinstance(fields.get(name), str) for name in _PATHS):
+            return _read_file(fields)
+        inner = "text"
+        if not isinstance(fields.get(inner), str):
+            return None
     content = fields.pop(inner)
     unit = _pop_text(fields, ("unit",))
     explanation = _pop_text(fields, _EXPLANATIONS)
@@ -221,15 +230,12 @@ def _read_object(
     )
 
 
-def _read_file(fields: dict[str, Any]) -> tuple[Value, ...] | None:
-    path = _pop_text(fields, _PATHS)
-    if path is None:
-        return None
-    file = {"path": path}
+def _read_file(fields: dict[str, Any]) -> tuple[Value, ...]:
+    file = {"path": _pop_text(fields, _PATHS) or ""}
     for name in ("file_name", "content_type"):
         if isinstance(fields.get(name), str):
             file[name] = fields.pop(name)
-    return (Value(file=file, has_extra=_any_set(fields)),)
+    return (Value(file=file, has_extra=_any_set(fields, _ABOUT_FILE)),)
 
 
 def _pop_text(fields: dict[str, Any], names: Iterable[str]) -> str | None:
@@ -240,8 +246,9 @@ def _pop_text(fields: dict[str, Any], names: Iterable[str]) -> str | None:
     return None
 
 
-def _any_set(fields: Mapping[str, Any]) -> bool:
-    return bool(fields) and any(value is not None for value in fields.values())
+def _any_set(fields: Mapping[str, Any], known: Collection[str] = _ABOUT) -> bool:
+    """Whether any field but some that are known is set."""
+    return any(value is not None and name not in known for name, value in fields.items())
 
 
 def _is_absent(entry: Any, repeated: Mapping[str, Any]) -> bool:
@@ -280,6 +287,13 @@ def number_of(value: Value, column_type: ColumnType) -> float | int | None:
     if isinstance(value.value, str) and column_type.scalar is not ScalarType.NUMBER:
         return None
     return as_number(value.value)
+
+
+def boolean_of(value: Value, column_type: ColumnType) -> bool | None:
+    """Return a value as a boolean, if it is one or is the text of one in a column of booleans."""
+    if isinstance(value.value, str) and column_type.scalar is not ScalarType.BOOLEAN:
+        return None
+    return as_boolean(value.value)
 
 
 def text_of(value: Value) -> str | None:
@@ -378,7 +392,9 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
         value = _integer(as_number(value))
     elif column_type.scalar is ScalarType.NUMBER:
         value = as_number(value)
-    elif not isinstance(value, bool if column_type.scalar is ScalarType.BOOLEAN else str):
+    elif column_type.scalar is ScalarType.BOOLEAN:
+        value = as_boolean(value)
+    elif not isinstance(value, str):
         value = None
     if value is None:
         raise _DoesNotFit
@@ -407,6 +423,13 @@ def as_number(value: Scalar) -> float | int | None:
     if isinstance(value, int):
         return value if value in INT64 else None
     return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def as_boolean(value: Scalar) -> bool | None:
+    """Return a boolean, or the one that a string holds as JSON; None for anything else."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip())
+    return value if isinstance(value, bool) else None
 
 
 def _int(text: str) -> int | None:

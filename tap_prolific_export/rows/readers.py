@@ -17,6 +17,7 @@ from tap_prolific_export.rows.answers import (
     ColumnType,
     ScalarType,
     Value,
+    boolean_of,
     fit_values,
     is_elsewhere,
     number_of,
@@ -194,16 +195,17 @@ def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
     """Return `VALUE_COLUMNS` of one value, but for ``raw``."""
     column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
     labels = column.labels if column else {}
-    number = number_of(value, column_type)
+    number, boolean = number_of(value, column_type), boolean_of(value, column_type)
     is_file = value.file or column_type.kind is ColumnKind.FILES
     path = upload_path(value, uploads) if is_file else None
     label = labels.get(json_text(value.value))
-    if label is None and number is not None:
-        label = labels.get(json_text(number))
+    for typed in (number, boolean):
+        if label is None and typed is not None:
+            label = labels.get(json_text(typed))
     return (
         None if path is not None else text_of(value),
         number,
-        value.value if isinstance(value.value, bool) else None,
+        boolean,
         label,
         value.unit,
         value.explanation,

@@ -1,8 +1,9 @@
 """Read the responses of one line of a JSON Lines file; pure functions.
 
 A collection's line is one submission. A batch's line is one submission with its ``tasks``, one
-submission's answers to one task, or (in the file by task) one task with its submissions. All
-fields that are not known here are kept in ``rest``, so nothing is lost.
+submission's answers to one task, or (in the file by task) one task with its submissions. In the one
+schema of a record that Prolific publishes, it is a single answer. All fields that are not known
+here are kept in ``rest``, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 # Best first: when the participant finished, else when the record was created.
 TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
-# Fields that hold tasks, submissions or answers.
+# Fields that hold tasks, submissions or answers; those of the first two may be objects by their id.
 NESTS = ("tasks", "submissions", "responses")
+_BY_ID = {"tasks": "task_id", "submissions": "submission_id"}
+ANSWER_FIELDS = ("responses", "response")
 _DATAPOINTS = ("datapoint", "metadata")
 _PERSONS = ("submission_id", "participant_id")
 
@@ -134,8 +137,9 @@ def _responses(line: dict[str, Any]) -> list[Response]:
     nest = _nest(line)
     if nest is None:
         return [_response(line.copy(), line)]
-    shared = {name: value for name, value in line.items() if name != nest}
-    return [_response(_merged(item, shared), [item, shared]) for item in line[nest]]
+    name, items = nest
+    shared = {field: value for field, value in line.items() if field != name}
+    return [_response(_merged(item, shared), [item, shared]) for item in items]
 
 
 def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
@@ -155,7 +159,7 @@ def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -
 def _task(line: Mapping[str, Any]) -> Task | None:
     fields = dict(line)
     nest = _nest(line)
-    fields.pop(nest or "", None)
+    fields.pop(nest[0] if nest else "", None)
     answered = nest is not None or any(name in fields for name in _PERSONS)
     id_ = _take(fields, "task_id")
     key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
@@ -172,19 +176,42 @@ def content_hash(response: Response) -> bytes:
     return digest.digest()
 
 
-def _nest(line: Mapping[str, Any]) -> str | None:
-    """Return the field that holds a line's tasks or submissions, if there is one."""
+def _nest(line: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]] | None:
+    """Return the field that holds a line's tasks or submissions, if there is one, and these."""
     if line.get("responses").__class__ is not list and line.keys().isdisjoint(NESTS[:2]):
         return None
     for name in NESTS:
         items = line.get(name)
+        if isinstance(items, dict) and name in _BY_ID:
+            items = [_item(_BY_ID[name], id_, item) for id_, item in items.items()]
         if not isinstance(items, list) or not items:
             continue
-        # A list of answers is also called responses, but only submissions have person ids.
-        required = {*_PERSONS} if name == "responses" else None
-        if all(isinstance(item, dict) and (not required or required & {*item}) for item in items):
-            return name
+        if not all(isinstance(item, dict) for item in items):
+            continue
+        if name != "responses" or all({*_PERSONS} & {*item} for item in items):
+            return name, items
+        # A list of answers is also called responses; these may be answers to several tasks.
+        if by_task := _by_task(items):
+            return name, by_task
     return None
+
+
+def _item(id_name: str, id_: str, item: Any) -> Any:
+    """Return a task or submission that stood under its id."""
+    if isinstance(item, list):  # of answers
+        item = {"responses": item}
+    return {id_name: id_, **item} if isinstance(item, dict) else item
+
+
+def _by_task(entries: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return the tasks of answers that each name their task; None if not all of them do."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        id_ = entry.get("task_id")
+        if not isinstance(id_, str) or not isinstance(entry.get("instruction_id"), str):
+            return None
+        tasks.setdefault(id_, []).append({n: v for n, v in entry.items() if n != "task_id"})
+    return [{"task_id": id_, "responses": answers} for id_, answers in tasks.items()]
 
 
 def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
@@ -267,21 +294,22 @@ def _take(fields: dict[str, Any], name: str) -> str | None:
 def _take_answers(
     fields: dict[str, Any],
 ) -> tuple[tuple[Any, ...] | UnsetType, Mapping[str, Any]]:
-    """Remove the answers: an object by instruction id, or a list of entries with their ids."""
-    raw = fields.get("responses")
+    """Remove the answers: an object by instruction id, or one answer, or a list, with their ids."""
+    name = next((each for each in ANSWER_FIELDS if each in fields), "")
+    raw = fields.get(name)
     if isinstance(raw, Typed):
-        del fields["responses"]
+        del fields[name]
         return raw.values, raw.others
-    if isinstance(raw, dict):
-        del fields["responses"]
+    if isinstance(raw, dict) and not isinstance(raw.get("instruction_id"), str):
+        del fields[name]
         return UNSET, raw
-    if isinstance(raw, list):
-        by_id = {
-            entry["instruction_id"]: entry
-            for entry in raw
-            if isinstance(entry, dict) and isinstance(entry.get("instruction_id"), str)
-        }
-        if len(by_id) == len(raw):  # otherwise answers would be lost: not every id is unique
-            del fields["responses"]
-            return UNSET, by_id
+    entries = raw if isinstance(raw, list) else [raw]
+    by_id = {
+        entry["instruction_id"]: entry
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("instruction_id"), str)
+    }
+    if name and len(by_id) == len(entries):  # else answers would be lost: not every id is unique
+        del fields[name]
+        return UNSET, by_id
     return UNSET, {}

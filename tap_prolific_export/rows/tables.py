@@ -22,7 +22,7 @@ from tap_prolific_export.rows.readers import (
     typed_teller,
     value_rows,
 )
-from tap_prolific_export.rows.responses import NESTS, add_renamed
+from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
@@ -266,7 +266,7 @@ def _without_answers(fields: Row) -> Row:
     return {
         name: _without_answers(value) if isinstance(value, dict) else value
         for name, value in fields.items()
-        if name not in {*NESTS, "answers"}
+        if name not in {*NESTS, *ANSWER_FIELDS, "answers"}
     }
 
 

@@ -42,6 +42,13 @@ WEIGHT = question("free_text_with_unit", unit_options=UNITS)
 AMOUNT = question("free_text_with_unit", unit_options=[*UNITS, {"value": "cups"}])
 UPLOAD = question("file_upload")
 VIDEO = question("video_narration")
+CHOICE_WITH_UNIT = question(
+    "multiple_choice_with_unit",
+    options=options(["one", "two"]),
+    unit_options=[{"value": "cups"}, {"value": "g"}],
+    default_unit="g",
+)
+NUMBER_WITH_UNIT = question("multiple_choice_with_unit", options=options([1, 2]))
 STARS = question("star_rating", max_stars=5)
 UNKNOWN = question("drawing")
 UNTYPED = question(None)
@@ -180,7 +187,41 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "file-key-with-size": (
         VIDEO,
         {"answer": [{**STORED, "file_size_mb": 0.002}]},
-        partly([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+        lossless([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+    ),
+    "true-as-text": (ONE_BOOLEAN, "true", lossless(True)),
+    "false-as-text": (ONE_BOOLEAN, {"value": " false "}, lossless(False)),
+    "text": (TEXT, {"text": "hi"}, lossless("hi")),
+    "text-in-a-list": (TEXT, {"answer": [{"text": "hi"}]}, lossless("hi")),
+    "text-with-unit": (WEIGHT, {"text": "75", "unit": "g"}, lossless({"value": 75, "unit": "g"})),
+    "text-is-an-explanation-beside-a-value": (
+        EXPLAINED,
+        {"value": "a", "text": "why"},
+        lossless([{"value": "a", "explanation": "why"}]),
+    ),
+    "text-of-an-upload": (UPLOAD, {"path": "files/s_a.png", "text": "mine"}, partly([PHOTO])),
+    "choice-with-unit": (
+        CHOICE_WITH_UNIT,
+        {"type": "multiple_choice_with_unit", "answer": [{"value": "two", "unit": "cups"}]},
+        lossless({"value": "two", "unit": "cups"}),
+    ),
+    "choice-of-number-with-unit": (
+        NUMBER_WITH_UNIT,
+        {"value": "2", "unit": None},
+        lossless({"value": 2, "unit": None}),
+    ),
+    "choices-with-units": (
+        CHOICE_WITH_UNIT,
+        [{"value": "one", "unit": "cups"}, {"value": "two", "unit": "cups"}],
+        MISFIT,
+    ),
+    "about-the-answer": (
+        TEXT,
+        {
+            "value": "Toast", "id": "a1", "created_at": "2026-01-01", "created_by": "p",
+            "description": "What?", "order": 3, "type": "another",
+        },
+        lossless("Toast"),
     ),
     # More was said than the column can hold.
     "unit-without-place": (NUMBER, {"value": 80, "unit": "g"}, partly(80)),
@@ -196,7 +237,7 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
         partly([{"value": "a", "explanation": "salty"}]),
     ),
     "field-unheard-of": (TEXT, {"value": "Toast", "seconds": 9}, partly("Toast")),
-    "other-type": (TEXT, {"value": "Toast", "type": "poem"}, partly("Toast")),
+    "other-question": (TEXT, {"value": "Toast", "instruction_id": "another"}, partly("Toast")),
     "field-beside-several": (MANY, {"value": ["tea", "b"], "seconds": 9}, partly(["tea", "b"])),
     "unit-beside-several": (MANY_NUMBERS, {"value": [1, 2], "unit": "g"}, partly([1, 2])),
     "note-beside-several": (
@@ -218,7 +259,9 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "text-with-unit-for-number": (WEIGHT, {"value": "some", "unit": "g"}, MISFIT),
     "number-for-text": (TEXT, 5, MISFIT),
     "number-for-boolean": (ONE_BOOLEAN, 1, MISFIT),
-    "text-for-boolean": (ONE_BOOLEAN, "true", MISFIT),
+    "text-for-boolean": (ONE_BOOLEAN, "yes", MISFIT),
+    "capital-text-for-boolean": (ONE_BOOLEAN, "True", MISFIT),
+    "empty-text-for-boolean": (ONE_BOOLEAN, "", MISFIT),
     "one-of-many-does-not-fit": (MANY_NUMBERS, [1, "two"], MISFIT),
     "two-for-one": (ONE, ["tea", "milk"], MISFIT),
     "none-for-one": (ONE, [], MISFIT),

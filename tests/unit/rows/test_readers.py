@@ -368,6 +368,8 @@ def decoded_after(first: Row, line: Row) -> Line | None:
         {"submissions": [{"submission_id": "s2"}]},
         {"tasks": [{"task_id": "t"}]},  # and answers beside them
         {"tasks": []},
+        {"tasks": {"t": {}}},
+        {"responses": {"instruction_id": "text", "value": "x"}},
     ],
     ids=str,
 )

@@ -106,7 +106,64 @@ def test_a_nested_line_of_a_batch_is_a_response_for_each_task() -> None:
     ]
 
 
-@pytest.mark.parametrize("tasks", [[], None, "t", {"t": {}}, [{"task_id": "t"}, "u"], [[]]])
+RECORD: Line = {
+    "id": "r1",
+    "submission_id": "s1",
+    "participant_id": "p",
+    "task_id": "t1",
+    "response": {"instruction_id": "i1", "type": "free_text", "answer": [{"value": "x"}]},
+}
+
+
+def test_a_line_may_be_one_answer() -> None:
+    entry = RECORD["response"]
+    found = only(RECORD | {"schema_version": 2})
+    rest = {"schema_version": 2}
+    assert found == Response("r1", "s1", "p", None, "t1", None, None, None, {"i1": entry}, rest)
+    assert only(RECORD | {"response": [entry]}) == only(RECORD)
+    assert only({**RECORD, "response": {"i1": entry}}) == only(RECORD)
+    by_task = {"task_id": "t1", "submissions": [{**RECORD, "task_id": "t1"}]}
+    assert only(by_task).answers == {"i1": entry}
+    also = {**RECORD, "responses": {"i2": 1}}  # both are there: nothing is lost
+    assert (only(also).answers, only(also).rest) == ({"i2": 1}, {"response": entry})
+
+
+@pytest.mark.parametrize("response", [7, "x", None, {"instruction_id": "i"}, {}], ids=repr)
+def test_a_single_response_of_any_kind_is_kept(response: Any) -> None:
+    found = only({"submission_id": "s", "response": response})
+    kept = found.rest.get("response", next(iter(found.answers.values()), found.answers))
+    assert kept == response
+
+
+def test_answers_that_name_their_tasks_are_a_response_for_each() -> None:
+    entry = {"instruction_id": "q", "value": 1}
+    other = {"instruction_id": "q", "value": 2}
+    more = {"instruction_id": "r", "value": 3}
+    answers = [{"task_id": "t", **entry}, {"task_id": "u", **other}, {"task_id": "t", **more}]
+    found = responses({"submission_id": "s", "device": "phone", "responses": answers})
+    assert [(each.id, each.task_id, each.answers, each.rest) for each in found] == [
+        ("s:t", "t", {"q": entry, "r": more}, {"device": "phone"}),
+        ("s:u", "u", {"q": other}, {"device": "phone"}),
+    ]
+    unnamed = [*answers, {"instruction_id": "q", "value": 4}]
+    assert only({"submission_id": "s", "responses": unnamed}).rest == {"responses": unnamed}
+
+
+def test_tasks_and_submissions_may_stand_under_their_ids() -> None:
+    entry = {"instruction_id": "q", "value": 1}
+    task = {"datapoint": {"n": 1}, "responses": {"q": 1}}
+    tasks = {"t": task, "u": {"task_id": "own", "responses": {"q": 2}}, "v": [entry]}
+    found = responses({"submission_id": "s", "tasks": tasks})
+    assert [(each.id, each.datapoint, each.answers) for each in found] == [
+        ("s:t", {"n": 1}, {"q": 1}),
+        ("s:own", None, {"q": 2}),
+        ("s:v", None, {"q": entry}),
+    ]
+    by_task = {"task_id": "t", "submissions": {"s": {"participant_id": "p", "responses": {"q": 1}}}}
+    assert (only(by_task).id, only(by_task).participant_id) == ("s:t", "p")
+
+
+@pytest.mark.parametrize("tasks", [[], None, "t", {}, {"t": "x"}, [{"task_id": "t"}, "u"], [[]]])
 def test_tasks_that_are_none_leave_one_response_and_stay(tasks: Any) -> None:
     response = only({"submission_id": "s", "tasks": tasks})
     assert (response.id, response.rest) == ("s", {"tasks": tasks})
