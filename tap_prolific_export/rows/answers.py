@@ -33,7 +33,7 @@ _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
 # What an entry may hold besides its answer: these only describe it, or its question.
 _ABOUT = frozenset({"id", "created_at", "created_by", "description", "order", "type"})
-_ABOUT_FILE = _ABOUT | {"file_size_mb"}
+_ABOUT_FILE = _ABOUT | {"file_size_mb", "file_key"}
 _NO_FIELDS: Mapping[str, Any] = {}
 
 

@@ -334,11 +334,12 @@ def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> J
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
     """Return the JSON Schema of one instruction's property; its title is the question."""
-    schema = deepcopy(_column_schema(column_type_of(instruction)))
+    schema = deepcopy(column_schema(column_type_of(instruction)))
     return schema | ({"title": instruction.question} if instruction.question else {})
 
 
-def _column_schema(column_type: ColumnType) -> JsonSchema:
+def column_schema(column_type: ColumnType) -> JsonSchema:
+    """Return the JSON Schema of a column of answers, without the question as its title."""
     scalar = _TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
     text = _TYPES["text"]
     if column_type.kind is ColumnKind.SCALAR:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
 from tap_prolific_export.rows.answers import column_type_of, fit
+from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.readers import (
     NOT_REPLACED,
     ODD,
@@ -133,9 +135,12 @@ class ResponseTable:
         facts: The export that the rows come from.
         columns: The properties of ``answers``, by instruction id.
         uploads: The uploaded files in the archive, by path.
-        hidden: Instructions whose answers must not appear in any column. If there are any, fields
-            with answers to unknown instructions are removed, too.
-        hide_unknown: Whether to hide the answers to instructions without a column, too.
+        catalog: The properties of ``answers`` that the catalog has. An answer to a question that
+            is gone goes into its property, if it has one.
+        hidden: Instructions whose answers must not appear in any column, besides those that the
+            catalog deselects. If there are any of both, fields with answers to unknown
+            instructions are removed, too.
+        hide_unknown: Whether to hide the answers to instructions without a property, too.
 
     Attributes:
         misfits: How many answers did not fit their columns so far.
@@ -147,18 +152,21 @@ class ResponseTable:
         columns: Mapping[str, AnswerColumn],
         uploads: Mapping[str, Upload],
         *,
+        catalog: CatalogAnswers | None = None,
         hidden: Collection[str] = (),
         hide_unknown: bool = False,
     ) -> None:
         self.misfits = 0
         self._columns = columns
-        self._hidden = hidden
+        self._catalog = catalog or CatalogAnswers()
+        self._hidden = {*hidden, *filter(self._catalog.deselects, columns)}
         self._hide_unknown = hide_unknown
+        self._hides_any = bool(self._hidden) or self._catalog.deselects_any or hide_unknown
         self._uploads = uploads
         self._questions = {
             id_: (column.key, taker(column), column)
             for id_, column in columns.items()
-            if id_ not in hidden
+            if id_ not in self._hidden
         }
         ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
         names = (*ids, "submitted_at", "answers", "additional_fields")
@@ -166,7 +174,9 @@ class ResponseTable:
         self._typed_answers = typed_answers(columns) if can_be_typed(columns) else None
         # Names of its fields.
         self._names = {column.key: f"a{n}" for n, column in enumerate(columns.values())}
-        self._hidden_names = [self._names[columns[id_].key] for id_ in hidden if id_ in columns]
+        self._hidden_names = [
+            self._names[columns[id_].key] for id_ in self._hidden if id_ in columns
+        ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the row of each response."""
@@ -204,9 +214,13 @@ class ResponseTable:
             try:
                 key, take, column = questions[id_]
             except KeyError:
-                if id_ not in self._hidden and not self._hide_unknown:
+                gone = self._catalog.column(id_)
+                if self._is_hidden(id_):
+                    continue
+                if gone is None:
                     unfitted[id_] = entry
-                continue
+                    continue
+                key, take, column = gone.key, taker(gone), gone
             value = take(entry)
             if value is ODD:
                 fitted = fit(entry, column.column_type, self._uploads, column.repeated)
@@ -215,7 +229,14 @@ class ResponseTable:
                     unfitted[id_] = entry
             answers[key] = value
         # In one order, however the answers came.
-        return {key: answers[key] for key in self._names if key in answers}, unfitted
+        ordered = {key: answers[key] for key in self._names if key in answers}
+        return ordered | answers, unfitted
+
+    def _is_hidden(self, id_: str) -> bool:
+        if id_ in self._columns:
+            return id_ in self._hidden
+        is_unknown = self._hide_unknown and self._catalog.column(id_) is None
+        return is_unknown or self._catalog.deselects(id_)
 
     def _with_typed(self, typed: tuple[Any, ...], others: Row) -> Any:
         """Return ``answers`` of those that came typed and of the others."""
@@ -224,6 +245,8 @@ class ResponseTable:
         answers = self._typed_answers(*typed)
         for name in self._hidden_names:
             setattr(answers, name, UNSET)
+        if not others.keys() <= self._names.keys():  # to questions that are gone
+            return msgspec.to_builtins(answers) | others
         for key, value in others.items():
             setattr(answers, self._names[key], value)
         return answers
@@ -231,12 +254,12 @@ class ResponseTable:
     def _extra(self, response: Response, unfitted: Row) -> str | None:
         """Return ``additional_fields``: all that the columns do not hold."""
         for id_, original, entry in _replaced(response):
-            if id_ not in self._hidden and not (self._hide_unknown and id_ not in self._columns):
+            if not self._is_hidden(id_):
                 unfitted.pop(id_, None)
                 unfitted[original] = entry
         self.misfits += len(unfitted)
         extra = _additional_fields(response)
-        if self._hidden or self._hide_unknown:
+        if self._hides_any:
             extra = _without_answers(extra)
         if unfitted:
             own = extra.pop("answers", None)

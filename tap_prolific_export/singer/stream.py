@@ -93,6 +93,11 @@ class ProlificStream(SdkStream):
         known: JsonSchema = answers.get("properties", {})
         return known
 
+    @property
+    def deselected_answers(self) -> list[str]:
+        """The properties of ``answers`` that the catalog deselects."""
+        return [path[-1] for path in self.deselected if path == ("answers", path[-1])]
+
     def apply_catalog(self, catalog: Catalog) -> None:
         """Apply a catalog that may be older than the schema: add to it what it lacks.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_prolific_export.archive.export_archive import Part
 from tap_prolific_export.rows import tables
+from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.schema import (
     ANSWERS,
@@ -95,19 +96,16 @@ class ResponseRows(LineRows):
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         super().__init__(stream, snapshot)
         self.count = 0
-        known, mask = stream.known_answers, stream.mask
-        hidden = {
-            id_
-            for id_, column in self.columns.items()
-            if column.key not in known
-            or not mask["properties", "answers", "properties", column.key]
-        }
+        known, shown = stream.known_answers, stream.mask["properties", "answers"]
         self._table = tables.ResponseTable(
             snapshot.facts,
             self.columns,
             snapshot.uploads,
-            hidden=hidden,
-            hide_unknown=stream.settings.freeze_schema or not mask["properties", "answers"],
+            catalog=CatalogAnswers(known, stream.deselected_answers),
+            hidden=[
+                i for i, column in self.columns.items() if column.key not in known or not shown
+            ],
+            hide_unknown=stream.settings.freeze_schema or not shown,
         )
 
     def of(self, responses: Iterable[Response]) -> list[Row]:

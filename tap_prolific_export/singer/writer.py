@@ -54,7 +54,7 @@ class RecordWriter:
         self._maps = stream.record_maps
         # The answers to a question are left out where the rows are made: they may stand in several
         # columns.
-        self._left_out = [p for p in stream.deselected if p[0] != "answers" or len(p) != 2]  # noqa: PLR2004
+        self._left_out = [path for path in stream.deselected if path != ("answers", path[-1])]
         self._count = count
         self._left = limit
         self._encoder = msgspec.json.Encoder(decimal_format="number")

@@ -11,6 +11,7 @@ from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
 from tap_prolific_export.rows.responses import Response, Task, responses_in, task
 from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
+from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
 if TYPE_CHECKING:
@@ -104,15 +105,24 @@ class Snapshot:
         Raises:
             DataCollectionError: The archive is damaged.
         """
+        keys = self._upload_keys()
+        for block in self._every_response():
+            yield keys.resolved(block)
+
+    def _every_response(self) -> Iterator[list[Response]]:
         for lines in self.archive.lines() if self.archive else ():
             yield responses_in(lines)
+
+    def _upload_keys(self) -> UploadKeys:
+        return UploadKeys(self.uploads, self._every_response)
 
     def _first_reading(
         self, see: Callable[[list[Response]], None], columns: Mapping[str, AnswerColumn]
     ) -> Iterator[list[Response]]:
         decode = LineDecoder(columns).decode if can_be_typed(columns) else None
+        keys = self._upload_keys()
         for lines in self.archive.lines(decode) if self.archive else ():
-            block = responses_in(lines)
+            block = keys.resolved(responses_in(lines))
             see(block)
             yield block
 

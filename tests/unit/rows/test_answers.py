@@ -191,7 +191,7 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     ),
     "true-as-text": (ONE_BOOLEAN, "true", lossless(True)),
     "false-as-text": (ONE_BOOLEAN, {"value": " false "}, lossless(False)),
-    "text": (TEXT, {"text": "hi"}, lossless("hi")),
+    "only-text": (TEXT, {"text": "hi"}, lossless("hi")),
     "text-in-a-list": (TEXT, {"answer": [{"text": "hi"}]}, lossless("hi")),
     "text-with-unit": (WEIGHT, {"text": "75", "unit": "g"}, lossless({"value": 75, "unit": "g"})),
     "text-is-an-explanation-beside-a-value": (
@@ -218,8 +218,13 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "about-the-answer": (
         TEXT,
         {
-            "value": "Toast", "id": "a1", "created_at": "2026-01-01", "created_by": "p",
-            "description": "What?", "order": 3, "type": "another",
+            "value": "Toast",
+            "id": "a1",
+            "created_at": "2026-01-01",
+            "created_by": "p",
+            "description": "What?",
+            "order": 3,
+            "type": "another",
         },
         lossless("Toast"),
     ),

@@ -1,0 +1,85 @@
+"""The properties of ``responses.answers`` in a catalog, by the ids of their questions; pure.
+
+A catalog outlives its questions: a collection that is edited has others, but answers to the old
+ones are still exported. A property is named by the question's id, or ends with the id's hash.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.model import sha256_hex
+from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType
+from tap_prolific_export.rows.collection import Instruction
+from tap_prolific_export.rows.readers import AnswerColumn
+from tap_prolific_export.rows.schema import column_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from tap_prolific_export.rows.schema import JsonSchema
+
+_NO_TITLE = {"title", "description"}
+
+
+def _shape(schema: JsonSchema) -> str:
+    return json.dumps({n: v for n, v in schema.items() if n not in _NO_TITLE}, sort_keys=True)
+
+
+# The first of a schema counts: what may be any text is a plain text.
+_TYPES = {
+    _shape(column_schema(ColumnType(kind, scalar))): ColumnType(kind, scalar)
+    for kind in reversed(ColumnKind)
+    for scalar in ScalarType
+}
+
+
+class CatalogAnswers:
+    """Finds the properties of questions.
+
+    Args:
+        known: The properties of ``answers`` in the catalog.
+        deselected: The names of those that it deselects.
+    """
+
+    def __init__(
+        self, known: Mapping[str, JsonSchema] | None = None, deselected: Collection[str] = ()
+    ) -> None:
+        self._known = known or {}
+        self._keys = _by_id_or_hash(self._known)
+        self._deselected = _by_id_or_hash(deselected)
+        self._found: dict[str, AnswerColumn | None] = {}
+
+    @property
+    def deselects_any(self) -> bool:
+        """Whether the catalog deselects any property."""
+        return bool(self._deselected)
+
+    def deselects(self, id_: str) -> bool:
+        """Whether the catalog deselects a question, under whatever name."""
+        return _key(self._deselected, id_) is not None
+
+    def column(self, id_: str) -> AnswerColumn | None:
+        """Return the column of a question that is known by its id only; None if there is none."""
+        if id_ not in self._found:
+            key = _key(self._keys, id_)
+            type_ = _TYPES.get(_shape(self._known[key])) if key is not None else None
+            gone = Instruction(id_, None, None, None, 0, {}, {})
+            column = (
+                AnswerColumn(key, type_, gone, {"instruction_id": id_}, {})
+                if key and type_
+                else None
+            )
+            self._found[id_] = column
+        return self._found[id_]
+
+
+def _by_id_or_hash(keys: Iterable[str]) -> dict[str, str]:
+    """Return names of properties by themselves, and by the hash that they may end with."""
+    keys = [*keys]
+    return {**{key.rpartition("_")[2]: key for key in keys}, **{key: key for key in keys}}
+
+
+def _key(keys: Mapping[str, str], id_: str) -> str | None:
+    return keys.get(id_) or keys.get(sha256_hex(id_, 8))
