@@ -25,6 +25,7 @@ def distinct(
     read: Callable[[], Iterable[list[Response]]],
     wants: Callable[[Response], bool] | None = None,
     ahead: Callable[[], int] = lambda: 0,
+    ids: Callable[[], Iterable[list[str]]] | None = None,
 ) -> Iterator[list[Response]]:
     """Yield each wanted response once, and different responses with one id under unique ids.
 
@@ -33,19 +34,25 @@ def distinct(
     get ``:2``, ``:3`` and so on, followed by a hash if that id exists already. If any of them is
     wanted, all are yielded, because a new one may change the ids of the others.
 
-    Shared ids are rare, so the responses are read again only if there are any. A response that was
-    yielded under its id before may then be replaced by another, with `again` set. Only hashes are
-    kept in memory, however many responses there are.
+    Shared ids are rare, so the responses are read again only if there are any. Without `ids`, a
+    response that was yielded under its id before may then be replaced by another, with `again`
+    set. Only hashes are kept in memory, however many responses there are.
 
     Args:
         read: Starts a new reading of all responses, in blocks.
         wants: Whether a response is wanted; None: all are.
         ahead: Returns an estimate of how many responses follow.
+        ids: Starts a reading of all ids, to know those that are shared before anything is yielded.
     """
     seen = SeenIds()
     repeated: set[int] = set()
+    for found in ids() if ids else ():
+        repeated.update(hash_of(found[place]) for place in seen.add_all(found, ahead()))
     for block in read():
-        if again := seen.add_all([response.id for response in block], ahead()):
+        if ids:
+            if repeated:
+                block[:] = [each for each in block if hash_of(each.id) not in repeated]
+        elif again := seen.add_all([response.id for response in block], ahead()):
             repeated.update(hash_of(block[place].id) for place in again)
             for place in reversed(again):
                 del block[place]
@@ -53,12 +60,14 @@ def distinct(
         if wanted:
             yield wanted
     if repeated:
-        yield from _with_unique_ids(read, repeated, seen, wants or (lambda _: True))
+        yielded = set() if ids else set(repeated)
+        yield from _with_unique_ids(read, repeated, yielded, seen, wants or (lambda _: True))
 
 
 def _with_unique_ids(
     read: Callable[[], Iterable[list[Response]]],
     repeated: Collection[int],
+    first_pending: set[int],
     seen: SeenIds,
     wants: Callable[[Response], bool],
 ) -> Iterator[list[Response]]:
@@ -66,7 +75,8 @@ def _with_unique_ids(
 
     Args:
         read: Starts a new reading of all responses, in blocks.
-        repeated: Hashes of the ids that occur more than once; the first of each was yielded.
+        repeated: Hashes of the ids that occur more than once.
+        first_pending: Those of which the first response was yielded, if it is wanted.
         seen: All ids.
         wants: Whether a response is wanted.
     """
@@ -75,7 +85,6 @@ def _with_unique_ids(
         return (each for block in read() for each in block if hash_of(each.id) in repeated)
 
     ranks = _Ranks(sharing(), wants)
-    first_pending = set(repeated)
     for response in sharing():
         hashed = hash_of(response.id)
         # The caller yielded the first response of each hash, but not a second id with that hash.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
@@ -138,6 +138,43 @@ class LineDecoder:
         self._names = tuple(types)
         self._decode = msgspec.json.Decoder(_fields_type(types)).decode
         self._has_nests = Any in self._types.values()
+
+
+_ID_FIELDS = [(name, Any, UNSET) for name in ("response_id", "id", "task_id")]
+_Task = msgspec.defstruct("Task", [*_ID_FIELDS, ("submission_id", Any, UNSET)])
+_decode_ids = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "Ids",
+        [
+            ("submission_id", str),
+            *_ID_FIELDS,
+            ("tasks", list[_Task] | UnsetType, UNSET),  # type: ignore[valid-type]
+            ("submissions", Raw | UnsetType, UNSET),
+            ("responses", Raw | UnsetType, UNSET),
+        ],
+    )
+).decode
+
+
+def decode_ids(text: bytes) -> Line | None:
+    """Return the ids of a line, and nothing else of it; None if it needs a closer look."""
+    try:
+        found: Any = _decode_ids(text)
+    except _ODD:
+        return None
+    fields = asdict(found)
+    answers, tasks = fields.pop("responses"), fields["tasks"]
+    is_usual = answers is UNSET or bytes(answers)[:1] == b"{"
+    if not found.submission_id or found.submissions is not UNSET or not is_usual:
+        return None
+    if tasks is not UNSET:
+        if not tasks or any(each.submission_id is not UNSET for each in tasks):
+            return None
+        fields["tasks"] = [
+            {name: value for name, value in asdict(each).items() if value is not UNSET}
+            for each in tasks
+        ]
+    return Line({name: value for name, value in fields.items() if value is not UNSET})
 
 
 def _are_names(names: Collection[str]) -> bool:

@@ -38,7 +38,12 @@ class LineRows:
     Args:
         stream: The stream.
         snapshot: The open snapshot.
+
+    Attributes:
+        needs_final_ids: Whether no response may come under an id that another one gets later.
     """
+
+    needs_final_ids = False
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         self.columns = tables.answer_columns(snapshot.collection, stream.settings.answer_keys)
@@ -128,6 +133,8 @@ class ResponseRows(LineRows):
 
 class AnswerRows(LineRows):
     """``answers``: one row per chosen or given value."""
+
+    needs_final_ids = True  # an upsert of another response's answers leaves the first one's behind
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         super().__init__(stream, snapshot)

@@ -20,6 +20,7 @@ from tap_prolific_export.errors import (
 )
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows import tables
+from tap_prolific_export.rows.recognition import Recognition
 from tap_prolific_export.rows.schema import COLLECTIONS, FILES, INSTRUCTIONS, answers_schema
 from tap_prolific_export.singer.report import delivered_line, failure, skipped, totals_line
 from tap_prolific_export.singer.streams import ResponseRows
@@ -253,16 +254,27 @@ class Sync:
 
         columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
 
+        recognition = Recognition(columns)
+
         def see(block: list[Response]) -> None:
+            recognition.add(block)
             for rows, _ in writers:
                 rows.see(block)
 
-        for block in snapshot.responses(see, columns):
+        final_ids = any(rows.needs_final_ids for rows, _ in writers)
+        for block in snapshot.responses(see, columns, final_ids=final_ids):
             for rows, writer in writers:
                 if not writer.is_full:
                     writer.write(rows.of(block))
             if self._limit and all(w.is_full or r.has_enough(self._limit) for r, w in writers):
                 return
+        if problem := recognition.problem:
+            logger.warning(
+                "%s: %s As they came, they stand in responses.additional_fields. Please report the "
+                "names of the fields.",
+                snapshot.collection.ref,
+                problem,
+            )
 
     def _last_rows(
         self, stream: ProlificStream, rows: LineRows, snapshot: Snapshot

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.archive.safe_json import json_text
-from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
 from tap_prolific_export.rows.responses import Response, Task, responses_in, task
-from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
+from tap_prolific_export.rows.typed import LineDecoder, can_be_typed, decode_ids
 from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.tables import ExportFacts
     from tap_prolific_export.snapshots.bookmarks import Context
+
+logger = logging.getLogger("tap-prolific-export")
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,15 @@ class Snapshot:
         self,
         see: Callable[[list[Response]], None] = lambda _: None,
         columns: Mapping[str, AnswerColumn] | None = None,
+        *,
+        final_ids: bool = False,
     ) -> Iterator[list[Response]]:
         """Yield the responses that are wanted, each under an id of its own, in blocks.
 
         Args:
             see: Is shown all responses of the archive, as its lines have them, once.
             columns: If given, usual answers to these questions are typed as they are decoded.
+            final_ids: Whether to read all ids first, so that no response is replaced by another.
 
         Raises:
             DataCollectionError: The archive is damaged, or its responses cannot be told apart
@@ -97,7 +103,18 @@ class Snapshot:
 
         # Make ids unique before filtering: an id must not depend on the filter.
         wants = None if self.is_unfiltered else self.wants
-        yield from distinct(read, wants, lambda: archive.lines_ahead)
+        ids = self._ids if final_ids else None
+        yield from distinct(read, wants, lambda: archive.lines_ahead, ids)
+
+    def _ids(self) -> Iterator[list[str]]:
+        """Yield the ids of all responses in blocks, as their lines have them."""
+        try:
+            for lines in self.archive.lines(decode_ids) if self.archive else ():
+                yield [response.id for response in responses_in(lines)]
+        except ReplacedError:
+            raise
+        except DataCollectionError as error:  # raised again where the line's turn comes
+            logger.debug("%s", error)
 
     def every_response(self) -> Iterator[list[Response]]:
         """Yield all responses of the archive in blocks, as its lines have them.
