@@ -252,22 +252,27 @@ class Sync:
         if not any(rows.needs_lines for rows, _ in writers):
             return
 
-        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
-
-        recognition = Recognition(columns)
-
-        def see(block: list[Response]) -> None:
-            recognition.add(block)
-            for rows, _ in writers:
-                rows.see(block)
-
-        final_ids = any(rows.needs_final_ids for rows, _ in writers)
-        for block in snapshot.responses(see, columns, final_ids=final_ids):
+        for block in self._responses([rows for rows, _ in writers], snapshot):
             for rows, writer in writers:
                 if not writer.is_full:
                     writer.write(rows.of(block))
             if self._limit and all(w.is_full or r.has_enough(self._limit) for r, w in writers):
                 return
+
+    def _responses(
+        self, streams: Sequence[LineRows], snapshot: Snapshot
+    ) -> Iterator[list[Response]]:
+        """Yield the responses that are wanted, having shown all of them to the streams."""
+        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
+        recognition = Recognition(columns)
+
+        def see(block: list[Response]) -> None:
+            recognition.add(block)
+            for rows in streams:
+                rows.see(block)
+
+        final_ids = any(rows.needs_final_ids for rows in streams)
+        yield from snapshot.responses(see, columns, final_ids=final_ids)
         if problem := recognition.problem:
             logger.warning(
                 "%s: %s As they came, they stand in responses.additional_fields. Please report the "
