@@ -93,6 +93,11 @@ QUESTIONS: dict[str, dict[str, Any]] = {
     "`multiple_choice`, several answers": _choice("multiple_choice", -1, ["a", "b"]),
     "`multiple_choice_with_free_text`": _choice("multiple_choice_with_free_text", 1, ["a", "b"]),
     "`free_text_with_unit`": {"type": "free_text_with_unit", "unit_options": [{"value": "g"}]},
+    "`multiple_choice_with_unit`": {
+        "type": "multiple_choice_with_unit",
+        "options": [{"value": "a"}],
+        "unit_options": [{"value": "g"}],
+    },
     "`free_text_with_unit`, every unit validated as a number": {
         "type": "free_text_with_unit",
         "unit_options": [{"value": "g", **NUMBER}],

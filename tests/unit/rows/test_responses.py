@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tap_prolific_export.rows.responses import Response, responses
+from tap_prolific_export.rows.typed import decode_ids
 from tests.support.questions import scalars
 
 if TYPE_CHECKING:
@@ -342,3 +343,29 @@ def test_the_order_of_a_lines_fields_does_not_matter(line: Line, random: Random)
     names = list(line)
     random.shuffle(names)
     assert list(responses({name: line[name] for name in names})) == list(responses(line))
+
+
+usual_lines = st.fixed_dictionaries(
+    {"submission_id": st.sampled_from(["s", "", None, 7])},
+    optional={
+        **{name: st.sampled_from(["x", "", None, 7]) for name in ("id", "response_id", "task_id")},
+        "responses": st.sampled_from([{}, {"q": 1}, [], [{"submission_id": "o"}], None]),
+        "response": st.just({"instruction_id": "q"}),
+        "submissions": st.sampled_from([[], {}, [{"submission_id": "o"}]]),
+        "tasks": st.lists(lines, max_size=3) | st.just({"t": {}}) | st.none(),
+    },
+)
+
+
+@settings(max_examples=500)
+@given(lines | nested_lines() | usual_lines)
+def test_the_ids_that_are_read_first_are_those_of_the_responses(line: Line) -> None:
+    if decoded := decode_ids(json.dumps(line).encode()):
+        expected = [response.id for response in responses(line)]
+        assert [response.id for response in responses(decoded.object)] == expected
+
+
+def test_ids_are_read_of_the_usual_lines() -> None:
+    task: Line = {"task_id": "t", "responses": {"q": 1}, "datapoint": {"x": 1}}
+    for line in ({"submission_id": "s", "responses": {}}, {"submission_id": "s", "tasks": [task]}):
+        assert decode_ids(json.dumps(line).encode())
