@@ -1,8 +1,7 @@
 """Convert one answer, in any documented or plausible shape, to a typed value; pure functions.
 
-Prolific documents that the shape of an answer depends on the instruction type, but publishes no
-complete list. `read` therefore reads an entry of any known shape into `Value` objects, and `fit`
-converts these to the type of the instruction's column. If the column cannot hold the whole entry,
+`entries.read` reads an entry of any known shape into `Value` objects, and `fit` converts these to
+the type of the instruction's column. If the column cannot hold the whole entry,
 `fit` reports it, so that the caller can keep the original entry.
 """
 
@@ -15,26 +14,27 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.archive.safe_json import INT64, json_text
+from tap_prolific_export.rows.entries import (
+    ABOUT,
+    NO_FIELDS,
+    Scalar,
+    Value,
+    is_absent,
+    is_described,
+    read,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
 
-Scalar = str | int | float | bool | None
 
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_EXPLANATIONS = ("explanation", "free_text", "text")
-_PATHS = ("path", "file_key")
-# What an entry may hold besides its answer: these only describe it, or its question.
-_ABOUT = frozenset({"id", "created_at", "created_by", "description", "order", "type"})
-_ABOUT_FILE = _ABOUT | {"file_size_mb", "file_key"}
-_NO_FIELDS: Mapping[str, Any] = {}
 
 
 class ScalarType(str, Enum):
@@ -73,36 +73,20 @@ class ColumnType:
     mixed: bool = False
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):
-    """One value of an answer: a chosen option, a text, a number or an upload.
-
-    Attributes:
-        value: The value itself; None for an upload.
-        unit: Unit of the value.
-        explanation: What the participant wrote to explain a choice.
-        file: An upload: those of ``path``, ``file_name`` and ``content_type`` that are given.
-        has_extra: Whether the answer holds more than the fields above.
-    """
-
-    value: Scalar = None
-    unit: str | None = None
-    explanation: str | None = None
-    file: Mapping[str, str] | None = None
-    has_extra: bool = False
-
-
 class Fitted(msgspec.Struct, frozen=True, gc=False):
     """A typed value, and whether it holds everything that the entry held.
 
-    If it does not, the caller must keep the original entry, too.
+    If it does not, the caller must keep the original entry, too. It is a misfit if it does not hold
+    all of the answer.
     """
 
     value: Any
     lossless: bool
+    is_misfit: bool = False
 
 
 NO_ANSWER = Fitted(None, lossless=True)
-MISFIT = Fitted(None, lossless=False)
+MISFIT = Fitted(None, lossless=False, is_misfit=True)
 
 
 class _DoesNotFit(Exception):  # noqa: N818  # it never leaves this module
@@ -138,7 +122,7 @@ def fit(
     entry: Any,
     column_type: ColumnType,
     uploads: Mapping[str, Upload],
-    repeated: Mapping[str, Any] = _NO_FIELDS,
+    repeated: Mapping[str, Any] = NO_FIELDS,
 ) -> Fitted:
     """Fit an entry to a column.
 
@@ -165,100 +149,17 @@ def fit_values(
         return Fitted(json_text(entry), lossless=True)
     if values is None:
         return MISFIT
-    if not values and _is_absent(entry, repeated):
+    if not values and is_absent(entry, repeated):
         return NO_ANSWER
+    if not values and is_absent(entry, repeated, ABOUT):
+        return Fitted(None, lossless=False)
     try:
-        return _FITTERS[column_type.kind](values, column_type, uploads)
+        fitted = _FITTERS[column_type.kind](values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
-
-
-def read(entry: Any, repeated: Mapping[str, Any] = _NO_FIELDS) -> tuple[Value, ...] | None:
-    """Return the values of an entry; None if its shape is unknown.
-
-    Known shapes: a scalar; an object with ``value``, with ``answer`` (as in the JSON API) or, if it
-    has neither, ``text``; a path; an object with a path; and lists of these.
-    """
-    return _read(entry, repeated, 4)
-
-
-def _read(entry: Any, repeated: Mapping[str, Any], depth: int) -> tuple[Value, ...] | None:
-    if entry is None:
-        return ()
-    if isinstance(entry, (str, int, float)):  # bool is an int
-        return (Value(entry),)
-    if depth == 0:
-        return None
-    if isinstance(entry, list):
-        parts = [_read(item, repeated, depth - 1) for item in entry if item is not None]
-        if len(parts) < len(entry) or None in parts:
-            return None
-        return tuple(value for part in parts if part for value in part)
-    return _read_object(entry, repeated, depth)
-
-
-def _read_object(
-    entry: dict[str, Any], repeated: Mapping[str, Any], depth: int
-) -> tuple[Value, ...] | None:
-    fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
-    inner = "value" if "value" in fields else "answer"
-    if inner not in fields:
-        if any(isinstance(fields.get(name), str) for name in _PATHS):
-            return _read_file(fields)
-        inner = "text"
-        if not isinstance(fields.get(inner), str):
-            return None
-    content = fields.pop(inner)
-    unit = _pop_text(fields, ("unit",))
-    explanation = _pop_text(fields, _EXPLANATIONS)
-    values = _read(content, repeated, depth - 1)
-    if values is None or (unit is None and explanation is None and not _any_set(fields)):
-        return values
-    if len(values) > 1:  # a unit or explanation of several values belongs to none in particular
-        return tuple(replace(value, has_extra=True) for value in values)
-    value = values[0] if values else Value()
-    # Compare with None: an empty text counts as a unit or explanation, too.
-    clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
-    return (
-        Value(
-            value.value,
-            unit if value.unit is None else value.unit,
-            explanation if value.explanation is None else value.explanation,
-            value.file,
-            has_extra=value.has_extra or clash or _any_set(fields),
-        ),
-    )
-
-
-def _read_file(fields: dict[str, Any]) -> tuple[Value, ...]:
-    file = {"path": _pop_text(fields, _PATHS) or ""}
-    for name in ("file_name", "content_type"):
-        if isinstance(fields.get(name), str):
-            file[name] = fields.pop(name)
-    return (Value(file=file, has_extra=_any_set(fields, _ABOUT_FILE)),)
-
-
-def _pop_text(fields: dict[str, Any], names: Iterable[str]) -> str | None:
-    for name in names:
-        if isinstance(fields.get(name), str):
-            text: str = fields.pop(name)
-            return text
-    return None
-
-
-def _any_set(fields: Mapping[str, Any], known: Collection[str] = _ABOUT) -> bool:
-    """Whether any field but some that are known is set."""
-    return any(value is not None and name not in known for name, value in fields.items())
-
-
-def _is_absent(entry: Any, repeated: Mapping[str, Any]) -> bool:
-    """Whether an entry without values is a missing answer, as opposed to an empty list."""
-    if isinstance(entry, dict):
-        return all(
-            repeated.get(name, ...) == value or _is_absent(value, repeated)
-            for name, value in entry.items()
-        )
-    return entry is None
+    if fitted.lossless and is_described(entry, values, repeated):
+        return Fitted(fitted.value, lossless=False)
+    return fitted if fitted.lossless else Fitted(fitted.value, lossless=False, is_misfit=True)
 
 
 def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, to_builtins
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.rows.answers import ColumnKind, ScalarType, read, upload_path
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType, upload_path
+from tap_prolific_export.rows.entries import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.model import ID
-from tap_prolific_export.rows.answers import read
 from tap_prolific_export.rows.collection import Instruction
+from tap_prolific_export.rows.entries import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_prolific_export.rows.answers import Value
+    from tap_prolific_export.rows.entries import Value
     from tap_prolific_export.rows.responses import Response
 
 # Limit on inferred columns. Answers to further questions, and under ids that do not look like

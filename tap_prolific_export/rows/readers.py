@@ -16,15 +16,14 @@ from tap_prolific_export.rows.answers import (
     ColumnKind,
     ColumnType,
     ScalarType,
-    Value,
     boolean_of,
     fit_values,
     is_elsewhere,
     number_of,
-    read,
     text_of,
     upload_path,
 )
+from tap_prolific_export.rows.entries import Value, is_described, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -175,9 +174,10 @@ def value_rows(
     """
     repeated = column.repeated if column else {}
     values = read(entry, repeated)
-    lossless = values is not None and not any(
-        value.has_extra or (value.file and is_elsewhere(value, uploads)) for value in values
-    )
+    lossless = values is not None and not is_described(entry, values, repeated)
+    for value in values or ():
+        if value.has_extra or (value.file and is_elsewhere(value, uploads)):
+            lossless = False
     if column:
         fitted = fit_values(entry, values, column.column_type, uploads, repeated)
         lossless = lossless and fitted.lossless

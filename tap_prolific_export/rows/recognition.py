@@ -49,13 +49,12 @@ class Recognition:
                     self._names[name] = None
 
     @property
-    def problem(self) -> str | None:
-        """What to say where nothing was recognised; None where something was, or all was empty."""
+    def unrecognised(self) -> str | None:
+        """What there was in place of answers; None if one was recognised, or there was nothing."""
         if self.found or not (self.unknown or self._names):
             return None
         told = [
             *([f"{self.unknown} answers are to other questions"] if self.unknown else []),
             *([f"fields of the lines: {', '.join(self._names)}"] if self._names else []),
         ]
-        count, details = len(self._questions), "; ".join(told)
-        return f"No answer to any of its {count} questions was recognised ({details})."
+        return "; ".join(told)

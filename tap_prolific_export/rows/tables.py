@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.model import ExportFilter
-    from tap_prolific_export.rows.collection import DataCollection
+    from tap_prolific_export.rows.collection import DataCollection, Instruction
     from tap_prolific_export.rows.responses import Response, Task
     from tap_prolific_export.settings import AnswerKeys
 
@@ -67,7 +67,7 @@ def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, An
             answer_key(instruction, keys),
             column_type_of(instruction),
             instruction,
-            {"type": instruction.type, "instruction_id": instruction.id},
+            {"instruction_id": instruction.id, **_said_by(instruction)},
             {
                 json_text(option.get("value")): option["label"]
                 for option in instruction.list_of("options")
@@ -76,6 +76,13 @@ def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, An
         )
         for instruction in collection.instructions
     }
+
+
+def _said_by(instruction: Instruction) -> Row:
+    """Return the fields of a question that an answer may repeat."""
+    names = ("description", "order", "created_at", "created_by")
+    fields = {name: instruction.fields.get(name) for name in names}
+    return {"type": instruction.type} | {n: value for n, value in fields.items() if value}
 
 
 def collection_row(
@@ -219,6 +226,7 @@ class ResponseTable:
                     continue
                 if gone is None:
                     unfitted[id_] = entry
+                    self.misfits += 1
                     continue
                 key, take, column = gone.key, taker(gone), gone
             value = take(entry)
@@ -227,6 +235,7 @@ class ResponseTable:
                 value = fitted.value
                 if not fitted.lossless:
                     unfitted[id_] = entry
+                    self.misfits += fitted.is_misfit
             answers[key] = value
         # In one order, however the answers came.
         ordered = {key: answers[key] for key in self._names if key in answers}
@@ -255,9 +264,9 @@ class ResponseTable:
         """Return ``additional_fields``: all that the columns do not hold."""
         for id_, original, entry in _replaced(response):
             if not self._is_hidden(id_):
+                self.misfits += id_ not in unfitted
                 unfitted.pop(id_, None)
                 unfitted[original] = entry
-        self.misfits += len(unfitted)
         extra = _additional_fields(response)
         if self._hides_any:
             extra = _without_answers(extra)

@@ -273,12 +273,13 @@ class Sync:
 
         final_ids = any(rows.needs_final_ids for rows in streams)
         yield from snapshot.responses(see, columns, final_ids=final_ids)
-        if problem := recognition.problem:
+        if unrecognised := recognition.unrecognised:
             logger.warning(
-                "%s: %s As they came, they stand in responses.additional_fields. Please report the "
-                "names of the fields.",
+                "%s: no answer to any of its %d questions was recognised (%s). As they came, the "
+                "answers stand in responses.additional_fields. Please report the fields' names.",
                 snapshot.collection.ref,
-                problem,
+                len(columns),
+                unrecognised,
             )
 
     def _last_rows(

@@ -866,6 +866,8 @@ def expanded(line: Row) -> Iterator[tuple[Row, Row]]:
 def answers_of(own: Row) -> Row:
     """Return the answers of a response by their question, as far as it is plain which they are."""
     answers = own.get("responses")
+    if isinstance(answers, dict) and isinstance(answers.get("instruction_id"), str):
+        return {answers["instruction_id"]: answers}  # it is one answer
     if not isinstance(answers, list):
         return answers if isinstance(answers, dict) else {}
     ids: list[Any] = [e.get("instruction_id") if isinstance(e, dict) else None for e in answers]

@@ -79,6 +79,11 @@ def lossless(value: Any) -> Fitted:
 
 
 def partly(value: Any) -> Fitted:
+    return Fitted(value, lossless=False, is_misfit=True)
+
+
+def described(value: Any) -> Fitted:
+    """The column holds the answer, but not what describes it."""
     return Fitted(value, lossless=False)
 
 
@@ -187,7 +192,7 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "file-key-with-size": (
         VIDEO,
         {"answer": [{**STORED, "file_size_mb": 0.002}]},
-        lossless([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
+        described([file("files/s_b.mp4", "me.mp4", "video/mp4", 2048)]),
     ),
     "true-as-text": (ONE_BOOLEAN, "true", lossless(True)),
     "false-as-text": (ONE_BOOLEAN, {"value": " false "}, lossless(False)),
@@ -226,8 +231,17 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
             "order": 3,
             "type": "another",
         },
-        lossless("Toast"),
+        described("Toast"),
     ),
+    "about-no-answer": (TEXT, {"value": None, "id": "a1"}, described(None)),
+    "about-no-choices": (MANY, {"value": [], "id": "a1"}, described([])),
+    "about-one-of-several": (
+        MANY,
+        [{"value": "tea", "order": 1}, "milk"],
+        described(["tea", "milk"]),
+    ),
+    "about-beside-more": (TEXT, {"value": "Toast", "id": "a1", "seconds": 9}, partly("Toast")),
+    "about-that-is-no-text": (TEXT, {"value": "Toast", "id": {"x": 1}}, partly("Toast")),
     # More was said than the column can hold.
     "unit-without-place": (NUMBER, {"value": 80, "unit": "g"}, partly(80)),
     "explanation-without-place": (ONE, {"value": "tea", "explanation": "warm"}, partly("tea")),

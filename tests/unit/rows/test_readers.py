@@ -14,8 +14,9 @@ from msgspec.structs import asdict
 
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tap_prolific_export.rows.answers import fit, read, upload_path
+from tap_prolific_export.rows.answers import fit, upload_path
 from tap_prolific_export.rows.collection import parse
+from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.readers import LARGE, ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
@@ -195,13 +196,16 @@ def check(column: AnswerColumn, entry: Any) -> None:
         assert text_of(taken) == text_of(fitted.value)
         assert fitted.lossless
     told = value_rows(entry, column, UPLOADS)
-    check_rows(column, entry, fitted.value, lossless=fitted.lossless)
+    kept = {"lossless": fitted.lossless, "is_misfit": fitted.is_misfit}
+    check_rows(column, entry, fitted.value, **kept)
     assert all_of(teller(column, UPLOADS)(entry)) == all_of(told)
     assert {len(each) for each in told} <= {len(VALUE_COLUMNS)}
     assert text_of(entry) == came
 
 
-def check_rows(column: AnswerColumn, entry: Any, value: Any, *, lossless: bool) -> None:
+def check_rows(
+    column: AnswerColumn, entry: Any, value: Any, *, lossless: bool, is_misfit: bool
+) -> None:
     id_ = column.instruction.id
     [response] = responses({"submission_id": "s", "responses": {id_: entry}})
     before = RESPONSES.misfits
@@ -209,7 +213,7 @@ def check_rows(column: AnswerColumn, entry: Any, value: Any, *, lossless: bool) 
     assert text_of(row.answers) == text_of({column.key: value})
     kept = None if lossless else {"answers": {id_: entry}}
     assert text_of(row.additional_fields and json.loads(row.additional_fields)) == text_of(kept)
-    assert RESPONSES.misfits - before == (not lossless)
+    assert RESPONSES.misfits - before == is_misfit
     found = map(asdict, ANSWERS.rows([response]))
     told = [tuple(each[name] for name in VALUE_COLUMNS) for each in found]
     assert all_of(told) == all_of(value_rows(entry, column, UPLOADS))

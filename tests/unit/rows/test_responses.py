@@ -345,7 +345,7 @@ def test_the_order_of_a_lines_fields_does_not_matter(line: Line, random: Random)
     assert list(responses({name: line[name] for name in names})) == list(responses(line))
 
 
-usual_lines = st.fixed_dictionaries(
+usual_lines: st.SearchStrategy[Line] = st.fixed_dictionaries(
     {"submission_id": st.sampled_from(["s", "", None, 7])},
     optional={
         **{name: st.sampled_from(["x", "", None, 7]) for name in ("id", "response_id", "task_id")},
