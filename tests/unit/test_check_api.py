@@ -113,6 +113,9 @@ def test_what_only_other_sources_know_is_never_gone() -> None:
     assert left_out == {
         name for name, group in INSTRUCTION_TYPES.items() if group is Group.UNPUBLISHED
     }
+    document = first()
+    fields(document, "Instruction")["type"]["enum"].append("star_rating")
+    assert found(document, Verdict.GONE) == []
 
 
 def drop(path: str, *keys: Any) -> Change:
@@ -170,6 +173,12 @@ GONE = [
         put(EXPORTS, "post", "parameters", [{"name": "why", "in": "query", "required": True}]),
         "POST …/K/{id}/export",
         "parameter why",
+    ),
+    (
+        "a filter that is required now",
+        put(EXPORTS, "post", "parameters", [{"name": "from", "in": "query", "required": True}]),
+        "POST …/K/{id}/export",
+        "parameter from",
     ),
     (
         "a body that is required now",
@@ -409,13 +418,20 @@ def as_version_3_0(node: Any) -> Any:
     return node
 
 
+def without_base(document: dict[str, Any], **servers: Any) -> dict[str, Any]:
+    """Return a document whose paths do not begin with a version."""
+    paths = {path.removeprefix("/api/v1"): item for path, item in document["paths"].items()}
+    return document | {"paths": paths} | servers
+
+
 def test_the_versions_and_bases_of_a_document_make_no_difference() -> None:
     document = as_version_3_0(second()) | {"openapi": "3.0.3"}
-    document["servers"] = [{"url": "https://{region}.prolific.example/api/v1/"}]
     document["paths"] = {
-        re.sub(r"\{\w+\}", "{x}", path.removeprefix("/api/v1")): item
-        for path, item in document["paths"].items()
+        re.sub(r"\{\w+\}", "{x}", path): item for path, item in document["paths"].items()
     }
+    document = without_base(
+        document, servers=[{"url": "https://{region}.prolific.example/api/v1/"}]
+    )
     # Where the path or a type is quoted, the spelling differs.
     assert {(each.verdict, each.call, each.what) for each in compare(Document(document))} == {
         (each.verdict, each.call, each.what) for each in compare(Document(second()))
@@ -427,10 +443,8 @@ def test_the_versions_and_bases_of_a_document_make_no_difference() -> None:
 
 
 def test_a_server_of_another_version_is_another_api() -> None:
-    document = first() | {"servers": [{"url": "https://api.prolific.example/api/v2"}]}
-    document["paths"] = {
-        path.removeprefix("/api/v1"): item for path, item in document["paths"].items()
-    }
+    assert found(without_base(first(), servers=[]), Verdict.GONE) == []
+    document = without_base(first(), servers=[{"url": "https://api.prolific.example/api/v2"}])
     assert ("GET /api/v1/data-collection/K", "call") in named(document, Verdict.GONE)
 
 
@@ -450,6 +464,12 @@ def test_a_schema_that_refers_to_itself_ends(endless: dict[str, Any]) -> None:
     assert ("POST /api/v1/data-collection/K/{id}/export", "200: url") in named(
         document, Verdict.UNDESCRIBED
     )
+
+
+def test_yaml_that_contains_itself_where_it_does_not_matter_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "openapi.yml"
+    path.write_text(FIRST.read_text("utf-8") + "x-endless: &endless [*endless]\n", encoding="utf-8")
+    assert main([str(path)]) == 0
 
 
 def run(document: dict[str, Any], folder: Path) -> int:
