@@ -24,6 +24,14 @@ from tap_prolific_export.http import (
     retry_after,
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
+from tap_prolific_export.prolific.contract import (
+    API,
+    DATA_COLLECTION,
+    DATA_COLLECTIONS,
+    EXPORT,
+    EXPORTS,
+    INSTRUCTIONS,
+)
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import parse_timestamp, utc_now
 
@@ -121,14 +129,14 @@ class ProlificAPI:
             FatalError: The API refuses all requests.
         """
         action = "request an export"
-        response = self._send("POST", _path(ref, "export"), export_filter.as_query())
+        response = self._send("POST", _path(EXPORTS, ref), export_filter.as_query())
         return _status_of(self._read(response, ref, action), ref, action)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
         """Get the status of an export job."""
         action = f"look at export job {export_id}"
         return _status_of(
-            self._call("GET", _path(ref, "export", export_id), ref, action), ref, action
+            self._call("GET", _path(EXPORT, ref, export_id), ref, action), ref, action
         )
 
     def export_jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
@@ -138,7 +146,7 @@ class ProlificAPI:
             None if the API has no such list (older generation).
         """
         reply = self._call(
-            "GET", _path(ref, "export"), ref, "list the export jobs", absent=(404, 405)
+            "GET", _path(EXPORTS, ref), ref, "list the export jobs", absent=(404, 405)
         )
         body = reply.body
         rows = body.get("results", body.get("exports")) if isinstance(body, dict) else body
@@ -161,13 +169,13 @@ class ProlificAPI:
         Raises:
             RefusedError: Status 409 means that it is still being generated.
         """
-        path, action = _path(ref, "export", export_id), f"delete export job {export_id}"
+        path, action = _path(EXPORT, ref, export_id), f"delete export job {export_id}"
         self._call("DELETE", path, ref, action, absent=(404, 405), empty=True)
 
     def data_collection(self, ref: DataCollectionRef) -> ApiReply:
         """Get the metadata and layout of a data collection."""
         action = f"look up the {ref.kind.noun}"
-        reply = self._call("GET", _path(ref), ref, action)
+        reply = self._call("GET", _path(DATA_COLLECTION, ref), ref, action)
         if not isinstance(reply.body, dict):
             raise _unusable_reply(ref, action, "JSON that is not an object")
         return reply
@@ -176,7 +184,7 @@ class ProlificAPI:
         """Return a legacy batch's instructions; empty if the API no longer has them."""
         reply = self._call(
             "GET",
-            _path(ref, "instructions"),
+            _path(INSTRUCTIONS, ref),
             ref,
             "list the batch's instructions",
             absent=(404, 405, 410),
@@ -197,7 +205,7 @@ class ProlificAPI:
         while True:
             query = {"workspace_id": workspace_id} | ({"offset": str(len(found))} if found else {})
             reply = self._call(
-                "GET", f"/api/v1/data-collection/{kind.value}", subject, action, query=query
+                "GET", DATA_COLLECTIONS.format(kind=kind.value), subject, action, query=query
             )
             rows = reply.body.get("results") if isinstance(reply.body, dict) else None
             if not isinstance(rows, list):
@@ -329,7 +337,8 @@ class ProlificAPI:
         """Advise on an id that was not found: it may be the id of the other kind."""
         other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
         try:
-            status = self._send("GET", _path(DataCollectionRef(other, ref.id)), None).status_code
+            path = _path(DATA_COLLECTION, DataCollectionRef(other, ref.id))
+            status = self._send("GET", path, None).status_code
         except (TryAgainError, FatalError):
             status = None
         if status == requests.codes.ok:
@@ -345,15 +354,15 @@ class ProlificAPI:
 
 def _endpoint(method: str, path: str) -> str:
     """Return the method and path of a call, with placeholders for the ids."""
-    parts = path.removeprefix("/api/v1/").split("/")
+    parts = path.removeprefix(f"{API}/").split("/")
     for place, name in ((2, "{id}"), (4, "{export_id}")):
         if len(parts) > place:
             parts[place] = name
     return f"{method} /{'/'.join(parts)}"
 
 
-def _path(ref: DataCollectionRef, *more: str) -> str:
-    return "/".join(("/api/v1/data-collection", ref.kind.value, ref.id, *more))
+def _path(template: str, ref: DataCollectionRef, export_id: str = "") -> str:
+    return template.format(kind=ref.kind.value, id=ref.id, export_id=export_id)
 
 
 def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAga
 from tap_prolific_export.http import RetryPolicy
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.prolific.client import ExportStatus
+from tap_prolific_export.prolific.contract import COMPLETE, EXPORT, GENERATING, MAX_JOBS
 from tap_prolific_export.times import parse_timestamp, utc_text
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.settings import DeleteExports
 
 logger = logging.getLogger("tap-prolific-export")
-
-# The API allows this many jobs per data collection, over all filters.
-MAX_JOBS = 10
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,9 @@ class JobStarter:
         known = {job.export_id for job in before}
         for job in self.jobs(ref) or ():
             matches = job.export_id not in known and filter_of(job) == asked
-            if matches and job.created_at and job.status in {"generating", "complete"}:
+            if matches and job.created_at and job.status in {GENERATING, COMPLETE}:
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
-                return ExportStatus("generating", job.created_at, job.export_id)
+                return ExportStatus(GENERATING, job.created_at, job.export_id)
         return None
 
     def _make_room(
@@ -181,7 +179,7 @@ class JobStarter:
         if not self._deletes:
             return False
         ours = {*owned_jobs.ours(ref)}
-        done = [job for job in jobs if job.export_id in ours and job.status != "generating"]
+        done = [job for job in jobs if job.export_id in ours and job.status != GENERATING]
         for job in done:
             self._api.delete_export(ref, job.export_id)
             owned_jobs.release(ref, job.export_id)
@@ -198,7 +196,7 @@ class JobStarter:
         usable = {
             job.created_at: job
             for job in jobs
-            if job.status == "complete"
+            if job.status == COMPLETE
             and not job.filter
             and job.created_at
             and (wanted.latest is None or job.created_at > wanted.latest)
@@ -209,8 +207,8 @@ class JobStarter:
                 f"Tried to request an export; {refusal} All places for export jobs are taken, none "
                 f"by this tap: {'; '.join(_describe(job) for job in jobs)}.",
                 'Delete one: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
-                f"{self._api.url}/api/v1/data-collection/{wanted.ref.kind.value}/{wanted.ref.id}"
-                "/export/<job>",
+                f"{self._api.url}"
+                + EXPORT.format(kind=wanted.ref.kind.value, id=wanted.ref.id, export_id="<job>"),
             ) from None
         created_at = max(usable)
         job = usable[created_at]
@@ -221,7 +219,7 @@ class JobStarter:
             job.export_id,
             utc_text(created_at),
         )
-        return ExportStatus("generating", created_at, job.export_id)
+        return ExportStatus(GENERATING, created_at, job.export_id)
 
 
 def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:

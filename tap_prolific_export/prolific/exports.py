@@ -12,6 +12,7 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, RefusedError
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
+from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
 from tap_prolific_export.prolific.export_jobs import filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
@@ -183,7 +184,7 @@ class Exporter:
             # The older generation replies with its recent archive under a new URL.
             policy = RetryPolicy(self._sleep, ref, "get a fresh URL for the archive")
             reply = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
-        if reply.status != "complete":
+        if reply.status != COMPLETE:
             raise DataCollectionError(
                 str(ref),
                 "The archive's URL has expired, and the API has no new one for it "
@@ -206,7 +207,7 @@ class Exporter:
     def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
         """Poll a job; return its export if it is complete."""
         ref = job.wanted.ref
-        if job.reply.status == "generating":
+        if job.reply.status == GENERATING:
             if job.first.export_id is None:
                 raise DataCollectionError(
                     str(ref),
@@ -220,12 +221,12 @@ class Exporter:
                     raise
                 self._restart(job, "is gone", owned_jobs)
                 return None
-        if job.reply.status == "complete":
+        if job.reply.status == COMPLETE:
             return self._completed(job)
-        if job.reply.status == "failed":
+        if job.reply.status == FAILED:
             self._restart(job, "failed", owned_jobs)
             return None
-        if job.reply.status != "generating":
+        if job.reply.status != GENERATING:
             raise DataCollectionError(
                 str(ref),
                 f"The API gave the export the unknown status {_quoted(job.reply.status)}.",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 DEVELOPMENT = "docs/development.md"
 INCREMENTAL = "docs/incremental.md"
 PERFORMANCE = "docs/performance.md"
+API = "docs/prolific-api.md"
 
 
 def shown() -> list[tuple[str, str, str]]:
@@ -100,6 +101,15 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
         (tree / made).symlink_to(ROOT / made)
     with alone_in_project():  # the copy shares its .meltano
         yield tree
+
+
+def test_a_document_of_prolifics_is_compared_from_any_folder(checkout: Path) -> None:
+    document = "tests/support/openapi/first_generation.yml"
+    done = run_script(snippet(API, "check-api", {"openapi.yml": document}), checkout)
+    assert "Nothing that the tap relies on is gone." in done.stdout
+    elsewhere = checkout / "docs"
+    script = snippet(API, "check-api", {"scripts/": "../scripts/", "openapi.yml": f"../{document}"})
+    assert run_script(script, elsewhere).stdout == done.stdout
 
 
 @fresh

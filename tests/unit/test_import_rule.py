@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ast
+from typing import TYPE_CHECKING
 
 from tests.support.repository import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACKAGE = "tap_prolific_export"
 FLOORS = (
@@ -38,6 +42,33 @@ def test_no_import_points_upwards_and_the_sdk_is_known_at_the_top_alone() -> Non
                     if LEVEL[other] > LEVEL[room] or same_floor_of_packages:
                         wrong.append(f"{room} imports {name}")
     assert wrong == []
+
+
+def test_the_stand_in_knows_nothing_of_the_tap_but_the_contract() -> None:
+    contract = ROOT / PACKAGE / "prolific" / "contract.py"
+    stand_in = (ROOT / "tests" / "support" / "stand_in").glob("*.py")
+    assert _imports_of_the_tap(*stand_in) == {f"{PACKAGE}.prolific.contract"}
+    # Nor does it by way of the contract.
+    assert _imports_of_the_tap(contract) == {f"{PACKAGE}.model"}
+    assert _imports_of_the_tap(ROOT / PACKAGE / "model.py") == set()
+
+
+def _imports_of_the_tap(*paths: Path) -> set[str]:
+    found = set()
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {each.name for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                # A name may be a module: `from tap_prolific_export.prolific import contract`.
+                modules = [f"{node.module}.{each.name}" for each in node.names]
+                found |= {each if _is_module(each) else str(node.module) for each in modules}
+    return {name for name in found if name.partition(".")[0] == PACKAGE}
+
+
+def _is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 def test_every_module_is_on_a_floor_and_small() -> None:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
+from tap_prolific_export.prolific import contract
 from tests.support.stand_in.world import Fault, Hosted, Job, Submission, World
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer, Self
 
-API = r"/api/v1/data-collection/(?P<kind>collections|batches)"
 ID = r"(?P<id>[^/]+)"
 # How long a server takes to notice that it is to stop: most tests start and stop two.
 POLL_SECONDS = 0.002
@@ -91,6 +91,12 @@ class StandIn:
         )
         self.signed[query] = (job, expires)
         return f"{self.archives_url}/exports/{job.export_id}.zip?{query}", expires
+
+
+def _pattern(call: contract.Call) -> str:
+    """Return the regular expression of a call's path."""
+    kinds = "|".join(kind.value for kind in call.kinds)
+    return call.path.format(kind=f"(?P<kind>{kinds})", id=ID, export_id="(?P<job>[^/]+)")
 
 
 class _CountedSocket(io.RawIOBase):
@@ -224,14 +230,8 @@ class _Api(_Handler):
         path = urlsplit(self.path).path
         self.query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
         routes: list[tuple[str, str, Callable[..., None]]] = [
-            ("GET", r"/api/v1/users/me/", self.me),
-            ("GET", API, self.list_hosted),
-            ("GET", f"{API}/{ID}", self.look_up),
-            ("GET", f"{API}/{ID}/instructions", self.instructions),
-            ("POST", f"{API}/{ID}/export", self.start),
-            ("GET", f"{API}/{ID}/export", self.list_jobs),
-            ("GET", f"{API}/{ID}/export/(?P<job>[^/]+)", self.job),
-            ("DELETE", f"{API}/{ID}/export/(?P<job>[^/]+)", self.delete_job),
+            ("GET", f"{contract.API}/users/me/", self.me),  # for people: the tap does not call it
+            *((call.method, _pattern(call), handler) for call, handler in self.calls()),
             ("POST", rf"/_stand_in/(?P<kind>[a-z]+)/{ID}/submissions", self.submit),
             ("DELETE", rf"/_stand_in/(?P<kind>[a-z]+)/{ID}/submissions/(?P<sub>.+)", self.withdraw),
         ]
@@ -247,6 +247,18 @@ class _Api(_Handler):
                     self.dispatch(handler, match.groupdict())
                     return
         self.error(404, "Not found", "There is nothing here.")
+
+    def calls(self) -> list[tuple[contract.Call, Callable[..., None]]]:
+        return [
+            (contract.LIST_DATA_COLLECTIONS, self.list_hosted),
+            (contract.GET_COLLECTION, self.look_up),
+            (contract.GET_BATCH, self.look_up),
+            (contract.GET_BATCH_INSTRUCTIONS, self.instructions),
+            (contract.REQUEST_EXPORT, self.start),
+            (contract.LIST_EXPORTS, self.list_jobs),
+            (contract.GET_EXPORT, self.job),
+            (contract.DELETE_EXPORT, self.delete_job),
+        ]
 
     def dispatch(self, handler: Callable[..., None], found: dict[str, str]) -> None:
         if "id" not in found:
@@ -293,16 +305,16 @@ class _Api(_Handler):
             self.error(
                 self.world.refuses_with, "Conflict", "Too many exports exist: delete one first."
             )
-        elif job.status == "complete":
+        elif job.status == contract.COMPLETE:
             self.json(200, self.complete(job, with_id=False))
         else:
-            self.json(202, {"status": "generating", "export_id": job.export_id})
+            self.json(202, {"status": contract.GENERATING, "export_id": job.export_id})
 
     def complete(self, job: Job, *, with_id: bool) -> dict[str, Any]:
         self.world.handed_out[job.of] = job
         url, expires = self.stand_in.presign(job)
         named = {"export_id": job.export_id} if with_id else {}
-        return {"status": "complete", **named, "url": url, "expires_at": expires.isoformat()}
+        return {"status": contract.COMPLETE, **named, "url": url, "expires_at": expires.isoformat()}
 
     def find(self, hosted: Hosted, job: str) -> Job | None:
         jobs = self.world.jobs[hosted.kind, hosted.id]
@@ -314,7 +326,7 @@ class _Api(_Handler):
     def job(self, hosted: Hosted, job: str) -> None:
         if found := self.find(hosted, job):
             self.world.poll(found)
-            if found.status == "complete":
+            if found.status == contract.COMPLETE:
                 self.json(200, self.complete(found, with_id=False))
             else:
                 self.json(200, {"status": found.status, "export_id": found.export_id})
@@ -340,7 +352,7 @@ class _Api(_Handler):
         if self.world.generation == "idempotent":
             self.error(405, "Method not allowed", "Method DELETE not allowed.")
         elif found := self.find(hosted, job):
-            if found.status == "generating":
+            if found.status == contract.GENERATING:
                 self.error(409, "Conflict", "The export is still being generated.")
             else:
                 self.world.jobs[hosted.kind, hosted.id].remove(found)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from tap_prolific_export.prolific.contract import COMPLETE, GENERATING, MAX_JOBS
 from tests.support.stand_in import archives
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Generation = Literal["idempotent", "fresh"]
 Kind = Literal["collections", "batches"]
-
-MAX_JOBS = 10
 
 
 @dataclass
@@ -106,7 +105,7 @@ class Job:
     questions: list[dict[str, Any]]
     archive: bytes
     polls_left: int
-    status: str = "generating"
+    status: str = GENERATING
     finished_at: datetime | None = None
 
 
@@ -244,7 +243,7 @@ class World:
                     and job.finished_at
                     and self.now() - job.finished_at < timedelta(seconds=self.reuse_seconds)
                 )
-                if job.filter == narrowed and (job.status == "generating" or recent):
+                if job.filter == narrowed and (job.status == GENERATING or recent):
                     return job
             if self.generation == "fresh" and len(jobs) >= self.max_jobs:
                 return None
@@ -263,12 +262,12 @@ class World:
 
     def poll(self, job: Job) -> None:
         with self.lock:
-            if job.status != "generating":
+            if job.status != GENERATING:
                 return
             seconds = self.slow.get(job.of[1], self.generate_seconds)
             done = job.created_at + timedelta(seconds=seconds)
             if job.polls_left <= 0 and (self.now() >= done or not self.takes_time):
-                job.status = "complete"
+                job.status = COMPLETE
                 job.finished_at = max(self.now(), done)
             job.polls_left -= 1
 
