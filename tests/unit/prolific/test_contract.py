@@ -42,8 +42,6 @@ FULL = {
     "created_at": "2026-11-23T08:00:00Z",
     "filter": {"study_id": "s", "from": "2026-11-22T08:00:00Z"},
 }
-# `column_type_of` does not know this type yet: remove this constant and its use once it does.
-NOT_YET = "multiple_choice_with_unit"
 
 
 @pytest.fixture
@@ -156,8 +154,7 @@ def test_the_client_reads_the_fields_of_the_contract_and_no_others(
 
 @pytest.mark.parametrize("name", INSTRUCTION_TYPES)
 def test_every_instruction_type_of_the_contract_has_a_column_type_of_its_own(name: str) -> None:
-    has_one = column_type_of(question(name)).kind is not ColumnKind.JSON
-    assert has_one == (name != NOT_YET)
+    assert column_type_of(question(name)).kind is not ColumnKind.JSON
 
 
 def test_every_instruction_type_with_a_column_type_is_in_the_contract() -> None:
@@ -168,7 +165,7 @@ def test_every_instruction_type_with_a_column_type_is_in_the_contract() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     known = {text for text in texts if column_type_of(question(text)).kind is not ColumnKind.JSON}
-    assert known == {*INSTRUCTION_TYPES} - {NOT_YET}
+    assert known == {*INSTRUCTION_TYPES}
 
 
 def fields_below(call: Call, item: str) -> set[str]:
