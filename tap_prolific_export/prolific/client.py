@@ -24,11 +24,12 @@ from tap_prolific_export.http import (
     retry_after,
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
+from tap_prolific_export.prolific.error_reason import error_reason
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import parse_timestamp, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from tap_prolific_export.http import Sleep
 
@@ -339,8 +340,12 @@ class ProlificAPI:
         return f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
 
     def _quote(self, response: requests.Response) -> str:
-        """Return the status, title and detail of an API error, scrubbed and shortened."""
-        return f"{response.status_code}{_envelope(response, [self._token])}"
+        """Return the status and reason of an API error, scrubbed and shortened."""
+        # Scrub before cutting: a partial secret would not be recognised.
+        reason = scrub(error_reason(response.content), [self._token])
+        if not reason:
+            return f"{response.status_code} without the API's error envelope"
+        return f"{response.status_code} ({reason[:MAX_QUOTE]})"
 
 
 def _endpoint(method: str, path: str) -> str:
@@ -354,28 +359,6 @@ def _endpoint(method: str, path: str) -> str:
 
 def _path(ref: DataCollectionRef, *more: str) -> str:
     return "/".join(("/api/v1/data-collection", ref.kind.value, ref.id, *more))
-
-
-def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:
-    """Return the title and detail of the API's error envelope, or say that it is missing."""
-    try:
-        error = msgspec.json.decode(response.content)["error"]
-        parts = [error.get("title"), error.get("detail")]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
-        return " without the API's error envelope"
-    except AttributeError:  # "error": "some text"
-        parts = [error]
-    # Scrub before cutting: a partial secret would not be recognised.
-    text = scrub(": ".join(_flat(part) for part in parts if part), secrets)
-    return f" ({text[:MAX_QUOTE]})" if text else ""
-
-
-def _flat(detail: object) -> str:
-    if isinstance(detail, dict):
-        return "; ".join(f"{key}: {_flat(value)}" for key, value in detail.items())
-    if isinstance(detail, list):
-        return "; ".join(_flat(item) for item in detail)
-    return " ".join(str(detail).split())
 
 
 def _unusable_reply(subject: object, action: str, reply: str) -> DataCollectionError:

@@ -124,6 +124,23 @@ def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: 
             id="an error that is only text",
         ),
         pytest.param(
+            Fault(
+                "api",
+                "",
+                status=403,
+                body=b'{"message": "Forbidden", "detail": "You cannot access this feature"}',
+            ),
+            DataCollectionError,
+            r"403 \(Forbidden: You cannot access this feature\).*early access",
+            id="an error without the envelope",
+        ),
+        pytest.param(
+            Fault("api", "", status=404, body=b'{"detail": "Not found."}'),
+            DataCollectionError,
+            r"404 \(Not found\.\)",
+            id="an error that is only a detail",
+        ),
+        pytest.param(
             Fault("api", "", status=200, body=b"<html>Sign in</html>"),
             DataCollectionError,
             "a body that is not JSON.*proxy",
@@ -173,6 +190,37 @@ def test_an_error_does_not_echo_the_token(
     with pytest.raises(DataCollectionError) as raised:
         api.data_collection(ref)
     assert world.token not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Bad", "detail": "header was Token {}"},
+        {"detail": {"header": ["Token {}"]}},
+        {"type": "t", "message": "Bad", "issues": [{"path": ["Token {}"], "message": "{}"}]},
+        {"Token {}": ["https://s3.example/x.zip?X-Amz-Signature=s3cret"]},
+        ["https://s3.example/x.zip?X-Amz-Signature=s3cret and {}"],
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 409])
+def test_no_shape_of_an_error_echoes_a_secret(
+    status: int, body: object, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    text = json.dumps(body).replace("{}", world.token)
+    world.faults = [Fault("api", "", status=status, body=text.encode())]
+    with pytest.raises(TapError, match="redacted") as raised:
+        api.data_collection(ref)
+    assert world.token not in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_last_try_quotes_an_error_without_the_envelope(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    body = b'{"message": "Slow down", "detail": "100 requests a minute"}'
+    world.faults = [Fault("api", "", times=99, status=429, body=body)]
+    with pytest.raises(DataCollectionError, match=r"429 \(Slow down: 100 requests a minute\)"):
+        api.data_collection(ref)
 
 
 @pytest.mark.parametrize("status", [0, 408, 429, 500, 502, 503, 504])

@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -519,6 +519,31 @@ class TestTenPlaces:
         assert "curl -X DELETE" in said
         assert world.token not in said
         assert len(self.there(world, batch)) == 10
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"message": "Conflict", "detail": "Delete one of the 10 exports"},
+            {"type": "limit", "message": "Delete one of the 10 exports", "issues": []},
+            {"detail": "Delete one of the 10 exports"},
+        ],
+        ids=["message and detail", "issues", "detail"],
+    )
+    def test_the_limit_is_told_by_any_shape_of_error(  # noqa: PLR0917
+        self,
+        body: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        world.start_job(batch, {"study_id": "s"})
+        text = json.dumps(body).encode()
+        world.faults = [Fault("api", "POST", times=9, status=400, body=text)]
+        with pytest.raises(DataCollectionError, match=r"10 exports\)\..* All places") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert others[0] in str(raised.value)
 
     def test_a_job_that_cannot_be_deleted_stays_ours(
         self,
