@@ -65,7 +65,14 @@ class ExportStatus:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """One entry in the list of export jobs (newer generation of the API)."""
+    """One entry in the list of export jobs (newer generation of the API).
+
+    Attributes:
+        export_id: Its id.
+        status: As in `ExportStatus`.
+        created_at: When it was requested.
+        filter: What narrows it, as the API says it.
+    """
 
     export_id: str
     status: str | None
@@ -150,7 +157,7 @@ class ProlificAPI:
                 export_id=row["export_id"],
                 status=text_or_none(row.get("status")),
                 created_at=parse_timestamp(row.get("created_at")),
-                filter=row["filter"] if isinstance(row.get("filter"), dict) else {},
+                filter=_filter(row.get("filter")),
             )
             for row in rows
             if isinstance(row, dict) and isinstance(row.get("export_id"), str)
@@ -359,6 +366,13 @@ def _endpoint(method: str, path: str) -> str:
 
 def _path(ref: DataCollectionRef, *more: str) -> str:
     return "/".join(("/api/v1/data-collection", ref.kind.value, ref.id, *more))
+
+
+def _filter(value: object) -> dict[str, Any]:
+    """Return a job's filter. One of an unknown shape must not look like no filter."""
+    if isinstance(value, dict):
+        return value
+    return {} if value is None else {"filter": value}
 
 
 def _unusable_reply(subject: object, action: str, reply: str) -> DataCollectionError:

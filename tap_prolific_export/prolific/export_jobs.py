@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
 from tap_prolific_export.http import RetryPolicy
-from tap_prolific_export.model import EVERYTHING, ExportFilter
+from tap_prolific_export.model import EVERYTHING, ExportFilter, text_or_none
 from tap_prolific_export.prolific.client import ExportStatus
 from tap_prolific_export.times import parse_timestamp, utc_text
 
@@ -31,6 +32,8 @@ logger = logging.getLogger("tap-prolific-export")
 
 # The API allows this many jobs per data collection, over all filters.
 MAX_JOBS = 10
+# What Prolific documents in the filter of a job.
+KNOWN_FILTERS = ("study_id", "from", "to")
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ class JobStarter:
             job.created_at: job
             for job in jobs
             if job.status == "complete"
-            and not job.filter
+            and filter_of(job) == EVERYTHING
             and job.created_at
             and (wanted.latest is None or job.created_at > wanted.latest)
         }
@@ -207,7 +210,7 @@ class JobStarter:
             raise DataCollectionError(
                 str(wanted.ref),
                 f"Tried to request an export; {refusal} All places for export jobs are taken, none "
-                f"by this tap: {'; '.join(_describe(job) for job in jobs)}.",
+                f"by this tap: {'; '.join(describe(job) for job in jobs)}.",
                 'Delete one: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
                 f"{self._api.url}/api/v1/data-collection/{wanted.ref.kind.value}/{wanted.ref.id}"
                 "/export/<job>",
@@ -234,15 +237,36 @@ def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]
 
 
 def filter_of(job: ExportJob) -> ExportFilter:
-    """Return the filter of a job."""
-    study_id = job.filter.get("study_id")
-    return ExportFilter(
-        study_id if isinstance(study_id, str) else None, parse_timestamp(job.filter.get("from"))
+    """Return the filter of a job. Whatever is not understood may narrow it, so it is kept."""
+    study_id = text_or_none(job.filter.get("study_id"))
+    start, end = (parse_timestamp(job.filter.get(name)) for name in ("from", "to"))
+    understood = {"study_id": study_id, "from": start, "to": end}
+    other = (
+        (name, _one_text(value))
+        for name, value in _given(job).items()
+        if understood.get(name) is None
     )
+    return ExportFilter(study_id, start, end, tuple(sorted(other)))
 
 
-def _describe(job: ExportJob) -> str:
-    """Describe a job for an error message."""
+def _given(job: ExportJob) -> dict[str, Any]:
+    """Return what a job's filter sets: null narrows nothing, nor do empty texts we know."""
+    return {
+        name: value
+        for name, value in job.filter.items()
+        if value is not None and not (name in KNOWN_FILTERS and value == "")
+    }
+
+
+def _one_text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def describe(job: ExportJob) -> str:
+    """Describe a job for an error message. Values of unknown filters may be personal: omit them."""
     created = f" of {utc_text(job.created_at)}" if job.created_at else ""
-    filters = ", ".join(f"{name} {value}" for name, value in job.filter.items())
+    filters = ", ".join(
+        f"{name} {value}" if name in KNOWN_FILTERS and isinstance(value, str) else name
+        for name, value in _given(job).items()
+    )
     return f"{job.export_id}{created} ({job.status}, {filters or 'everything'})"

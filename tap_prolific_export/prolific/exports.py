@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from requests import codes
@@ -12,7 +12,7 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, RefusedError
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.export_jobs import filter_of
+from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
 from tap_prolific_export.validation import is_loopback
@@ -62,9 +62,11 @@ class Export:
         Args:
             last_modified: When the archive was written, if its host says so.
         """
-        if self.created_at:
-            return self.created_at
-        return min(self.asked_at, last_modified) if last_modified else self.asked_at
+        # The archive has nothing of what came after its end.
+        limits = [self.applied.end, self.created_at or self.asked_at]
+        if self.created_at is None:
+            limits.append(last_modified)
+        return min(limit for limit in limits if limit)
 
 
 @dataclass(frozen=True)
@@ -265,13 +267,16 @@ class Exporter:
         listed = next((each for each in jobs or () if each.export_id == export_id), None)
         waited = self._monotonic() - job.began
         logger.info("%s: export complete after %.0f s.", ref, waited)
+        applied = _applied(listed, job.wanted.asked, may_filter=jobs is not None)
+        if listed:
+            _check_filter(job.wanted, listed, applied)
         return Export(
             ref=ref,
             url=url,
             export_id=export_id or job.reply.export_id,
             asked_at=job.first.date,
             created_at=listed.created_at if listed else None,
-            applied=_applied(listed, job.wanted.asked, may_filter=jobs is not None),
+            applied=applied,
         )
 
     def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:
@@ -314,7 +319,42 @@ def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) ->
         # An API with a list of jobs can filter, but this job is not in the list. Assume the start
         # we asked for, so that no row is dropped by time; do not rely on the study filter.
         return ExportFilter(start=asked.start) if may_filter else EVERYTHING
-    return filter_of(job)
+    applied = filter_of(job)
+    if job.created_at and applied.end and applied.end >= job.created_at:
+        # A snapshot holds nothing that is newer than its job.
+        applied = replace(applied, end=None)
+    if applied.other:
+        # Part of it may be the start that we asked for: drop no row by time.
+        applied = replace(applied, start=applied.start or asked.start)
+    return applied
+
+
+def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None:
+    """Compare the filter of a job that answered our request with what we asked for.
+
+    Raises:
+        DataCollectionError: It lacks responses that we asked for.
+    """
+    asked = wanted.asked
+    lacks_studies = applied.study_id not in {None, asked.study_id}
+    lacks_start = applied.start and (asked.start is None or applied.start > asked.start)
+    if lacks_studies or lacks_start:
+        raise DataCollectionError(
+            str(wanted.ref),
+            f"The API answered the request for an export with job {describe(job)}, which is "
+            "narrower than what was asked for.",
+            "Run again later, or delete this job.",
+        )
+    names = ["to"] if applied.end else []
+    names += [name for name, _ in applied.other]
+    if names:
+        logger.warning(
+            "%s: export job %s is narrowed by %s, which was not asked for. Responses may be "
+            "missing from it, so full_exported_at does not move.",
+            wanted.ref,
+            job.export_id,
+            ", ".join(names),
+        )
 
 
 def _from_suffix(asked: ExportFilter) -> str:

@@ -330,7 +330,7 @@ class SnapshotSource:
             collection,
             archive,
             opened.size,
-            asked,
+            replace(asked, end=export.applied.end, other=export.applied.other),
             ExportFilter(study_id, rest.start),
             identity,
             bytes_read=lambda: self._downloader.bytes_read - before,

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from contextlib import redirect_stdout
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,6 +104,70 @@ class TestJobsOfOurs:
             entry(state, "collections", collection)["exports"] = wrong
             state = runner.sync(state=state, **ids(collection)).state
         assert jobs(world, collection) == [theirs.export_id]
+
+
+@fresh
+class TestJobsOfOthers:
+    """The answer to our request is lost just when another user starts a narrowed job."""
+
+    END = (samples.BEGIN + timedelta(hours=2)).isoformat()
+    NARROWED: tuple[dict[str, Any], ...] = (
+        {"to": END},
+        {"study_id": None, "from": None, "to": END},
+        {"cohort": "early"},
+    )
+
+    @pytest.mark.parametrize("listed", NARROWED)
+    def test_every_response_arrives(
+        self,
+        listed: dict[str, Any],
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+
+        def start_theirs(request: str) -> None:
+            if request.startswith("POST") and not jobs(world, collection):
+                theirs = world.start_job(collection, {"to": self.END})
+                assert theirs
+                theirs.filter = listed
+                narrowed = len(world.selected(collection, {"to": self.END}))
+                assert 0 < narrowed < len(collection.submissions)
+
+        world.watch = start_theirs
+        again = {"Retry-After": "0"}
+        world.faults = [Fault("api", "POST", status=502, headers=again)]
+        out = runner.sync(catalog, **ids(collection))
+        assert submissions(out) == set(collection.submissions)
+        [row] = out.rows("collections")
+        assert row["export_filter"] is None
+        assert row["full_exported_at"] == row["exported_at"]
+
+    @pytest.mark.parametrize("listed", NARROWED)
+    def test_nothing_looks_withdrawn_where_our_own_job_is_listed_as_narrowed(  # noqa: PLR0917
+        self,
+        listed: dict[str, Any],
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        assert clock.now > datetime.fromisoformat(self.END)
+        catalog = runner.catalog(**ids(collection))
+
+        def narrow(_: str) -> None:
+            for job in world.jobs[collection.kind, collection.id]:
+                job.filter = listed
+
+        world.watch = narrow
+        out = runner.sync(catalog, **ids(collection))
+        [row] = out.rows("collections")
+        narrowed = {name: value for name, value in listed.items() if value}
+        assert set(json.loads(row["export_filter"])) == set(narrowed)
+        assert row["full_exported_at"] is None
+        assert "which was not asked for" in caplog.text
 
 
 @pytest.mark.parametrize("reuse", [0, 10**6])

@@ -21,11 +21,28 @@ from tests.support.history import NoHistory
 from tests.support.stand_in import Fault, samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tap_prolific_export.settings import DeleteExports
     from tests.support.clocks import MonotonicClock
     from tests.support.stand_in import Hosted, StandIn, World
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+# Filters of listed jobs that narrow an export, or may do so.
+NARROWED: dict[str, Any] = {
+    "to": {"to": "2026-11-23T12:00:00Z"},
+    "to, the others null": {"study_id": None, "from": None, "to": "2026-11-23T12:00:00Z"},
+    "to is no time": {"to": "yesterday"},
+    "from is no time": {"from": 5},
+    "study is no text": {"study_id": ["s"]},
+    "unknown": {"cohort": ["s3cret"]},
+    "unknown and false": {"include_late": False},
+    "unknown and empty": {"cohort": ""},
+    "a text": "study_id=s",
+    "a list": [{"to": "2026-11-23T12:00:00Z"}],
+}
 
 
 class Making:
@@ -227,6 +244,95 @@ def test_exported_at_is_never_later_than_the_snapshot(
     ref = DataCollectionRef(Kind.BATCH, "b")
     export = Export(ref, "https://x", None, NOON, created, ExportFilter())
     assert export.exported_at(modified) == expected
+
+
+@fresh
+class TestNarrowedJobs:
+    """What the list of jobs says of the job that our own request has started."""
+
+    @pytest.fixture
+    def lists(self, world: World, ref: DataCollectionRef) -> Callable[[dict[str, Any]], None]:
+        """Return a function that sets what filter the list shows for the job."""
+
+        def list_as(listed: dict[str, Any]) -> None:
+            def change(request: str) -> None:
+                if "GET" in request:
+                    for job in world.jobs["batches", ref.id]:
+                        job.filter = {**job.filter, **listed}
+
+            world.watch = change
+
+        return list_as
+
+    def test_an_end_in_the_past_dates_the_snapshot(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists({"to": "2020-01-02T03:04:05Z"})
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        end = datetime(2020, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+        assert export.applied == ExportFilter("s", NOON, end)
+        assert export.exported_at(NOON) == end
+        assert f"{export.export_id} is narrowed by to, which was not asked for" in caplog.text
+
+    def test_an_end_after_the_request_narrows_nothing(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists({"to": "2999-01-02T03:04:05Z"})
+        assert export_of(exporter, ref, ExportFilter()).applied == ExportFilter()
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize("listed", [{"cohort": "s3cret"}, {"to": "then"}, {"from": "then"}])
+    def test_what_is_unknown_is_said_and_drops_no_row(
+        self,
+        listed: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists(listed)
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        assert export.applied == ExportFilter("s", NOON, other=tuple(listed.items()))
+        assert f"narrowed by {next(iter(listed))}, which was not asked for" in caplog.text
+        assert "s3cret" not in caplog.text
+
+    @pytest.mark.parametrize(
+        ("asked", "listed"),
+        [
+            (ExportFilter(), {"study_id": "s"}),
+            (ExportFilter("s"), {"study_id": "t"}),
+            (ExportFilter(), {"from": "2020-01-02T03:04:05Z"}),
+            (ExportFilter(start=NOON), {"from": "2026-11-23T12:00:01Z"}),
+        ],
+    )
+    def test_less_than_was_asked_for_is_an_error(
+        self,
+        asked: ExportFilter,
+        listed: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+    ) -> None:
+        lists(listed)
+        with pytest.raises(DataCollectionError, match="narrower than what was asked for") as raised:
+            export_of(exporter, ref, asked)
+        [(name, value)] = listed.items()
+        assert f"{name} {value}" in str(raised.value)
+
+    def test_more_than_was_asked_for_is_not(
+        self, exporter: Exporter, ref: DataCollectionRef, lists: Callable[[dict[str, Any]], None]
+    ) -> None:
+        lists({"study_id": None, "from": "2026-11-23T11:00:00Z"})
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        assert export.applied == ExportFilter(start=NOON - timedelta(hours=1))
 
 
 class TestOverlap:
@@ -496,6 +602,26 @@ class TestTenPlaces:
         export = export_of(exporter, ref, ExportFilter("s"))
         assert export.export_id == made[-2].export_id
 
+    @pytest.mark.parametrize("listed", NARROWED.values(), ids=NARROWED)
+    def test_but_not_one_that_may_be_narrowed(  # noqa: PLR0917
+        self,
+        listed: Any,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        theirs = world.start_job(batch, {})
+        assert theirs
+        world.poll(theirs)
+        theirs.filter = listed
+        with pytest.raises(DataCollectionError, match="All places") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert theirs.export_id in str(raised.value)
+        assert "s3cret" not in str(raised.value)
+        assert len(others) == len(world.jobs["batches", ref.id]) - 1
+
     def test_but_not_one_that_is_older_than_what_was_delivered(
         self,
         exporter: Exporter,
@@ -596,6 +722,59 @@ class TestLostAnswers:
         export = export_of(exporter, ref, ExportFilter("s"), making.history)
         assert making.history.ours(ref) == [export.export_id]
         assert len(world.asked("api", "POST")) == 2
+
+    @fresh
+    @pytest.mark.parametrize("listed", NARROWED.values(), ids=NARROWED)
+    @pytest.mark.parametrize("asked", [ExportFilter(), ExportFilter("s", NOON)], ids=["all", "s"])
+    def test_a_job_that_is_narrowed_otherwise_is_not_taken_for_it(  # noqa: PLR0917
+        self,
+        asked: ExportFilter,
+        listed: Any,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        def start_another(request: str) -> None:
+            if "POST" in request and not world.jobs["batches", ref.id]:
+                theirs = world.start_job(batch, {"study_id": "theirs"})
+                assert theirs
+                as_asked = asked.as_query() if isinstance(listed, dict) else {}
+                theirs.filter = {**as_asked, **listed} if isinstance(listed, dict) else listed
+
+        world.faults = [Fault("api", "POST", status=502)]
+        world.watch = start_another
+        export = export_of(exporter, ref, asked, making.history)
+        assert making.history.ours(ref) == [export.export_id]
+        assert export.export_id == world.jobs["batches", ref.id][0].export_id
+        assert len(world.asked("api", "POST")) == 2
+
+    @fresh
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            None,
+            {},
+            {"study_id": None, "from": None, "to": None},
+            {"study_id": "", "from": "", "to": ""},
+            {"cohort": None},
+        ],
+    )
+    def test_what_is_null_narrows_nothing(
+        self, listed: Any, exporter: Exporter, ref: DataCollectionRef, world: World, batch: Hosted
+    ) -> None:
+        def start_another(request: str) -> None:
+            if "POST" in request:
+                theirs = world.start_job(batch, {})
+                assert theirs
+                theirs.filter = listed
+
+        world.faults = [Fault("api", "POST", status=502)]
+        world.watch = start_another
+        export = export_of(exporter, ref, ExportFilter())
+        assert [export.export_id] == [job.export_id for job in world.jobs["batches", ref.id]]
+        assert len(world.asked("api", "POST")) == 1
 
     @fresh
     def test_nor_is_one_that_was_there_before(
