@@ -155,18 +155,19 @@ class TestJobsOfOthers:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         assert clock.now > datetime.fromisoformat(self.END)
-        catalog = runner.catalog(**ids(collection))
+        catalog = full_table(runner.catalog(**ids(collection)))
 
         def narrow(_: str) -> None:
             for job in world.jobs[collection.kind, collection.id]:
                 job.filter = listed
 
         world.watch = narrow
-        out = runner.sync(catalog, **ids(collection))
+        out = runner.sync(catalog, emit_activate_version_messages=True, **ids(collection))
         [row] = out.rows("collections")
         narrowed = {name: value for name, value in listed.items() if value}
         assert set(json.loads(row["export_filter"])) == set(narrowed)
         assert row["full_exported_at"] is None
+        assert out.of_type("ACTIVATE_VERSION") == []
         assert "which was not asked for" in caplog.text
 
 
