@@ -25,6 +25,7 @@ from tap_prolific_export.http import (
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
 from tap_prolific_export.prolific.error_reason import error_reason
+from tap_prolific_export.prolific.pages import id_of, read_pages
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import parse_timestamp, utc_now
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 # Maximum number of characters of an API error that logs and errors quote.
 MAX_QUOTE = 300
+# How many data collections to list at once. Prolific's own clients ask for 200 and more.
+PAGE_SIZE = 200
 # Without a Date header we use our own clock, which may be ahead of the API's by this much.
 CLOCK_DOUBT = timedelta(minutes=5)
 
@@ -145,12 +148,13 @@ class ProlificAPI:
         Returns:
             None if the API has no such list (older generation).
         """
-        reply = self._call(
-            "GET", _path(ref, "export"), ref, "list the export jobs", absent=(404, 405)
-        )
-        body = reply.body
-        rows = body.get("results", body.get("exports")) if isinstance(body, dict) else body
-        if not isinstance(rows, list):
+
+        def get(page: Mapping[str, str]) -> Any:
+            path, action = _path(ref, "export"), "list the export jobs"
+            return self._call("GET", path, ref, action, query=page, absent=(404, 405)).body
+
+        listing = read_pages(get, names=("results", "exports"), id_name="export_id")
+        if listing is None:
             return None
         return [
             ExportJob(
@@ -159,8 +163,8 @@ class ProlificAPI:
                 created_at=parse_timestamp(row.get("created_at")),
                 filter=_filter(row.get("filter")),
             )
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("export_id"), str)
+            for row in listing.rows
+            if id_of(row, "export_id") is not None
         ]
 
     def delete_export(self, ref: DataCollectionRef, export_id: str) -> None:
@@ -182,16 +186,13 @@ class ProlificAPI:
 
     def batch_instructions(self, ref: DataCollectionRef) -> list[Any]:
         """Return a legacy batch's instructions; empty if the API no longer has them."""
-        reply = self._call(
-            "GET",
-            _path(ref, "instructions"),
-            ref,
-            "list the batch's instructions",
-            absent=(404, 405, 410),
-        )
-        body = reply.body
-        rows = body.get("results", body.get("instructions")) if isinstance(body, dict) else body
-        return rows if isinstance(rows, list) else []
+
+        def get(page: Mapping[str, str]) -> Any:
+            path, action = _path(ref, "instructions"), "list the batch's instructions"
+            return self._call("GET", path, ref, action, query=page, absent=(404, 405, 410)).body
+
+        listing = read_pages(get, names=("results", "instructions"), id_name="id")
+        return listing.rows if listing else []
 
     def data_collections(self, kind: Kind, workspace_id: str) -> list[DataCollectionRef]:
         """List a workspace's data collections of one kind.
@@ -201,32 +202,26 @@ class ProlificAPI:
         """
         subject = f"workspace {workspace_id}"
         action = f"list its {kind.value}"
-        found: dict[str, DataCollectionRef] = {}
-        while True:
-            query = {"workspace_id": workspace_id} | ({"offset": str(len(found))} if found else {})
-            reply = self._call(
-                "GET", f"/api/v1/data-collection/{kind.value}", subject, action, query=query
+        path = f"/api/v1/data-collection/{kind.value}"
+
+        def get(page: Mapping[str, str]) -> Any:
+            query = {"workspace_id": workspace_id, **page}
+            body = self._call("GET", path, subject, action, query=query).body
+            return body if isinstance(body, dict) else None
+
+        listing = read_pages(get, names=("results",), id_name="id", limit=PAGE_SIZE)
+        if listing is None:
+            raise _unusable_reply(subject, action, "JSON without a list of results")
+        ids = [id_ for row in listing.rows if (id_ := id_of(row, "id")) is not None]
+        if len(ids) < len(listing.rows):
+            raise _unusable_reply(subject, action, "results without an id")
+        if listing.count is not None and len(ids) < listing.count:
+            raise DataCollectionError(
+                subject,
+                f"Tried to {action}; the API counts {listing.count} but shows only {len(ids)}.",
+                f"List the ids themselves under {kind.noun}_ids.",
             )
-            rows = reply.body.get("results") if isinstance(reply.body, dict) else None
-            if not isinstance(rows, list):
-                raise _unusable_reply(subject, action, "JSON without a list of results")
-            new = {
-                row["id"]: DataCollectionRef(kind, row["id"])
-                for row in rows
-                if isinstance(row, dict) and isinstance(row.get("id"), str)
-            }
-            meta = reply.body.get("meta")
-            count = meta.get("count") if isinstance(meta, dict) else None
-            fresh = new.keys() - found.keys()
-            found |= new
-            if not isinstance(count, int) or len(found) >= count:
-                return [*found.values()]
-            if not fresh:
-                raise DataCollectionError(
-                    subject,
-                    f"Tried to {action}; the API counts {count} but shows only {len(found)}.",
-                    f"List the ids themselves under {kind.noun}_ids.",
-                )
+        return [DataCollectionRef(kind, id_) for id_ in ids]
 
     def _call(
         self,

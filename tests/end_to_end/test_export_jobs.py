@@ -252,6 +252,16 @@ class TestWorkspaces:
         assert submissions(out) == set(collection.submissions)
         assert "workspace forbidden: Tried to list its collections" in caplog.text
 
+    def test_all_are_found_where_the_list_has_no_count(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        world.page_size, world.counts, world.takes_limit = 2, False, False
+        made = {world.host(samples.breakfast_diary(1, id_=f"d{n}")).id for n in range(4)}
+        out = runner.sync(catalog, workspace_ids=[samples.WORKSPACE])
+        found = {row["data_collection_id"] for row in out.rows("collections")}
+        assert found == {collection.id} | made
+
     def test_one_that_appears_during_the_run_waits_for_the_next(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:

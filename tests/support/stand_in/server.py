@@ -275,7 +275,13 @@ class _Api(_Handler):
             for h in self.world.hosted.values()
             if h.kind == kind and h.workspace_id == workspace
         ]
-        self.json(200, {"results": found, "meta": {"count": len(found)}})
+        if "limit" in self.query and not self.world.takes_limit:
+            self.error(400, "Bad request", {"limit": ["Unknown parameter."]})
+            return
+        begin = int(self.query.get("offset", 0))
+        size = min(self.world.page_size, int(self.query.get("limit", self.world.page_size)))
+        meta = {"meta": {"count": len(found)}} if self.world.counts else {}
+        self.json(200, {"results": found[begin : begin + size], **meta})
 
     def look_up(self, hosted: Hosted) -> None:
         layout = {hosted.layout_field: hosted.layout or None}
