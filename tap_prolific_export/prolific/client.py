@@ -46,6 +46,11 @@ PAGE_SIZE = 200
 CLOCK_DOUBT = timedelta(minutes=5)
 
 
+GENERATING = "generating"
+# A job with any other status may still be generated, also if the status is unknown.
+ENDED = frozenset({"complete", "failed"})
+
+
 @dataclass(frozen=True)
 class ExportStatus:
     """The status of an export, as the API reported it.

@@ -16,7 +16,7 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
 from tap_prolific_export.http import RetryPolicy
 from tap_prolific_export.model import EVERYTHING, ExportFilter, text_or_none
-from tap_prolific_export.prolific.client import ExportStatus
+from tap_prolific_export.prolific.client import ENDED, GENERATING, ExportStatus
 from tap_prolific_export.times import parse_timestamp, utc_text
 
 if TYPE_CHECKING:
@@ -172,9 +172,9 @@ class JobStarter:
         known = {job.export_id for job in before}
         for job in self.jobs(ref) or ():
             matches = job.export_id not in known and filter_of(job) == asked
-            if matches and job.created_at and job.status in {"generating", "complete"}:
+            if matches and job.created_at and job.status != "failed":
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
-                return ExportStatus("generating", job.created_at, job.export_id)
+                return ExportStatus(GENERATING, job.created_at, job.export_id)
         return None
 
     def _make_room(
@@ -184,7 +184,7 @@ class JobStarter:
         if not self._deletes:
             return False
         ours = {*owned_jobs.ours(ref)}
-        done = [job for job in jobs if job.export_id in ours and job.status != "generating"]
+        done = [job for job in jobs if job.export_id in ours and job.status in ENDED]
         for job in done:
             self._api.delete_export(ref, job.export_id)
             owned_jobs.release(ref, job.export_id)
@@ -224,7 +224,7 @@ class JobStarter:
             job.export_id,
             utc_text(created_at),
         )
-        return ExportStatus("generating", created_at, job.export_id)
+        return ExportStatus(GENERATING, created_at, job.export_id)
 
 
 def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:

@@ -12,6 +12,7 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, RefusedError
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
+from tap_prolific_export.prolific.client import ENDED, GENERATING
 from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
@@ -135,6 +136,7 @@ class Exporter:
         self._max_pending = max_pending
         self._sleep = sleep
         self._monotonic = monotonic
+        self._unknown_statuses: set[str] = set()
 
     def exports(self, due: Iterable[Wanted], owned_jobs: OwnedJobs) -> Iterator[Outcome]:
         """Request exports and yield each as soon as it is complete.
@@ -208,11 +210,14 @@ class Exporter:
     def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
         """Poll a job; return its export if it is complete."""
         ref = job.wanted.ref
-        if job.reply.status == "generating":
+        if job.reply.status not in ENDED:
             if job.first.export_id is None:
+                state = "is being generated"
+                if job.reply.status != GENERATING:
+                    state = f"has the unknown status {_quoted(job.reply.status)}"
                 raise DataCollectionError(
                     str(ref),
-                    "The API says that the export is being generated, but names no job.",
+                    f"The API says that the export {state}, but names no job.",
                     "Run again later.",
                 )
             try:
@@ -227,22 +232,25 @@ class Exporter:
         if job.reply.status == "failed":
             self._restart(job, "failed", owned_jobs)
             return None
-        if job.reply.status != "generating":
-            raise DataCollectionError(
-                str(ref),
-                f"The API gave the export the unknown status {_quoted(job.reply.status)}.",
-                "Upgrade the tap, or report this.",
-            )
+        self._log_unknown(job)
         now = self._monotonic()
         if now - job.began >= self._timeout:
-            raise DataCollectionError(
-                str(ref),
-                f"Export job {job.first.export_id} was still being generated after "
-                f"{now - job.began:.0f} s.",
-                "Run again later, or raise export_timeout_seconds.",
-            )
+            raise _timed_out(job, now - job.began)
         job.next_poll = now + self._poll_interval
         return None
+
+    def _log_unknown(self, job: _Pending) -> None:
+        """Log an unknown status, once for all jobs."""
+        status = job.reply.status
+        if status != GENERATING and status not in self._unknown_statuses:
+            self._unknown_statuses.add(status)
+            logger.warning(
+                "%s: export job %s has the unknown status %s; waiting as if it were being "
+                "generated.",
+                job.wanted.ref,
+                job.first.export_id,
+                _quoted(status),
+            )
 
     def _restart(self, job: _Pending, why: str, owned_jobs: OwnedJobs) -> None:
         """Request an export again after its job failed or vanished."""
@@ -296,6 +304,18 @@ class Exporter:
                 "Check api_url.",
             )
         return reply.url
+
+
+def _timed_out(job: _Pending, seconds: float) -> DataCollectionError:
+    problem, advice = "was still being generated", "Run again later, or raise"
+    if job.reply.status != GENERATING:
+        problem = f"still had the unknown status {_quoted(job.reply.status)}"
+        advice = "Run again later, upgrade the tap, or raise"
+    return DataCollectionError(
+        str(job.wanted.ref),
+        f"Export job {job.first.export_id} {problem} after {seconds:.0f} s.",
+        f"{advice} export_timeout_seconds.",
+    )
 
 
 def _quoted(status: str) -> str:

@@ -302,7 +302,10 @@ class _Api(_Handler):
         elif job.status == "complete":
             self.json(200, self.complete(job, with_id=False))
         else:
-            self.json(202, {"status": "generating", "export_id": job.export_id})
+            self.json(202, {"status": self.status(job), "export_id": job.export_id})
+
+    def status(self, job: Job) -> str:
+        return self.world.generating if job.status == "generating" else job.status
 
     def complete(self, job: Job, *, with_id: bool) -> dict[str, Any]:
         self.world.handed_out[job.of] = job
@@ -323,7 +326,7 @@ class _Api(_Handler):
             if found.status == "complete":
                 self.json(200, self.complete(found, with_id=False))
             else:
-                self.json(200, {"status": found.status, "export_id": found.export_id})
+                self.json(200, {"status": self.status(found), "export_id": found.export_id})
 
     def list_jobs(self, hosted: Hosted) -> None:
         if self.world.generation == "idempotent":
@@ -335,7 +338,7 @@ class _Api(_Handler):
                 {
                     "export_id": job.export_id,
                     "filter": job.filter or None,
-                    "status": job.status,
+                    "status": self.status(job),
                     "created_at": job.created_at.isoformat().replace("+00:00", "Z"),
                 }
                 for job in self.world.jobs[hosted.kind, hosted.id]

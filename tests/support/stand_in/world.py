@@ -158,6 +158,7 @@ class World:
         counts: Whether lists tell how many there are in all.
         takes_limit: Whether lists understand `limit`; else it is refused.
         max_jobs: How many jobs a data collection may have, in the newer generation.
+        generating: The word for the status of a job that is being generated.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
         generate_seconds: How long it takes to make an archive.
@@ -176,6 +177,7 @@ class World:
     def __init__(self, *, generation: Generation = "fresh", token: str = "stand-in-token") -> None:
         self.generation = generation
         self.token = token
+        self.generating = "generating"
         self.page_size = 500
         self.counts = True
         self.takes_limit = True

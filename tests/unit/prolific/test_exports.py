@@ -188,13 +188,12 @@ def test_a_long_wait_says_calmly_that_it_is_alive(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"status": "paused"}, "unknown status 'paused'"),
         ({"status": "complete"}, "gives no URL"),
         ({"status": "complete", "url": "http://elsewhere.example/x?a=s3cret"}, "not https"),
         ({"status": "complete", "url": "ftp://localhost/x?a=s3cret"}, "not https"),
         ({"state": "complete"}, "JSON without a status"),
     ],
-    ids=["unknown status", "no URL", "http", "ftp", "no status"],
+    ids=["no URL", "http", "ftp", "no status"],
 )
 def test_an_export_that_cannot_be_had_says_why(
     body: dict[str, str], says: str, exporter: Exporter, ref: DataCollectionRef, world: World
@@ -204,6 +203,100 @@ def test_an_export_that_cannot_be_had_says_why(
         export_of(exporter, ref, ExportFilter())
     assert f"batch {ref.id}" in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+class TestUnknownStatuses:
+    @pytest.mark.parametrize("word", ["queued", "Generating", "COMPLETE", "paused for a while"])
+    def test_a_job_is_waited_for_and_it_is_said_once(  # noqa: PLR0917
+        self,
+        word: str,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        collection: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.generating, world.polls_to_generate = word, 3
+        refs = [ref, DataCollectionRef(Kind.COLLECTION, collection.id)]
+        exports = making.exporter().exports([Wanted(each) for each in refs], making.history)
+        assert all(outcome.export for outcome in exports)
+        [said] = [record for record in caplog.records if "unknown status" in record.message]
+        assert f"the unknown status {word!r}" in said.message
+        assert f"{refs[0]}: " in said.message
+
+    def test_one_that_does_not_end_is_named(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World, time: MonotonicClock
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 10_000
+        with pytest.raises(DataCollectionError, match=r"'queued'.*600 s.*timeout") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert f"batch {ref.id}: Export job" in str(raised.value)
+        assert sum(time.slept) == 600
+
+    def test_the_last_one_is_named(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.polls_to_generate = 10_000
+        body = json.dumps({"status": "on hold"}).encode()
+        late = Fault("api", "GET .*/export/", first=20, times=999, status=200, body=body)
+        world.faults = [late]
+        with pytest.raises(DataCollectionError, match="'on hold'"):
+            export_of(exporter, ref, ExportFilter())
+
+    def test_a_long_one_is_not_quoted(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.generating, world.polls_to_generate = f"wait for {world.token * 9}", 10_000
+        with pytest.raises(DataCollectionError, match="a long text") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert world.token not in str(raised.value) + caplog.text
+
+    def test_it_may_turn_into_a_failure(
+        self, making: Making, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 10_000
+        failed = json.dumps({"status": "failed"}).encode()
+        world.faults = [Fault("api", "GET .*/export/", first=2, status=200, body=failed)]
+        with pytest.raises(DataCollectionError, match="failed; earlier attempts: 0"):
+            export_of(making.exporter(retries=0), ref, ExportFilter())
+
+    def test_without_a_job_there_is_nothing_to_wait_for(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.faults = [Fault("api", "POST", status=202, body=b'{"status": "queued"}')]
+        with pytest.raises(DataCollectionError, match="unknown status 'queued', but names no job"):
+            export_of(exporter, ref, ExportFilter())
+
+    @fresh
+    def test_a_lost_answer_may_have_started_such_a_job(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 2
+        world.faults = [Fault("api", "POST", status=502, after=True)]
+        export = export_of(exporter, ref, ExportFilter())
+        assert [job.export_id for job in world.jobs["batches", ref.id]] == [export.export_id]
+        assert len(world.asked("api", "POST")) == 1
+
+    @fresh
+    def test_no_room_is_made_by_deleting_such_a_job(
+        self,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 9
+        made = [world.start_job(batch, {"study_id": f"s{number}"}) for number in range(10)]
+        for job in made:
+            making.history.take(ref, job.export_id if job else "")
+        with pytest.raises(DataCollectionError, match="All places"):
+            export_of(exporter, ref, ExportFilter(), making.history)
+        assert world.asked("api", "DELETE") == []
 
 
 def test_a_job_without_a_name_cannot_be_waited_for(
