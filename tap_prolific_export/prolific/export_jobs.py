@@ -32,6 +32,7 @@ logger = logging.getLogger("tap-prolific-export")
 
 # The API allows this many jobs per data collection, over all filters.
 MAX_JOBS = 10
+FREE_OURS = "Set delete_exports to created, and the tap deletes its own."
 # What Prolific documents in the filter of a job.
 KNOWN_FILTERS = ("study_id", "from", "to")
 
@@ -94,6 +95,7 @@ class JobStarter:
         """
         ref, asked = wanted.ref, wanted.asked
         before = self.jobs(ref)
+        self._forget_gone(ref, before, owned_jobs)
         policy = RetryPolicy(self._sleep, ref, "request an export")
         lost = False
         while True:
@@ -104,8 +106,8 @@ class JobStarter:
             except (RefusedError, TryAgainError) as error:
                 if before is not None and _is_job_limit(error, before):
                     if not self._make_room(ref, before, owned_jobs):
-                        return self._job_of_others(wanted, before, error), True
-                    before = self.jobs(ref) or []
+                        return self._existing_job(wanted, before, error, owned_jobs), True
+                    before = self.jobs(ref)
                 elif isinstance(error, TryAgainError):
                     policy.wait(error)
                     lost = True  # the API may have started a job nevertheless
@@ -144,6 +146,15 @@ class JobStarter:
             else:
                 owned_jobs.release(ref, export_id)
 
+    def _forget_gone(
+        self, ref: DataCollectionRef, jobs: Sequence[ExportJob] | None, owned_jobs: OwnedJobs
+    ) -> None:
+        """Forget our jobs that somebody has deleted, if we never delete them ourselves."""
+        if self._deletes or jobs is None:
+            return
+        for export_id in {*owned_jobs.ours(ref)} - {job.export_id for job in jobs}:
+            owned_jobs.release(ref, export_id)
+
     def _record_owner(
         self,
         ref: DataCollectionRef,
@@ -151,13 +162,15 @@ class JobStarter:
         reply: ExportStatus,
         owned_jobs: OwnedJobs,
     ) -> None:
-        """Record that the job is ours if our request created it, that is, if it is new."""
+        """Record that the job is ours if our request created it, that is, if it is new.
+
+        Also if we never delete jobs: that may change, and errors say how many are ours.
+        """
         if before is None and self._has_list is False:
             self._is_older = True
         known = {job.export_id for job in before or ()}
-        # Ownership matters only if we delete jobs.
         is_new = before is not None and reply.export_id not in known
-        if reply.export_id and is_new and self._deletes:
+        if reply.export_id and is_new:
             owned_jobs.take(ref, reply.export_id)
 
     def _started_by_lost_request(
@@ -183,17 +196,20 @@ class JobStarter:
         """Delete our finished jobs to get below the limit; return whether there were any."""
         if not self._deletes:
             return False
-        ours = {*owned_jobs.ours(ref)}
-        done = [job for job in jobs if job.export_id in ours and job.status in ENDED]
+        done = [job for job in _ours(ref, jobs, owned_jobs) if job.status in ENDED]
         for job in done:
             self._api.delete_export(ref, job.export_id)
             owned_jobs.release(ref, job.export_id)
         return bool(done)
 
-    def _job_of_others(
-        self, wanted: Wanted, jobs: Sequence[ExportJob], refusal: Exception
+    def _existing_job(
+        self,
+        wanted: Wanted,
+        jobs: Sequence[ExportJob],
+        refusal: RefusedError | TryAgainError,
+        owned_jobs: OwnedJobs,
     ) -> ExportStatus:
-        """Return another user's newest job that can be used instead of a new one.
+        """Return the newest existing job that can be used instead of a new one.
 
         Raises:
             DataCollectionError: There is no such job.
@@ -206,25 +222,41 @@ class JobStarter:
             and job.created_at
             and (wanted.latest is None or job.created_at > wanted.latest)
         }
+        ours = _ours(wanted.ref, jobs, owned_jobs)
+        can_be_freed = not self._deletes and any(job.status in ENDED for job in ours)
+        hint = f"{FREE_OURS} " if can_be_freed else ""
+        delete_one = "Or delete one" if can_be_freed else "Delete one"
         if not usable:
+            problem = f"Tried to request an export; {refusal}"
+            if isinstance(refusal, RefusedError):
+                problem = refusal.problem
             raise DataCollectionError(
                 str(wanted.ref),
-                f"Tried to request an export; {refusal} All places for export jobs are taken, none "
-                f"by this tap: {'; '.join(describe(job) for job in jobs)}.",
-                'Delete one: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
+                f"{problem} All places for export jobs are taken, {len(ours) or 'none'} of them by "
+                f"this tap: {'; '.join(describe(job) for job in jobs)}.",
+                f'{hint}{delete_one}: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
                 f"{self._api.url}/api/v1/data-collection/{wanted.ref.kind.value}/{wanted.ref.id}"
                 "/export/<job>",
             ) from None
         created_at = max(usable)
         job = usable[created_at]
         logger.warning(
-            "%s: all places for export jobs are taken, none by this tap. Reading job %s instead, "
-            "of %s; delete one of the jobs to get newer responses.",
+            "%s: all places for export jobs are taken, %s of them by this tap. Reading job %s "
+            "instead, of %s. %sDelete one of the jobs to get newer responses.",
             wanted.ref,
+            len(ours) or "none",
             job.export_id,
             utc_text(created_at),
+            hint,
         )
         return ExportStatus(GENERATING, created_at, job.export_id)
+
+
+def _ours(
+    ref: DataCollectionRef, jobs: Sequence[ExportJob], owned_jobs: OwnedJobs
+) -> list[ExportJob]:
+    owned = {*owned_jobs.ours(ref)}
+    return [job for job in jobs if job.export_id in owned]
 
 
 def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:

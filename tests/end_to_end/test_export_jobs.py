@@ -85,8 +85,27 @@ class TestJobsOfOurs:
     def test_never_means_never(self, runner: Runner, world: World, collection: Hosted) -> None:
         out = runner.sync(delete_exports="never", **ids(collection))
         assert len(jobs(world, collection)) == 1
-        assert "exports" not in entry(out.state, "collections", collection)
+        assert entry(out.state, "collections", collection)["exports"] == jobs(world, collection)
         assert world.asked("api", "DELETE") == []
+
+    def test_what_never_has_left_is_deleted_once_the_setting_changes(
+        self, runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config: dict[str, Any] = {"delete_exports": "never", **ids(collection)}
+        state: dict[str, Any] = {}
+        for number in range(10):
+            # Each asks for something else: none of them can be read instead of another.
+            state = runner.sync(state=state, study_id=f"s{number}", **config).state
+        made = jobs(world, collection)
+        assert entry(state, "collections", collection)["exports"] == made[::-1]
+        runner.sync_and_fail(state=state, study_id=samples.STUDY, **config)
+        assert "10 of them by this tap" in caplog.text
+        assert "Set delete_exports to created" in caplog.text
+        config["delete_exports"] = "created"
+        out = runner.sync(state=state, study_id=samples.STUDY, **config)
+        assert submissions(out) == set(collection.submissions)
+        assert jobs(world, collection) == []
+        assert "exports" not in entry(out.state, "collections", collection)
 
     def test_a_test_run_leaves_none_either(
         self, runner: Runner, world: World, collection: Hosted

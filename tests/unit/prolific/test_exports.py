@@ -595,10 +595,88 @@ class TestTenPlaces:
     ) -> None:
         history = making.history
         export = export_of(making.exporter(delete="never"), ref, ExportFilter(), history)
-        assert history.ours(ref) == []
-        history.take(ref, str(export.export_id))
         making.job_starter(delete="never").discard(ref, history)
-        assert self.there(world, batch) == [export.export_id]
+        assert history.ours(ref) == self.there(world, batch) == [export.export_id]
+        assert world.asked("api", "DELETE") == []
+
+    @pytest.fixture
+    def taken_by_ours(
+        self, making: Making, ref: DataCollectionRef, batch: Hosted, others: list[str], world: World
+    ) -> str:
+        """Fill the last place with a narrowed job of ours, and return its id."""
+        exporter = making.exporter(delete="never")
+        export = export_of(exporter, ref, ExportFilter("ours"), making.history)
+        assert len(self.there(world, batch)) == len(others) + 1
+        return str(export.export_id)
+
+    def test_with_never_the_error_tells_how_to_free_them(
+        self,
+        taken_by_ours: str,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        with pytest.raises(DataCollectionError) as raised:
+            export_of(making.exporter(delete="never"), ref, ExportFilter(), making.history)
+        said = str(raised.value)
+        assert "taken, 1 of them by this tap: " in said
+        assert f"{taken_by_ours} of" in said
+        assert "Set delete_exports to created, and the tap deletes its own" in said
+        assert "none by this tap" not in said
+        assert taken_by_ours in self.there(world, batch)
+        assert world.asked("api", "DELETE") == []
+
+    def test_and_with_created_they_are_freed(  # noqa: PLR0917
+        self,
+        taken_by_ours: str,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        export = export_of(exporter, ref, ExportFilter(), making.history)
+        assert set(self.there(world, batch)) == {*others, export.export_id}
+        assert making.history.ours(ref) == [export.export_id] != [taken_by_ours]
+
+    def test_a_job_that_is_read_instead_says_how_to_free_them(  # noqa: PLR0917
+        self,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        again = export_of(exporter, ref, ExportFilter(), making.history)
+        assert again.export_id == first.export_id
+        assert "taken, 1 of them by this tap. Reading job" in caplog.text
+        assert "Set delete_exports to created" in caplog.text
+        assert len(self.there(world, batch)) == len(others) + 1
+
+    def test_those_that_are_gone_are_forgotten(
+        self, making: Making, ref: DataCollectionRef, world: World, batch: Hosted
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        second = export_of(exporter, ref, ExportFilter("s"), making.history)
+        assert making.history.ours(ref) == [first.export_id, second.export_id]
+        del world.jobs["batches", batch.id][1]  # somebody deletes the first
+        third = export_of(exporter, ref, ExportFilter("t"), making.history)
+        assert making.history.ours(ref) == [second.export_id, third.export_id]
+
+    def test_a_list_that_is_not_shown_forgets_none(
+        self, making: Making, ref: DataCollectionRef, world: World
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        world.faults = [Fault("api", "GET .*/export$", times=9, status=403)]
+        export_of(exporter, ref, ExportFilter("s"), making.history)
+        assert making.history.ours(ref) == [first.export_id]
 
     def test_a_job_that_somebody_else_has_started_is_not_ours(
         self,
@@ -650,8 +728,9 @@ class TestTenPlaces:
         ours = world.start_job(batch, {"study_id": "ours"})
         assert ours
         making.history.take(ref, ours.export_id)
-        with pytest.raises(DataCollectionError):
+        with pytest.raises(DataCollectionError, match="1 of them by this tap: ") as raised:
             export_of(exporter, ref, ExportFilter(), making.history)
+        assert "delete_exports" not in str(raised.value)  # that would change nothing
         assert set(self.there(world, batch)) == {*others, ours.export_id}
         assert world.asked("api", "DELETE") == []
 
@@ -731,6 +810,8 @@ class TestTenPlaces:
             export_of(exporter, ref, ExportFilter(), latest=NOON)
         said = str(raised.value)
         assert "409 (Conflict: Too many exports exist" in said
+        assert said.count("Tried to request an export") == 1
+        assert "taken, none of them by this tap: " in said
         for export_id in (*others, theirs.export_id):
             assert export_id in said
         assert "study_id s3" in said
