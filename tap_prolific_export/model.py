@@ -48,15 +48,28 @@ class DataCollectionRef:
 
 @dataclass(frozen=True)
 class ExportFilter:
-    """Limits an export to a study, or to responses from a start time on; None: no limit."""
+    """Limits an export to a study, or to responses of a time; None: no limit.
+
+    Attributes:
+        study_id: The study.
+        start: The earliest time.
+        end: The latest time. Other clients use it; the tap never asks for it.
+        other: What else limits an export, according to the API: names and values.
+    """
 
     study_id: str | None = None
     start: datetime | None = None
+    end: datetime | None = None
+    other: tuple[tuple[str, str], ...] = ()
 
     def as_query(self) -> dict[str, str]:
         """Return the API's query parameters."""
-        query = {"study_id": self.study_id, "from": self.start and self.start.isoformat()}
-        return {key: value for key, value in query.items() if value}
+        query = {
+            "study_id": self.study_id,
+            "from": self.start and self.start.isoformat(),
+            "to": self.end and self.end.isoformat(),
+        }
+        return {key: value for key, value in query.items() if value} | dict(self.other)
 
 
 EVERYTHING = ExportFilter()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.safe_json import InvalidJsonError, decode, decode_usual
 from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
@@ -38,8 +39,6 @@ BY_TASK = "responses-by-task.jsonl"
 LINES = ("responses.jsonl", "responses-by-submission.jsonl", BY_TASK)
 UPLOADS = "files/"
 
-# Prolific's client names a download <id>-export-<time>.zip.
-_VENDOR_NAME = re.compile(rf"(?P<id>{ID.pattern})-export-[^/]*\.zip", re.IGNORECASE)
 _BOM = b"\xef\xbb\xbf"
 # A line from its first character that is no white space.
 _NOT_BLANK = re.compile(rb"\S[^\n]*")
@@ -438,5 +437,5 @@ def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:
         id_ = metadata.fields.get(key)
         if isinstance(id_, str) and ID.fullmatch(id_):
             return DataCollectionRef(metadata.kind, id_)
-    named = _VENDOR_NAME.fullmatch(file_name)
-    return DataCollectionRef(metadata.kind, named["id"]) if named else None
+    named = parse_file_name(file_name)
+    return DataCollectionRef(metadata.kind, named.id) if named else None

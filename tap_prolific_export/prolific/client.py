@@ -26,17 +26,21 @@ from tap_prolific_export.http import (
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
 from tap_prolific_export.prolific.contract import (
     API,
+    COMPLETE,
     DATA_COLLECTION,
     DATA_COLLECTIONS,
     EXPORT,
     EXPORTS,
+    FAILED,
     INSTRUCTIONS,
 )
+from tap_prolific_export.prolific.error_reason import error_reason
+from tap_prolific_export.prolific.pages import id_of, read_pages
 from tap_prolific_export.redaction import scrub
 from tap_prolific_export.times import parse_timestamp, utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from tap_prolific_export.http import Sleep
 
@@ -46,8 +50,14 @@ if TYPE_CHECKING:
 
 # Maximum number of characters of an API error that logs and errors quote.
 MAX_QUOTE = 300
+# How many data collections to list at once. Prolific's own clients ask for 200 and more.
+PAGE_SIZE = 200
 # Without a Date header we use our own clock, which may be ahead of the API's by this much.
 CLOCK_DOUBT = timedelta(minutes=5)
+
+
+# A job with any other status may still be generated, also if the status is unknown.
+ENDED = frozenset({COMPLETE, FAILED})
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,14 @@ class ExportStatus:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """One entry in the list of export jobs (newer generation of the API)."""
+    """One entry in the list of export jobs (newer generation of the API).
+
+    Attributes:
+        export_id: Its id.
+        status: As in `ExportStatus`.
+        created_at: When it was requested.
+        filter: What narrows it, as the API says it.
+    """
 
     export_id: str
     status: str | None
@@ -145,22 +162,23 @@ class ProlificAPI:
         Returns:
             None if the API has no such list (older generation).
         """
-        reply = self._call(
-            "GET", _path(EXPORTS, ref), ref, "list the export jobs", absent=(404, 405)
-        )
-        body = reply.body
-        rows = body.get("results", body.get("exports")) if isinstance(body, dict) else body
-        if not isinstance(rows, list):
+
+        def get(page: Mapping[str, str]) -> Any:
+            path, action = _path(EXPORTS, ref), "list the export jobs"
+            return self._call("GET", path, ref, action, query=page, absent=(404, 405)).body
+
+        listing = read_pages(get, names=("results", "exports"), id_name="export_id")
+        if listing is None:
             return None
         return [
             ExportJob(
                 export_id=row["export_id"],
                 status=text_or_none(row.get("status")),
                 created_at=parse_timestamp(row.get("created_at")),
-                filter=row["filter"] if isinstance(row.get("filter"), dict) else {},
+                filter=_filter(row.get("filter")),
             )
-            for row in rows
-            if isinstance(row, dict) and isinstance(row.get("export_id"), str)
+            for row in listing.rows
+            if id_of(row, "export_id") is not None
         ]
 
     def delete_export(self, ref: DataCollectionRef, export_id: str) -> None:
@@ -182,16 +200,13 @@ class ProlificAPI:
 
     def batch_instructions(self, ref: DataCollectionRef) -> list[Any]:
         """Return a legacy batch's instructions; empty if the API no longer has them."""
-        reply = self._call(
-            "GET",
-            _path(INSTRUCTIONS, ref),
-            ref,
-            "list the batch's instructions",
-            absent=(404, 405, 410),
-        )
-        body = reply.body
-        rows = body.get("results", body.get("instructions")) if isinstance(body, dict) else body
-        return rows if isinstance(rows, list) else []
+
+        def get(page: Mapping[str, str]) -> Any:
+            path, action = _path(INSTRUCTIONS, ref), "list the batch's instructions"
+            return self._call("GET", path, ref, action, query=page, absent=(404, 405, 410)).body
+
+        listing = read_pages(get, names=("results", "instructions"), id_name="id")
+        return listing.rows if listing else []
 
     def data_collections(self, kind: Kind, workspace_id: str) -> list[DataCollectionRef]:
         """List a workspace's data collections of one kind.
@@ -201,32 +216,26 @@ class ProlificAPI:
         """
         subject = f"workspace {workspace_id}"
         action = f"list its {kind.value}"
-        found: dict[str, DataCollectionRef] = {}
-        while True:
-            query = {"workspace_id": workspace_id} | ({"offset": str(len(found))} if found else {})
-            reply = self._call(
-                "GET", DATA_COLLECTIONS.format(kind=kind.value), subject, action, query=query
+        path = DATA_COLLECTIONS.format(kind=kind.value)
+
+        def get(page: Mapping[str, str]) -> Any:
+            query = {"workspace_id": workspace_id, **page}
+            body = self._call("GET", path, subject, action, query=query).body
+            return body if isinstance(body, dict) else None
+
+        listing = read_pages(get, names=("results",), id_name="id", limit=PAGE_SIZE)
+        if listing is None:
+            raise _unusable_reply(subject, action, "JSON without a list of results")
+        ids = [id_ for row in listing.rows if (id_ := id_of(row, "id")) is not None]
+        if len(ids) < len(listing.rows):
+            raise _unusable_reply(subject, action, "results without an id")
+        if listing.count is not None and len(ids) < listing.count:
+            raise DataCollectionError(
+                subject,
+                f"Tried to {action}; the API counts {listing.count} but shows only {len(ids)}.",
+                f"List the ids themselves under {kind.noun}_ids.",
             )
-            rows = reply.body.get("results") if isinstance(reply.body, dict) else None
-            if not isinstance(rows, list):
-                raise _unusable_reply(subject, action, "JSON without a list of results")
-            new = {
-                row["id"]: DataCollectionRef(kind, row["id"])
-                for row in rows
-                if isinstance(row, dict) and isinstance(row.get("id"), str)
-            }
-            meta = reply.body.get("meta")
-            count = meta.get("count") if isinstance(meta, dict) else None
-            fresh = new.keys() - found.keys()
-            found |= new
-            if not isinstance(count, int) or len(found) >= count:
-                return [*found.values()]
-            if not fresh:
-                raise DataCollectionError(
-                    subject,
-                    f"Tried to {action}; the API counts {count} but shows only {len(found)}.",
-                    f"List the ids themselves under {kind.noun}_ids.",
-                )
+        return [DataCollectionRef(kind, id_) for id_ in ids]
 
     def _call(
         self,
@@ -348,8 +357,12 @@ class ProlificAPI:
         return f"Check the id; if it is a {other.noun}'s, move it to {other.noun}_ids."
 
     def _quote(self, response: requests.Response) -> str:
-        """Return the status, title and detail of an API error, scrubbed and shortened."""
-        return f"{response.status_code}{_envelope(response, [self._token])}"
+        """Return the status and reason of an API error, scrubbed and shortened."""
+        # Scrub before cutting: a partial secret would not be recognised.
+        reason = scrub(error_reason(response.content), [self._token])
+        if not reason:
+            return f"{response.status_code} without the API's error envelope"
+        return f"{response.status_code} ({reason[:MAX_QUOTE]})"
 
 
 def _endpoint(method: str, path: str) -> str:
@@ -365,26 +378,11 @@ def _path(template: str, ref: DataCollectionRef, export_id: str = "") -> str:
     return template.format(kind=ref.kind.value, id=ref.id, export_id=export_id)
 
 
-def _envelope(response: requests.Response, secrets: Iterable[str]) -> str:
-    """Return the title and detail of the API's error envelope, or say that it is missing."""
-    try:
-        error = msgspec.json.decode(response.content)["error"]
-        parts = [error.get("title"), error.get("detail")]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
-        return " without the API's error envelope"
-    except AttributeError:  # "error": "some text"
-        parts = [error]
-    # Scrub before cutting: a partial secret would not be recognised.
-    text = scrub(": ".join(_flat(part) for part in parts if part), secrets)
-    return f" ({text[:MAX_QUOTE]})" if text else ""
-
-
-def _flat(detail: object) -> str:
-    if isinstance(detail, dict):
-        return "; ".join(f"{key}: {_flat(value)}" for key, value in detail.items())
-    if isinstance(detail, list):
-        return "; ".join(_flat(item) for item in detail)
-    return " ".join(str(detail).split())
+def _filter(value: object) -> dict[str, Any]:
+    """Return a job's filter. One of an unknown shape must not look like no filter."""
+    if isinstance(value, dict):
+        return value
+    return {} if value is None else {"filter": value}
 
 
 def _unusable_reply(subject: object, action: str, reply: str) -> DataCollectionError:

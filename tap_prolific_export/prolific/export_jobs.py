@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
 from tap_prolific_export.http import RetryPolicy
-from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.client import ExportStatus
-from tap_prolific_export.prolific.contract import COMPLETE, EXPORT, GENERATING, MAX_JOBS
+from tap_prolific_export.model import EVERYTHING, ExportFilter, text_or_none
+from tap_prolific_export.prolific.client import ENDED, ExportStatus
+from tap_prolific_export.prolific.contract import COMPLETE, EXPORT, FAILED, GENERATING, MAX_JOBS
 from tap_prolific_export.times import parse_timestamp, utc_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from tap_prolific_export.settings import DeleteExports
 
 logger = logging.getLogger("tap-prolific-export")
+
+FREE_OURS = "Set delete_exports to created, and the tap deletes its own."
+# What Prolific documents in the filter of a job.
+KNOWN_FILTERS = ("study_id", "from", "to")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,7 @@ class JobStarter:
         """
         ref, asked = wanted.ref, wanted.asked
         before = self.jobs(ref)
+        self._forget_gone(ref, before, owned_jobs)
         policy = RetryPolicy(self._sleep, ref, "request an export")
         lost = False
         while True:
@@ -99,8 +105,8 @@ class JobStarter:
             except (RefusedError, TryAgainError) as error:
                 if before is not None and _is_job_limit(error, before):
                     if not self._make_room(ref, before, owned_jobs):
-                        return self._job_of_others(wanted, before, error), True
-                    before = self.jobs(ref) or []
+                        return self._existing_job(wanted, before, error, owned_jobs), True
+                    before = self.jobs(ref)
                 elif isinstance(error, TryAgainError):
                     policy.wait(error)
                     lost = True  # the API may have started a job nevertheless
@@ -139,6 +145,15 @@ class JobStarter:
             else:
                 owned_jobs.release(ref, export_id)
 
+    def _forget_gone(
+        self, ref: DataCollectionRef, jobs: Sequence[ExportJob] | None, owned_jobs: OwnedJobs
+    ) -> None:
+        """Forget our jobs that somebody has deleted, if we never delete them ourselves."""
+        if self._deletes or jobs is None:
+            return
+        for export_id in {*owned_jobs.ours(ref)} - {job.export_id for job in jobs}:
+            owned_jobs.release(ref, export_id)
+
     def _record_owner(
         self,
         ref: DataCollectionRef,
@@ -146,13 +161,15 @@ class JobStarter:
         reply: ExportStatus,
         owned_jobs: OwnedJobs,
     ) -> None:
-        """Record that the job is ours if our request created it, that is, if it is new."""
+        """Record that the job is ours if our request created it, that is, if it is new.
+
+        Also if we never delete jobs: that may change, and errors say how many are ours.
+        """
         if before is None and self._has_list is False:
             self._is_older = True
         known = {job.export_id for job in before or ()}
-        # Ownership matters only if we delete jobs.
         is_new = before is not None and reply.export_id not in known
-        if reply.export_id and is_new and self._deletes:
+        if reply.export_id and is_new:
             owned_jobs.take(ref, reply.export_id)
 
     def _started_by_lost_request(
@@ -167,7 +184,7 @@ class JobStarter:
         known = {job.export_id for job in before}
         for job in self.jobs(ref) or ():
             matches = job.export_id not in known and filter_of(job) == asked
-            if matches and job.created_at and job.status in {GENERATING, COMPLETE}:
+            if matches and job.created_at and job.status != FAILED:
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
                 return ExportStatus(GENERATING, job.created_at, job.export_id)
         return None
@@ -178,17 +195,20 @@ class JobStarter:
         """Delete our finished jobs to get below the limit; return whether there were any."""
         if not self._deletes:
             return False
-        ours = {*owned_jobs.ours(ref)}
-        done = [job for job in jobs if job.export_id in ours and job.status != GENERATING]
+        done = [job for job in _ours(ref, jobs, owned_jobs) if job.status in ENDED]
         for job in done:
             self._api.delete_export(ref, job.export_id)
             owned_jobs.release(ref, job.export_id)
         return bool(done)
 
-    def _job_of_others(
-        self, wanted: Wanted, jobs: Sequence[ExportJob], refusal: Exception
+    def _existing_job(
+        self,
+        wanted: Wanted,
+        jobs: Sequence[ExportJob],
+        refusal: RefusedError | TryAgainError,
+        owned_jobs: OwnedJobs,
     ) -> ExportStatus:
-        """Return another user's newest job that can be used instead of a new one.
+        """Return the newest existing job that can be used instead of a new one.
 
         Raises:
             DataCollectionError: There is no such job.
@@ -197,29 +217,45 @@ class JobStarter:
             job.created_at: job
             for job in jobs
             if job.status == COMPLETE
-            and not job.filter
+            and filter_of(job) == EVERYTHING
             and job.created_at
             and (wanted.latest is None or job.created_at > wanted.latest)
         }
+        ours = _ours(wanted.ref, jobs, owned_jobs)
+        can_be_freed = not self._deletes and any(job.status in ENDED for job in ours)
+        hint = f"{FREE_OURS} " if can_be_freed else ""
+        delete_one = "Or delete one" if can_be_freed else "Delete one"
         if not usable:
+            problem = f"Tried to request an export; {refusal}"
+            if isinstance(refusal, RefusedError):
+                problem = refusal.problem
             raise DataCollectionError(
                 str(wanted.ref),
-                f"Tried to request an export; {refusal} All places for export jobs are taken, none "
-                f"by this tap: {'; '.join(_describe(job) for job in jobs)}.",
-                'Delete one: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
+                f"{problem} All places for export jobs are taken, {len(ours) or 'none'} of them by "
+                f"this tap: {'; '.join(describe(job) for job in jobs)}.",
+                f'{hint}{delete_one}: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
                 f"{self._api.url}"
                 + EXPORT.format(kind=wanted.ref.kind.value, id=wanted.ref.id, export_id="<job>"),
             ) from None
         created_at = max(usable)
         job = usable[created_at]
         logger.warning(
-            "%s: all places for export jobs are taken, none by this tap. Reading job %s instead, "
-            "of %s; delete one of the jobs to get newer responses.",
+            "%s: all places for export jobs are taken, %s of them by this tap. Reading job %s "
+            "instead, of %s. %sDelete one of the jobs to get newer responses.",
             wanted.ref,
+            len(ours) or "none",
             job.export_id,
             utc_text(created_at),
+            hint,
         )
         return ExportStatus(GENERATING, created_at, job.export_id)
+
+
+def _ours(
+    ref: DataCollectionRef, jobs: Sequence[ExportJob], owned_jobs: OwnedJobs
+) -> list[ExportJob]:
+    owned = {*owned_jobs.ours(ref)}
+    return [job for job in jobs if job.export_id in owned]
 
 
 def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]) -> bool:
@@ -232,15 +268,36 @@ def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]
 
 
 def filter_of(job: ExportJob) -> ExportFilter:
-    """Return the filter of a job."""
-    study_id = job.filter.get("study_id")
-    return ExportFilter(
-        study_id if isinstance(study_id, str) else None, parse_timestamp(job.filter.get("from"))
+    """Return the filter of a job. Whatever is not understood may narrow it, so it is kept."""
+    study_id = text_or_none(job.filter.get("study_id"))
+    start, end = (parse_timestamp(job.filter.get(name)) for name in ("from", "to"))
+    understood = {"study_id": study_id, "from": start, "to": end}
+    other = (
+        (name, _one_text(value))
+        for name, value in _given(job).items()
+        if understood.get(name) is None
     )
+    return ExportFilter(study_id, start, end, tuple(sorted(other)))
 
 
-def _describe(job: ExportJob) -> str:
-    """Describe a job for an error message."""
+def _given(job: ExportJob) -> dict[str, Any]:
+    """Return what a job's filter sets: null narrows nothing, nor do empty texts we know."""
+    return {
+        name: value
+        for name, value in job.filter.items()
+        if value is not None and not (name in KNOWN_FILTERS and value == "")
+    }
+
+
+def _one_text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def describe(job: ExportJob) -> str:
+    """Describe a job for an error message. Values of unknown filters may be personal: omit them."""
     created = f" of {utc_text(job.created_at)}" if job.created_at else ""
-    filters = ", ".join(f"{name} {value}" for name, value in job.filter.items())
+    filters = ", ".join(
+        f"{name} {value}" if name in KNOWN_FILTERS and isinstance(value, str) else name
+        for name, value in _given(job).items()
+    )
     return f"{job.export_id}{created} ({job.status}, {filters or 'everything'})"

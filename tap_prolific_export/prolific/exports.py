@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from requests import codes
@@ -12,8 +12,9 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, RefusedError
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
+from tap_prolific_export.prolific.client import ENDED
 from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
-from tap_prolific_export.prolific.export_jobs import filter_of
+from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
 from tap_prolific_export.validation import is_loopback
@@ -63,9 +64,11 @@ class Export:
         Args:
             last_modified: When the archive was written, if its host says so.
         """
-        if self.created_at:
-            return self.created_at
-        return min(self.asked_at, last_modified) if last_modified else self.asked_at
+        # The archive has nothing of what came after its end.
+        limits = [self.applied.end, self.created_at or self.asked_at]
+        if self.created_at is None:
+            limits.append(last_modified)
+        return min(limit for limit in limits if limit)
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Exporter:
         self._max_pending = max_pending
         self._sleep = sleep
         self._monotonic = monotonic
+        self._unknown_statuses: set[str] = set()
 
     def exports(self, due: Iterable[Wanted], owned_jobs: OwnedJobs) -> Iterator[Outcome]:
         """Request exports and yield each as soon as it is complete.
@@ -207,11 +211,14 @@ class Exporter:
     def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
         """Poll a job; return its export if it is complete."""
         ref = job.wanted.ref
-        if job.reply.status == GENERATING:
+        if job.reply.status not in ENDED:
             if job.first.export_id is None:
+                state = "is being generated"
+                if job.reply.status != GENERATING:
+                    state = f"has the unknown status {_quoted(job.reply.status)}"
                 raise DataCollectionError(
                     str(ref),
-                    "The API says that the export is being generated, but names no job.",
+                    f"The API says that the export {state}, but names no job.",
                     "Run again later.",
                 )
             try:
@@ -226,22 +233,25 @@ class Exporter:
         if job.reply.status == FAILED:
             self._restart(job, "failed", owned_jobs)
             return None
-        if job.reply.status != GENERATING:
-            raise DataCollectionError(
-                str(ref),
-                f"The API gave the export the unknown status {_quoted(job.reply.status)}.",
-                "Upgrade the tap, or report this.",
-            )
+        self._log_unknown(job)
         now = self._monotonic()
         if now - job.began >= self._timeout:
-            raise DataCollectionError(
-                str(ref),
-                f"Export job {job.first.export_id} was still being generated after "
-                f"{now - job.began:.0f} s.",
-                "Run again later, or raise export_timeout_seconds.",
-            )
+            raise _timed_out(job, now - job.began)
         job.next_poll = now + self._poll_interval
         return None
+
+    def _log_unknown(self, job: _Pending) -> None:
+        """Log an unknown status, once for all jobs."""
+        status = job.reply.status
+        if status != GENERATING and status not in self._unknown_statuses:
+            self._unknown_statuses.add(status)
+            logger.warning(
+                "%s: export job %s has the unknown status %s; waiting as if it were being "
+                "generated.",
+                job.wanted.ref,
+                job.first.export_id,
+                _quoted(status),
+            )
 
     def _restart(self, job: _Pending, why: str, owned_jobs: OwnedJobs) -> None:
         """Request an export again after its job failed or vanished."""
@@ -266,13 +276,16 @@ class Exporter:
         listed = next((each for each in jobs or () if each.export_id == export_id), None)
         waited = self._monotonic() - job.began
         logger.info("%s: export complete after %.0f s.", ref, waited)
+        applied = _applied(listed, job.wanted.asked, may_filter=jobs is not None)
+        if listed:
+            _check_filter(job.wanted, listed, applied)
         return Export(
             ref=ref,
             url=url,
             export_id=export_id or job.reply.export_id,
             asked_at=job.first.date,
             created_at=listed.created_at if listed else None,
-            applied=_applied(listed, job.wanted.asked, may_filter=jobs is not None),
+            applied=applied,
         )
 
     def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:
@@ -292,6 +305,18 @@ class Exporter:
                 "Check api_url.",
             )
         return reply.url
+
+
+def _timed_out(job: _Pending, seconds: float) -> DataCollectionError:
+    problem, advice = "was still being generated", "Run again later, or raise"
+    if job.reply.status != GENERATING:
+        problem = f"still had the unknown status {_quoted(job.reply.status)}"
+        advice = "Run again later, upgrade the tap, or raise"
+    return DataCollectionError(
+        str(job.wanted.ref),
+        f"Export job {job.first.export_id} {problem} after {seconds:.0f} s.",
+        f"{advice} export_timeout_seconds.",
+    )
 
 
 def _quoted(status: str) -> str:
@@ -315,7 +340,42 @@ def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) ->
         # An API with a list of jobs can filter, but this job is not in the list. Assume the start
         # we asked for, so that no row is dropped by time; do not rely on the study filter.
         return ExportFilter(start=asked.start) if may_filter else EVERYTHING
-    return filter_of(job)
+    applied = filter_of(job)
+    if job.created_at and applied.end and applied.end >= job.created_at:
+        # A snapshot holds nothing that is newer than its job.
+        applied = replace(applied, end=None)
+    if applied.other:
+        # Part of it may be the start that we asked for: drop no row by time.
+        applied = replace(applied, start=applied.start or asked.start)
+    return applied
+
+
+def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None:
+    """Compare the filter of a job that answered our request with what we asked for.
+
+    Raises:
+        DataCollectionError: It lacks responses that we asked for.
+    """
+    asked = wanted.asked
+    lacks_studies = applied.study_id not in {None, asked.study_id}
+    lacks_start = applied.start and (asked.start is None or applied.start > asked.start)
+    if lacks_studies or lacks_start:
+        raise DataCollectionError(
+            str(wanted.ref),
+            f"The API answered the request for an export with job {describe(job)}, which is "
+            "narrower than what was asked for.",
+            "Run again later, or delete this job.",
+        )
+    names = ["to"] if applied.end else []
+    names += [name for name, _ in applied.other]
+    if names:
+        logger.warning(
+            "%s: export job %s is narrowed by %s, which was not asked for. Responses may be "
+            "missing from it, so full_exported_at does not move.",
+            wanted.ref,
+            job.export_id,
+            ", ".join(names),
+        )
 
 
 def _from_suffix(asked: ExportFilter) -> str:

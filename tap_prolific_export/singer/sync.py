@@ -99,6 +99,7 @@ class Sync:
         self._counters: dict[str, metrics.Counter] = {}
         self._metrics = ExitStack()
         self._has_empty_snapshot = False
+        self._has_narrowed_snapshot = False
         self._began = time.time()
         self._growths = 0
 
@@ -129,6 +130,7 @@ class Sync:
             "a data collection was passed over": self._outcomes["passed over"],
             "lines were skipped": self._skipped,
             "an archive has no responses": self._has_empty_snapshot,
+            "an export may be narrowed": self._has_narrowed_snapshot,
             "stream_maps drop a stream": self._drops_streams,
         }
         if reasons := [reason for reason, holds in doubts.items() if holds]:
@@ -215,6 +217,7 @@ class Sync:
             ref = str(snapshot.collection.ref)
             self._skipped += [(ref, each) for each in archive.skipped.values()]
             self._has_empty_snapshot |= archive.has_lines is False
+        self._has_narrowed_snapshot |= snapshot.may_be_narrowed
         self._write_collection(snapshot, response_count)
         if len(self._failures) == failures:
             logger.info("%s", delivered_line(snapshot, self._rows - before))

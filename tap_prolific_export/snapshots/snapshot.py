@@ -65,6 +65,11 @@ class Snapshot:
         return self.asked == EVERYTHING
 
     @property
+    def may_be_narrowed(self) -> bool:
+        """Whether the export may lack responses that were asked for."""
+        return self.asked is not None and bool(self.asked.end or self.asked.other)
+
+    @property
     def is_unfiltered(self) -> bool:
         """Whether everything in the archive is wanted."""
         return self.only == EVERYTHING

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
 from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
+from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
 from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
@@ -330,7 +331,7 @@ class SnapshotSource:
             collection,
             archive,
             opened.size,
-            asked,
+            replace(asked, end=export.applied.end, other=export.applied.other),
             ExportFilter(study_id, rest.start),
             identity,
             bytes_read=lambda: self._downloader.bytes_read - before,
@@ -366,11 +367,13 @@ class SnapshotSource:
             raise DataCollectionError(
                 name,
                 "Neither its metadata nor its name tells of which data collection it is.",
-                "Name it <id>-export-<time>.zip, as Prolific's own client does.",
+                "Name it <id>-export.zip, or <id>-export-<time>.zip as Prolific's own client does.",
             )
+        named = parse_file_name(path.name)
+        export_id = named.export_id if named and named.id == ref.id else None
         exported_at = archive.newest_member() or opened.last_modified
         return Snapshot(
-            ExportFacts(ref.id, None, self._require(exported_at)),
+            ExportFacts(ref.id, export_id, self._require(exported_at)),
             _collection(ref, metadata, archive),
             archive,
             opened.size,

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 from contextlib import redirect_stdout
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,8 +85,27 @@ class TestJobsOfOurs:
     def test_never_means_never(self, runner: Runner, world: World, collection: Hosted) -> None:
         out = runner.sync(delete_exports="never", **ids(collection))
         assert len(jobs(world, collection)) == 1
-        assert "exports" not in entry(out.state, "collections", collection)
+        assert entry(out.state, "collections", collection)["exports"] == jobs(world, collection)
         assert world.asked("api", "DELETE") == []
+
+    def test_what_never_has_left_is_deleted_once_the_setting_changes(
+        self, runner: Runner, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        config: dict[str, Any] = {"delete_exports": "never", **ids(collection)}
+        state: dict[str, Any] = {}
+        for number in range(10):
+            # Each asks for something else: none of them can be read instead of another.
+            state = runner.sync(state=state, study_id=f"s{number}", **config).state
+        made = jobs(world, collection)
+        assert entry(state, "collections", collection)["exports"] == made[::-1]
+        runner.sync_and_fail(state=state, study_id=samples.STUDY, **config)
+        assert "10 of them by this tap" in caplog.text
+        assert "Set delete_exports to created" in caplog.text
+        config["delete_exports"] = "created"
+        out = runner.sync(state=state, study_id=samples.STUDY, **config)
+        assert submissions(out) == set(collection.submissions)
+        assert jobs(world, collection) == []
+        assert "exports" not in entry(out.state, "collections", collection)
 
     def test_a_test_run_leaves_none_either(
         self, runner: Runner, world: World, collection: Hosted
@@ -103,6 +123,71 @@ class TestJobsOfOurs:
             entry(state, "collections", collection)["exports"] = wrong
             state = runner.sync(state=state, **ids(collection)).state
         assert jobs(world, collection) == [theirs.export_id]
+
+
+@fresh
+class TestJobsOfOthers:
+    """The answer to our request is lost just when another user starts a narrowed job."""
+
+    END = (samples.BEGIN + timedelta(hours=2)).isoformat()
+    NARROWED: tuple[dict[str, Any], ...] = (
+        {"to": END},
+        {"study_id": None, "from": None, "to": END},
+        {"cohort": "early"},
+    )
+
+    @pytest.mark.parametrize("listed", NARROWED)
+    def test_every_response_arrives(
+        self,
+        listed: dict[str, Any],
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+
+        def start_theirs(request: str) -> None:
+            if request.startswith("POST") and not jobs(world, collection):
+                theirs = world.start_job(collection, {"to": self.END})
+                assert theirs
+                theirs.filter = listed
+                narrowed = len(world.selected(collection, {"to": self.END}))
+                assert 0 < narrowed < len(collection.submissions)
+
+        world.watch = start_theirs
+        again = {"Retry-After": "0"}
+        world.faults = [Fault("api", "POST", status=502, headers=again)]
+        out = runner.sync(catalog, **ids(collection))
+        assert submissions(out) == set(collection.submissions)
+        [row] = out.rows("collections")
+        assert row["export_filter"] is None
+        assert row["full_exported_at"] == row["exported_at"]
+
+    @pytest.mark.parametrize("listed", NARROWED)
+    def test_nothing_looks_withdrawn_where_our_own_job_is_listed_as_narrowed(  # noqa: PLR0917
+        self,
+        listed: dict[str, Any],
+        runner: Runner,
+        world: World,
+        collection: Hosted,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        assert clock.now > datetime.fromisoformat(self.END)
+        catalog = full_table(runner.catalog(**ids(collection)))
+
+        def narrow(_: str) -> None:
+            for job in world.jobs[collection.kind, collection.id]:
+                job.filter = listed
+
+        world.watch = narrow
+        out = runner.sync(catalog, emit_activate_version_messages=True, **ids(collection))
+        [row] = out.rows("collections")
+        narrowed = {name: value for name, value in listed.items() if value}
+        assert set(json.loads(row["export_filter"])) == set(narrowed)
+        assert row["full_exported_at"] is None
+        assert out.of_type("ACTIVATE_VERSION") == []
+        assert "which was not asked for" in caplog.text
 
 
 @pytest.mark.parametrize("reuse", [0, 10**6])
@@ -185,6 +270,16 @@ class TestWorkspaces:
         assert out.error.startswith("Failed: 2")
         assert submissions(out) == set(collection.submissions)
         assert "workspace forbidden: Tried to list its collections" in caplog.text
+
+    def test_all_are_found_where_the_list_has_no_count(
+        self, runner: Runner, world: World, collection: Hosted
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        world.page_size, world.counts, world.takes_limit = 2, False, False
+        made = {world.host(samples.breakfast_diary(1, id_=f"d{n}")).id for n in range(4)}
+        out = runner.sync(catalog, workspace_ids=[samples.WORKSPACE])
+        found = {row["data_collection_id"] for row in out.rows("collections")}
+        assert found == {collection.id} | made
 
     def test_one_that_appears_during_the_run_waits_for_the_next(
         self, runner: Runner, world: World, collection: Hosted

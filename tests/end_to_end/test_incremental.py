@@ -376,7 +376,10 @@ class TestNothingNew:
         full = {"full_exported_at": NOW.isoformat()}
         assert entry(second.state, "collections", sample).items() >= full.items()
         clock.advance(seconds=-1)
-        assert runner.sync(state=second.state, **config).state == second.state
+        third = runner.sync(state=second.state, **config)
+        for state in (second.state, third.state):
+            del entry(state, "collections", sample)["exports"]  # each run leaves a job
+        assert third.state == second.state
 
     def test_an_archive_on_disk_is_delivered_once(
         self, runner: Runner, tmp_path: Path, collection: Hosted

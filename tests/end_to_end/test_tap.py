@@ -243,6 +243,9 @@ def test_stream_maps_flattening_and_deselection_work_together(
         assert row.keys() <= properties.keys()
 
 
+UUID = "5f8e3c2a-1d4b-4e6f-9a7c-2b0d8f3e1c5a"
+
+
 class TestArchivesOnDisk:
     @pytest.fixture
     def folder(self, tmp_path: Path, collection: Hosted, batch: Hosted) -> Path:
@@ -265,6 +268,34 @@ class TestArchivesOnDisk:
         for stream in KEYS:
             rows, api_rows = out.rows(stream), again.rows(stream)
             assert sorted(map(alike, rows)) == sorted(map(alike, api_rows))
+
+    @pytest.mark.parametrize(
+        ("metadata", "name", "id_", "export_id"),
+        [
+            ("{}", "c1-export.zip", "c1", None),
+            ("{}", "c1-export-20261123-090000.zip", "c1", None),
+            ("{}", f"c1-export-{UUID}.zip", "c1", UUID),
+            ('{"id": "c1"}', f"c1-export-{UUID}.zip", "c1", UUID),
+            ('{"id": "c1"}', f"c2-export-{UUID}.zip", "c1", None),
+            ('{"id": "c1"}', f"{UUID}.zip", "c1", None),
+        ],
+    )
+    def test_a_file_name_tells_the_ids(  # noqa: PLR0917
+        self,
+        metadata: str,
+        name: str,
+        id_: str,
+        export_id: str | None,
+        runner: Runner,
+        tmp_path: Path,
+    ) -> None:
+        line = '{"submission_id": "s1", "participant_id": "p1", "responses": {}}'
+        archive = pack_export(collection=metadata, responses=line)
+        (tmp_path / name).write_bytes(archive)
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        for stream in ("collections", "responses"):
+            [row] = out.rows(stream)
+            assert (row["data_collection_id"], row["export_id"]) == (id_, export_id)
 
     def test_archives_have_state_of_their_own(
         self, runner: Runner, folder: Path, collection: Hosted

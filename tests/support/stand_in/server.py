@@ -287,7 +287,13 @@ class _Api(_Handler):
             for h in self.world.hosted.values()
             if h.kind == kind and h.workspace_id == workspace
         ]
-        self.json(200, {"results": found, "meta": {"count": len(found)}})
+        if "limit" in self.query and not self.world.takes_limit:
+            self.error(400, "Bad request", {"limit": ["Unknown parameter."]})
+            return
+        begin = int(self.query.get("offset", 0))
+        size = min(self.world.page_size, int(self.query.get("limit", self.world.page_size)))
+        meta = {"meta": {"count": len(found)}} if self.world.counts else {}
+        self.json(200, {"results": found[begin : begin + size], **meta})
 
     def look_up(self, hosted: Hosted) -> None:
         layout = {hosted.layout_field: hosted.layout or None}
@@ -308,7 +314,10 @@ class _Api(_Handler):
         elif job.status == contract.COMPLETE:
             self.json(200, self.complete(job, with_id=False))
         else:
-            self.json(202, {"status": contract.GENERATING, "export_id": job.export_id})
+            self.json(202, {"status": self.status(job), "export_id": job.export_id})
+
+    def status(self, job: Job) -> str:
+        return self.world.generating if job.status == contract.GENERATING else job.status
 
     def complete(self, job: Job, *, with_id: bool) -> dict[str, Any]:
         self.world.handed_out[job.of] = job
@@ -329,7 +338,7 @@ class _Api(_Handler):
             if found.status == contract.COMPLETE:
                 self.json(200, self.complete(found, with_id=False))
             else:
-                self.json(200, {"status": found.status, "export_id": found.export_id})
+                self.json(200, {"status": self.status(found), "export_id": found.export_id})
 
     def list_jobs(self, hosted: Hosted) -> None:
         if self.world.generation == "idempotent":
@@ -341,7 +350,7 @@ class _Api(_Handler):
                 {
                     "export_id": job.export_id,
                     "filter": job.filter or None,
-                    "status": job.status,
+                    "status": self.status(job),
                     "created_at": job.created_at.isoformat().replace("+00:00", "Z"),
                 }
                 for job in self.world.jobs[hosted.kind, hosted.id]

@@ -153,7 +153,11 @@ class World:
             it is looked at, but is said to have been finished so much later.
         takes_from: Whether `from` is understood; else it is refused.
         takes_ranges: Whether the archives' host understands Range; else it sends the whole archive.
+        page_size: How many data collections a list shows at once.
+        counts: Whether lists tell how many there are in all.
+        takes_limit: Whether lists understand `limit`; else it is refused.
         max_jobs: How many jobs a data collection may have, in the newer generation.
+        generating: The word for the status of a job that is being generated.
         polls_to_generate: How many times a job is ``generating`` when looked at.
         reuse_seconds: How long the idempotent generation hands out an archive again.
         generate_seconds: How long it takes to make an archive.
@@ -172,6 +176,10 @@ class World:
     def __init__(self, *, generation: Generation = "fresh", token: str = "stand-in-token") -> None:
         self.generation = generation
         self.token = token
+        self.generating = GENERATING
+        self.page_size = 500
+        self.counts = True
+        self.takes_limit = True
         self.max_jobs = MAX_JOBS
         self.polls_to_generate = 0
         self.clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)

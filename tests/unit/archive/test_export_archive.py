@@ -483,6 +483,7 @@ def test_the_newest_member_is_dated_in_utc_odd_dates_apart(odd: Date) -> None:
         pytest.param("collections", {"collection_id": "c1"}, "x.zip", "c1", id="collection_id"),
         pytest.param("batches", {"batch_id": "b1"}, "x.zip", "b1", id="batch_id"),
         pytest.param("batches", {}, "65f-export-2026-01-31T09:00.zip", "65f", id="file name"),
+        pytest.param("batches", {}, "65f-export.zip", "65f", id="file name without a time"),
         pytest.param("batches", {"id": ""}, "a_B-1-export-.ZIP", "a_B-1", id="id is empty"),
         pytest.param("batches", {"collection_id": "c"}, "x.zip", None, id="of the other kind"),
         pytest.param("batches", {"id": None}, "export.zip", None, id="neither"),

@@ -12,7 +12,7 @@ from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
 from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import CLOCK_DOUBT, ProlificAPI
-from tests.support.stand_in import Fault
+from tests.support.stand_in import Fault, samples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +124,23 @@ def test_redirects_are_not_followed(api: Client, ref: DataCollectionRef, world: 
             id="an error that is only text",
         ),
         pytest.param(
+            Fault(
+                "api",
+                "",
+                status=403,
+                body=b'{"message": "Forbidden", "detail": "You cannot access this feature"}',
+            ),
+            DataCollectionError,
+            r"403 \(Forbidden: You cannot access this feature\).*early access",
+            id="an error without the envelope",
+        ),
+        pytest.param(
+            Fault("api", "", status=404, body=b'{"detail": "Not found."}'),
+            DataCollectionError,
+            r"404 \(Not found\.\)",
+            id="an error that is only a detail",
+        ),
+        pytest.param(
             Fault("api", "", status=200, body=b"<html>Sign in</html>"),
             DataCollectionError,
             "a body that is not JSON.*proxy",
@@ -173,6 +190,37 @@ def test_an_error_does_not_echo_the_token(
     with pytest.raises(DataCollectionError) as raised:
         api.data_collection(ref)
     assert world.token not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Bad", "detail": "header was Token {}"},
+        {"detail": {"header": ["Token {}"]}},
+        {"type": "t", "message": "Bad", "issues": [{"path": ["Token {}"], "message": "{}"}]},
+        {"Token {}": ["https://s3.example/x.zip?X-Amz-Signature=s3cret"]},
+        ["https://s3.example/x.zip?X-Amz-Signature=s3cret and {}"],
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 409])
+def test_no_shape_of_an_error_echoes_a_secret(
+    status: int, body: object, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    text = json.dumps(body).replace("{}", world.token)
+    world.faults = [Fault("api", "", status=status, body=text.encode())]
+    with pytest.raises(TapError, match="redacted") as raised:
+        api.data_collection(ref)
+    assert world.token not in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_the_last_try_quotes_an_error_without_the_envelope(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    body = b'{"message": "Slow down", "detail": "100 requests a minute"}'
+    world.faults = [Fault("api", "", times=99, status=429, body=body)]
+    with pytest.raises(DataCollectionError, match=r"429 \(Slow down: 100 requests a minute\)"):
+        api.data_collection(ref)
 
 
 @pytest.mark.parametrize("status", [0, 408, 429, 500, 502, 503, 504])
@@ -262,8 +310,143 @@ def test_a_workspace_is_listed_to_its_end(api: Client, world: World, collection:
     world.faults = [Fault("api", "", status=200, body=json.dumps(p).encode()) for p in pages]
     found = api.data_collections(Kind.BATCH, "w")
     assert [ref.id for ref in found] == ["a", "b", "c"]
-    assert world.asked("api")[1].endswith("?workspace_id=w&offset=2")
+    first, second = world.asked("api")
+    assert first.endswith("?workspace_id=w&limit=200")
+    assert second.endswith("?workspace_id=w&limit=200&offset=2")
     assert collection.id not in {ref.id for ref in found}
+
+
+class TestListsWithoutACount:
+    @pytest.fixture
+    def many(self, world: World) -> list[str]:
+        """Five collections in a workspace, of which two are shown at once, uncounted."""
+        world.page_size, world.counts = 2, False
+        return [world.host(samples.breakfast_diary(1, id_=f"d{n}")).id for n in range(5)]
+
+    def found(self, api: Client) -> list[str]:
+        return [ref.id for ref in api.data_collections(Kind.COLLECTION, samples.WORKSPACE)]
+
+    def test_they_are_read_until_a_page_brings_nothing_new(
+        self, api: Client, world: World, many: list[str]
+    ) -> None:
+        assert self.found(api) == many
+        offsets = [request.partition("offset=")[2] for request in world.asked("api")]
+        assert offsets == ["", "2", "4", "5"]
+
+    @pytest.mark.parametrize("meta", [None, {}, {"count": None}, {"count": "2"}, {"count": True}])
+    def test_neither_is_there_one_in_an_odd_meta(
+        self, meta: object, api: Client, world: World
+    ) -> None:
+        pages = [{"results": [{"id": id_}], "meta": meta} for id_ in "abbb"]
+        world.faults = [Fault("api", "", status=200, body=json.dumps(p).encode()) for p in pages]
+        assert self.found(api) == ["a", "b"]
+        assert len(world.asked("api")) == 3
+
+    def test_a_count_below_what_was_shown_is_none(self, api: Client, world: World) -> None:
+        pages = [["a", "b"], ["c"], []]
+        world.faults = [
+            Fault("api", "", status=200, body=json.dumps(body).encode())
+            for page in pages
+            if (body := {"results": [{"id": id_} for id_ in page], "meta": {"count": 1}})
+        ]
+        assert self.found(api) == ["a", "b", "c"]
+
+    def test_where_offset_is_ignored_the_first_page_is_all(self, api: Client, world: World) -> None:
+        page = json.dumps({"results": [{"id": "a"}, {"id": "b"}]}).encode()
+        world.faults = [Fault("api", "", times=99, status=200, body=page)]
+        assert self.found(api) == ["a", "b"]
+        assert len(world.asked("api")) == 2
+
+    def test_an_empty_workspace_costs_one_request(self, api: Client, world: World) -> None:
+        world.counts = False
+        assert self.found(api) == []
+        assert len(world.asked("api")) == 1
+
+    def test_a_later_page_that_is_refused_is_an_error(
+        self, api: Client, world: World, many: list[str]
+    ) -> None:
+        world.faults = [Fault("api", "offset=2", times=9, status=403)]
+        with pytest.raises(DataCollectionError, match="list its collections"):
+            self.found(api)
+        assert len(many) == 5
+
+    @pytest.mark.parametrize("rows", [[{"id": "a"}, {"name": "b"}], [{"id": 5}], ["a"], [None]])
+    @pytest.mark.parametrize("meta", [{}, {"meta": {"count": 1}}])
+    def test_what_has_no_id_is_an_error(
+        self, rows: list[object], meta: dict[str, object], api: Client, world: World
+    ) -> None:
+        page = json.dumps({"results": rows, **meta}).encode()
+        world.faults = [Fault("api", "", times=9, status=200, body=page)]
+        with pytest.raises(DataCollectionError, match="without an id"):
+            self.found(api)
+
+
+class TestLimits:
+    @pytest.mark.parametrize("lists", [{"counts": True}, {"counts": False}])
+    def test_one_that_is_refused_is_left_out(
+        self, lists: dict[str, bool], api: Client, world: World, collection: Hosted
+    ) -> None:
+        world.takes_limit, world.counts = False, lists["counts"]
+        [ref] = api.data_collections(Kind.COLLECTION, samples.WORKSPACE)
+        assert ref.id == collection.id
+        assert ["limit=" in request for request in world.asked("api")][:2] == [True, False]
+        assert not any("limit=" in request for request in world.asked("api")[1:])
+
+    def test_also_on_a_later_page(self, api: Client, world: World) -> None:
+        world.page_size = 1
+        made = [world.host(samples.breakfast_diary(1, id_=f"d{n}")).id for n in range(3)]
+        world.faults = [Fault("api", "limit=.*offset=1", status=422)]
+        found = api.data_collections(Kind.COLLECTION, samples.WORKSPACE)
+        assert [ref.id for ref in found] == made
+
+    @pytest.mark.parametrize("status", [400, 422])
+    def test_what_is_refused_without_one_too_is_an_error(
+        self, status: int, api: Client, world: World
+    ) -> None:
+        world.faults = [Fault("api", "", times=9, status=status)]
+        with pytest.raises(DataCollectionError, match=f"workspace w.*{status}"):
+            api.data_collections(Kind.COLLECTION, "w")
+        assert len(world.asked("api")) == 2
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_other_refusals_have_other_causes(self, status: int, api: Client, world: World) -> None:
+        world.faults = [Fault("api", "", times=9, status=status)]
+        with pytest.raises(DataCollectionError, match=f"workspace w.*{status}"):
+            api.data_collections(Kind.COLLECTION, "w")
+        assert len(world.asked("api")) == 1
+
+
+@pytest.mark.parametrize("name", ["results", "exports"])
+def test_a_list_of_jobs_may_come_in_pages(
+    name: str, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    pages = [[{"export_id": "a"}], [{"export_id": "b"}], []]
+    world.faults = [
+        Fault("api", "", status=200, body=json.dumps({name: page}).encode()) for page in pages
+    ]
+    jobs = api.export_jobs(ref)
+    assert [job.export_id for job in jobs or ()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["results", "instructions"])
+def test_a_list_of_instructions_may_come_in_pages(
+    name: str, api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    pages: list[list[object]] = [[{"id": "a"}, {"odd": 1}], [{"id": "b"}], [{"id": "b"}]]
+    world.faults = [
+        Fault("api", "", status=200, body=json.dumps({name: page}).encode()) for page in pages
+    ]
+    assert api.batch_instructions(ref) == [{"id": "a"}, {"odd": 1}, {"id": "b"}]
+
+
+@pytest.mark.parametrize("rows", [[{"export_id": "a", "id": "a"}], []])
+def test_a_list_without_an_object_around_it_is_all(
+    rows: list[object], api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "", times=9, status=200, body=json.dumps(rows).encode())]
+    assert len(api.export_jobs(ref) or ()) == len(rows)
+    assert api.batch_instructions(ref) == rows
+    assert len(world.asked("api")) == 2
 
 
 def test_a_workspace_that_is_not_shown_whole_is_an_error(api: Client, world: World) -> None:

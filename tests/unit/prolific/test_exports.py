@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,11 +21,28 @@ from tests.support.history import NoHistory
 from tests.support.stand_in import Fault, samples
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tap_prolific_export.settings import DeleteExports
     from tests.support.clocks import MonotonicClock
     from tests.support.stand_in import Hosted, StandIn, World
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
+
+
+# Filters of listed jobs that narrow an export, or may do so.
+NARROWED: dict[str, Any] = {
+    "to": {"to": "2026-11-23T12:00:00Z"},
+    "to, the others null": {"study_id": None, "from": None, "to": "2026-11-23T12:00:00Z"},
+    "to is no time": {"to": "yesterday"},
+    "from is no time": {"from": 5},
+    "study is no text": {"study_id": ["s"]},
+    "unknown": {"cohort": ["s3cret"]},
+    "unknown and false": {"include_late": False},
+    "unknown and empty": {"cohort": ""},
+    "a text": "study_id=s",
+    "a list": [{"to": "2026-11-23T12:00:00Z"}],
+}
 
 
 class Making:
@@ -171,13 +188,12 @@ def test_a_long_wait_says_calmly_that_it_is_alive(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"status": "paused"}, "unknown status 'paused'"),
         ({"status": "complete"}, "gives no URL"),
         ({"status": "complete", "url": "http://elsewhere.example/x?a=s3cret"}, "not https"),
         ({"status": "complete", "url": "ftp://localhost/x?a=s3cret"}, "not https"),
         ({"state": "complete"}, "JSON without a status"),
     ],
-    ids=["unknown status", "no URL", "http", "ftp", "no status"],
+    ids=["no URL", "http", "ftp", "no status"],
 )
 def test_an_export_that_cannot_be_had_says_why(
     body: dict[str, str], says: str, exporter: Exporter, ref: DataCollectionRef, world: World
@@ -187,6 +203,100 @@ def test_an_export_that_cannot_be_had_says_why(
         export_of(exporter, ref, ExportFilter())
     assert f"batch {ref.id}" in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+class TestUnknownStatuses:
+    @pytest.mark.parametrize("word", ["queued", "Generating", "COMPLETE", "paused for a while"])
+    def test_a_job_is_waited_for_and_it_is_said_once(  # noqa: PLR0917
+        self,
+        word: str,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        collection: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.generating, world.polls_to_generate = word, 3
+        refs = [ref, DataCollectionRef(Kind.COLLECTION, collection.id)]
+        exports = making.exporter().exports([Wanted(each) for each in refs], making.history)
+        assert all(outcome.export for outcome in exports)
+        [said] = [record for record in caplog.records if "unknown status" in record.message]
+        assert f"the unknown status {word!r}" in said.message
+        assert f"{refs[0]}: " in said.message
+
+    def test_one_that_does_not_end_is_named(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World, time: MonotonicClock
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 10_000
+        with pytest.raises(DataCollectionError, match=r"'queued'.*600 s.*timeout") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert f"batch {ref.id}: Export job" in str(raised.value)
+        assert sum(time.slept) == 600
+
+    def test_the_last_one_is_named(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.polls_to_generate = 10_000
+        body = json.dumps({"status": "on hold"}).encode()
+        late = Fault("api", "GET .*/export/", first=20, times=999, status=200, body=body)
+        world.faults = [late]
+        with pytest.raises(DataCollectionError, match="'on hold'"):
+            export_of(exporter, ref, ExportFilter())
+
+    def test_a_long_one_is_not_quoted(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.generating, world.polls_to_generate = f"wait for {world.token * 9}", 10_000
+        with pytest.raises(DataCollectionError, match="a long text") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert world.token not in str(raised.value) + caplog.text
+
+    def test_it_may_turn_into_a_failure(
+        self, making: Making, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 10_000
+        failed = json.dumps({"status": "failed"}).encode()
+        world.faults = [Fault("api", "GET .*/export/", first=2, status=200, body=failed)]
+        with pytest.raises(DataCollectionError, match="failed; earlier attempts: 0"):
+            export_of(making.exporter(retries=0), ref, ExportFilter())
+
+    def test_without_a_job_there_is_nothing_to_wait_for(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.faults = [Fault("api", "POST", status=202, body=b'{"status": "queued"}')]
+        with pytest.raises(DataCollectionError, match="unknown status 'queued', but names no job"):
+            export_of(exporter, ref, ExportFilter())
+
+    @fresh
+    def test_a_lost_answer_may_have_started_such_a_job(
+        self, exporter: Exporter, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 2
+        world.faults = [Fault("api", "POST", status=502, after=True)]
+        export = export_of(exporter, ref, ExportFilter())
+        assert [job.export_id for job in world.jobs["batches", ref.id]] == [export.export_id]
+        assert len(world.asked("api", "POST")) == 1
+
+    @fresh
+    def test_no_room_is_made_by_deleting_such_a_job(
+        self,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        world.generating, world.polls_to_generate = "queued", 9
+        made = [world.start_job(batch, {"study_id": f"s{number}"}) for number in range(10)]
+        for job in made:
+            making.history.take(ref, job.export_id if job else "")
+        with pytest.raises(DataCollectionError, match="All places"):
+            export_of(exporter, ref, ExportFilter(), making.history)
+        assert world.asked("api", "DELETE") == []
 
 
 def test_a_job_without_a_name_cannot_be_waited_for(
@@ -227,6 +337,95 @@ def test_exported_at_is_never_later_than_the_snapshot(
     ref = DataCollectionRef(Kind.BATCH, "b")
     export = Export(ref, "https://x", None, NOON, created, ExportFilter())
     assert export.exported_at(modified) == expected
+
+
+@fresh
+class TestNarrowedJobs:
+    """What the list of jobs says of the job that our own request has started."""
+
+    @pytest.fixture
+    def lists(self, world: World, ref: DataCollectionRef) -> Callable[[dict[str, Any]], None]:
+        """Return a function that sets what filter the list shows for the job."""
+
+        def list_as(listed: dict[str, Any]) -> None:
+            def change(request: str) -> None:
+                if "GET" in request:
+                    for job in world.jobs["batches", ref.id]:
+                        job.filter = {**job.filter, **listed}
+
+            world.watch = change
+
+        return list_as
+
+    def test_an_end_in_the_past_dates_the_snapshot(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists({"to": "2020-01-02T03:04:05Z"})
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        end = datetime(2020, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+        assert export.applied == ExportFilter("s", NOON, end)
+        assert export.exported_at(NOON) == end
+        assert f"{export.export_id} is narrowed by to, which was not asked for" in caplog.text
+
+    def test_an_end_after_the_request_narrows_nothing(
+        self,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists({"to": "2999-01-02T03:04:05Z"})
+        assert export_of(exporter, ref, ExportFilter()).applied == ExportFilter()
+        assert caplog.text == ""
+
+    @pytest.mark.parametrize("listed", [{"cohort": "s3cret"}, {"to": "then"}, {"from": "then"}])
+    def test_what_is_unknown_is_said_and_drops_no_row(
+        self,
+        listed: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        lists(listed)
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        assert export.applied == ExportFilter("s", NOON, other=tuple(listed.items()))
+        assert f"narrowed by {next(iter(listed))}, which was not asked for" in caplog.text
+        assert "s3cret" not in caplog.text
+
+    @pytest.mark.parametrize(
+        ("asked", "listed"),
+        [
+            (ExportFilter(), {"study_id": "s"}),
+            (ExportFilter("s"), {"study_id": "t"}),
+            (ExportFilter(), {"from": "2020-01-02T03:04:05Z"}),
+            (ExportFilter(start=NOON), {"from": "2026-11-23T12:00:01Z"}),
+        ],
+    )
+    def test_less_than_was_asked_for_is_an_error(
+        self,
+        asked: ExportFilter,
+        listed: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        lists: Callable[[dict[str, Any]], None],
+    ) -> None:
+        lists(listed)
+        with pytest.raises(DataCollectionError, match="narrower than what was asked for") as raised:
+            export_of(exporter, ref, asked)
+        [(name, value)] = listed.items()
+        assert f"{name} {value}" in str(raised.value)
+
+    def test_more_than_was_asked_for_is_not(
+        self, exporter: Exporter, ref: DataCollectionRef, lists: Callable[[dict[str, Any]], None]
+    ) -> None:
+        lists({"study_id": None, "from": "2026-11-23T11:00:00Z"})
+        export = export_of(exporter, ref, ExportFilter("s", NOON))
+        assert export.applied == ExportFilter(start=NOON - timedelta(hours=1))
 
 
 class TestOverlap:
@@ -396,10 +595,88 @@ class TestTenPlaces:
     ) -> None:
         history = making.history
         export = export_of(making.exporter(delete="never"), ref, ExportFilter(), history)
-        assert history.ours(ref) == []
-        history.take(ref, str(export.export_id))
         making.job_starter(delete="never").discard(ref, history)
-        assert self.there(world, batch) == [export.export_id]
+        assert history.ours(ref) == self.there(world, batch) == [export.export_id]
+        assert world.asked("api", "DELETE") == []
+
+    @pytest.fixture
+    def taken_by_ours(
+        self, making: Making, ref: DataCollectionRef, batch: Hosted, others: list[str], world: World
+    ) -> str:
+        """Fill the last place with a narrowed job of ours, and return its id."""
+        exporter = making.exporter(delete="never")
+        export = export_of(exporter, ref, ExportFilter("ours"), making.history)
+        assert len(self.there(world, batch)) == len(others) + 1
+        return str(export.export_id)
+
+    def test_with_never_the_error_tells_how_to_free_them(
+        self,
+        taken_by_ours: str,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        with pytest.raises(DataCollectionError) as raised:
+            export_of(making.exporter(delete="never"), ref, ExportFilter(), making.history)
+        said = str(raised.value)
+        assert "taken, 1 of them by this tap: " in said
+        assert f"{taken_by_ours} of" in said
+        assert "Set delete_exports to created, and the tap deletes its own" in said
+        assert "none by this tap" not in said
+        assert taken_by_ours in self.there(world, batch)
+        assert world.asked("api", "DELETE") == []
+
+    def test_and_with_created_they_are_freed(  # noqa: PLR0917
+        self,
+        taken_by_ours: str,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        export = export_of(exporter, ref, ExportFilter(), making.history)
+        assert set(self.there(world, batch)) == {*others, export.export_id}
+        assert making.history.ours(ref) == [export.export_id] != [taken_by_ours]
+
+    def test_a_job_that_is_read_instead_says_how_to_free_them(  # noqa: PLR0917
+        self,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        again = export_of(exporter, ref, ExportFilter(), making.history)
+        assert again.export_id == first.export_id
+        assert "taken, 1 of them by this tap. Reading job" in caplog.text
+        assert "Set delete_exports to created" in caplog.text
+        assert len(self.there(world, batch)) == len(others) + 1
+
+    def test_those_that_are_gone_are_forgotten(
+        self, making: Making, ref: DataCollectionRef, world: World, batch: Hosted
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        second = export_of(exporter, ref, ExportFilter("s"), making.history)
+        assert making.history.ours(ref) == [first.export_id, second.export_id]
+        del world.jobs["batches", batch.id][1]  # somebody deletes the first
+        third = export_of(exporter, ref, ExportFilter("t"), making.history)
+        assert making.history.ours(ref) == [second.export_id, third.export_id]
+
+    def test_a_list_that_is_not_shown_forgets_none(
+        self, making: Making, ref: DataCollectionRef, world: World
+    ) -> None:
+        exporter = making.exporter(delete="never")
+        first = export_of(exporter, ref, ExportFilter(), making.history)
+        world.faults = [Fault("api", "GET .*/export$", times=9, status=403)]
+        export_of(exporter, ref, ExportFilter("s"), making.history)
+        assert making.history.ours(ref) == [first.export_id]
 
     def test_a_job_that_somebody_else_has_started_is_not_ours(
         self,
@@ -451,8 +728,9 @@ class TestTenPlaces:
         ours = world.start_job(batch, {"study_id": "ours"})
         assert ours
         making.history.take(ref, ours.export_id)
-        with pytest.raises(DataCollectionError):
+        with pytest.raises(DataCollectionError, match="1 of them by this tap: ") as raised:
             export_of(exporter, ref, ExportFilter(), making.history)
+        assert "delete_exports" not in str(raised.value)  # that would change nothing
         assert set(self.there(world, batch)) == {*others, ours.export_id}
         assert world.asked("api", "DELETE") == []
 
@@ -496,6 +774,26 @@ class TestTenPlaces:
         export = export_of(exporter, ref, ExportFilter("s"))
         assert export.export_id == made[-2].export_id
 
+    @pytest.mark.parametrize("listed", NARROWED.values(), ids=NARROWED)
+    def test_but_not_one_that_may_be_narrowed(  # noqa: PLR0917
+        self,
+        listed: Any,
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        theirs = world.start_job(batch, {})
+        assert theirs
+        world.poll(theirs)
+        theirs.filter = listed
+        with pytest.raises(DataCollectionError, match="All places") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert theirs.export_id in str(raised.value)
+        assert "s3cret" not in str(raised.value)
+        assert len(others) == len(world.jobs["batches", ref.id]) - 1
+
     def test_but_not_one_that_is_older_than_what_was_delivered(
         self,
         exporter: Exporter,
@@ -512,6 +810,8 @@ class TestTenPlaces:
             export_of(exporter, ref, ExportFilter(), latest=NOON)
         said = str(raised.value)
         assert "409 (Conflict: Too many exports exist" in said
+        assert said.count("Tried to request an export") == 1
+        assert "taken, none of them by this tap: " in said
         for export_id in (*others, theirs.export_id):
             assert export_id in said
         assert "study_id s3" in said
@@ -519,6 +819,31 @@ class TestTenPlaces:
         assert "curl -X DELETE" in said
         assert world.token not in said
         assert len(self.there(world, batch)) == 10
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"message": "Conflict", "detail": "Delete one of the 10 exports"},
+            {"type": "limit", "message": "Delete one of the 10 exports", "issues": []},
+            {"detail": "Delete one of the 10 exports"},
+        ],
+        ids=["message and detail", "issues", "detail"],
+    )
+    def test_the_limit_is_told_by_any_shape_of_error(  # noqa: PLR0917
+        self,
+        body: dict[str, Any],
+        exporter: Exporter,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+        others: list[str],
+    ) -> None:
+        world.start_job(batch, {"study_id": "s"})
+        text = json.dumps(body).encode()
+        world.faults = [Fault("api", "POST", times=9, status=400, body=text)]
+        with pytest.raises(DataCollectionError, match=r"10 exports\)\..* All places") as raised:
+            export_of(exporter, ref, ExportFilter())
+        assert others[0] in str(raised.value)
 
     def test_a_job_that_cannot_be_deleted_stays_ours(
         self,
@@ -571,6 +896,59 @@ class TestLostAnswers:
         export = export_of(exporter, ref, ExportFilter("s"), making.history)
         assert making.history.ours(ref) == [export.export_id]
         assert len(world.asked("api", "POST")) == 2
+
+    @fresh
+    @pytest.mark.parametrize("listed", NARROWED.values(), ids=NARROWED)
+    @pytest.mark.parametrize("asked", [ExportFilter(), ExportFilter("s", NOON)], ids=["all", "s"])
+    def test_a_job_that_is_narrowed_otherwise_is_not_taken_for_it(  # noqa: PLR0917
+        self,
+        asked: ExportFilter,
+        listed: Any,
+        exporter: Exporter,
+        making: Making,
+        ref: DataCollectionRef,
+        world: World,
+        batch: Hosted,
+    ) -> None:
+        def start_another(request: str) -> None:
+            if "POST" in request and not world.jobs["batches", ref.id]:
+                theirs = world.start_job(batch, {"study_id": "theirs"})
+                assert theirs
+                as_asked = asked.as_query() if isinstance(listed, dict) else {}
+                theirs.filter = {**as_asked, **listed} if isinstance(listed, dict) else listed
+
+        world.faults = [Fault("api", "POST", status=502)]
+        world.watch = start_another
+        export = export_of(exporter, ref, asked, making.history)
+        assert making.history.ours(ref) == [export.export_id]
+        assert export.export_id == world.jobs["batches", ref.id][0].export_id
+        assert len(world.asked("api", "POST")) == 2
+
+    @fresh
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            None,
+            {},
+            {"study_id": None, "from": None, "to": None},
+            {"study_id": "", "from": "", "to": ""},
+            {"cohort": None},
+        ],
+    )
+    def test_what_is_null_narrows_nothing(
+        self, listed: Any, exporter: Exporter, ref: DataCollectionRef, world: World, batch: Hosted
+    ) -> None:
+        def start_another(request: str) -> None:
+            if "POST" in request:
+                theirs = world.start_job(batch, {})
+                assert theirs
+                theirs.filter = listed
+
+        world.faults = [Fault("api", "POST", status=502)]
+        world.watch = start_another
+        export = export_of(exporter, ref, ExportFilter())
+        assert [export.export_id] == [job.export_id for job in world.jobs["batches", ref.id]]
+        assert len(world.asked("api", "POST")) == 1
 
     @fresh
     def test_nor_is_one_that_was_there_before(
