@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
-from msgspec.structs import asdict, astuple
+from msgspec.structs import astuple
 
 from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
@@ -140,18 +140,20 @@ class LineDecoder:
         self._has_nests = Any in self._types.values()
 
 
-_ID_FIELDS = [(name, Any, UNSET) for name in ("response_id", "id", "task_id")]
-_Task = msgspec.defstruct("Task", [*_ID_FIELDS, ("submission_id", Any, UNSET)])
+_OWN_IDS = ("response_id", "id", "task_id")
+_OF_TASK = [(name, Any, UNSET) for name in ("submission_id", *_OWN_IDS)]
+_Task = msgspec.defstruct("Task", _OF_TASK, gc=False)
 _decode_ids = msgspec.json.Decoder(
     msgspec.defstruct(
         "Ids",
         [
             ("submission_id", str),
-            *_ID_FIELDS,
+            *_OF_TASK[1:],
             ("tasks", list[_Task] | UnsetType, UNSET),  # type: ignore[valid-type]
             ("submissions", Raw | UnsetType, UNSET),
             ("responses", Raw | UnsetType, UNSET),
         ],
+        gc=False,
     )
 ).decode
 
@@ -162,19 +164,19 @@ def decode_ids(text: bytes) -> Line | None:
         found: Any = _decode_ids(text)
     except _ODD:
         return None
-    fields = asdict(found)
-    answers, tasks = fields.pop("responses"), fields["tasks"]
-    is_usual = answers is UNSET or bytes(answers)[:1] == b"{"
+    is_usual = found.responses is UNSET or memoryview(found.responses)[:1] == b"{"
     if not found.submission_id or found.submissions is not UNSET or not is_usual:
         return None
-    if tasks is not UNSET:
-        if not tasks or any(each.submission_id is not UNSET for each in tasks):
+    fields = {"submission_id": found.submission_id, **_own_ids(found)}
+    if found.tasks is not UNSET:
+        if not found.tasks or any(each.submission_id is not UNSET for each in found.tasks):
             return None
-        fields["tasks"] = [
-            {name: value for name, value in asdict(each).items() if value is not UNSET}
-            for each in tasks
-        ]
-    return Line({name: value for name, value in fields.items() if value is not UNSET})
+        fields["tasks"] = [*map(_own_ids, found.tasks)]
+    return Line(fields)
+
+
+def _own_ids(found: Any) -> dict[str, Any]:
+    return {name: id_ for name in _OWN_IDS if (id_ := getattr(found, name)) is not UNSET}
 
 
 def _are_names(names: Collection[str]) -> bool:
