@@ -164,7 +164,7 @@ def decode_ids(text: bytes) -> Line | None:
         found: Any = _decode_ids(text)
     except _ODD:
         return None
-    is_usual = found.responses is UNSET or memoryview(found.responses)[:1] == b"{"
+    is_usual = found.responses is UNSET or bytes(memoryview(found.responses)[:1]) == b"{"
     if not found.submission_id or found.submissions is not UNSET or not is_usual:
         return None
     fields = {"submission_id": found.submission_id, **_own_ids(found)}

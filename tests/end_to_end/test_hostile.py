@@ -86,7 +86,7 @@ CHAPTERS = {
     "names": Chapter(hostile.names, megabytes=6),
     "a file and a folder of one name": Chapter(hostile.file_and_folder, {"files_concurrency": 1}),
     "names as others are stored": Chapter(hostile.lookalikes),
-    "damages": Chapter(hostile.damages, megabytes=8, most=LESS),
+    "damages": Chapter(hostile.damages, megabytes=12, most=LESS),
     "upload of 1 GB": Chapter(partial(hostile.large_upload, 1000), most=LESS),
     "upload of 10 GB": Chapter(partial(hostile.large_upload, 10_000), most=LESS),
     "upload of 10 GB that says 10 B": Chapter(partial(hostile.large_upload, 10_000, size=10)),
