@@ -26,7 +26,7 @@ from tap_prolific_export.singer.stream import ProlificStream
 from tap_prolific_export.singer.streams import DEFINITIONS
 from tap_prolific_export.singer.sync import Sync
 from tap_prolific_export.singer.writer import WholeLineWriter
-from tap_prolific_export.snapshots.bookmarks import Bookmarks
+from tap_prolific_export.snapshots.bookmarks import Bookmarks, readable
 from tap_prolific_export.snapshots.progress import Progress
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
@@ -110,6 +110,20 @@ class TapProlificExport(SdkTap):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
         return problems
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Load a state. What cannot be read of it is delivered anew, with a warning."""
+        if not state:
+            return
+        bookmarks, unreadable = readable(
+            state.get("bookmarks") if isinstance(state, dict) else None
+        )
+        if unreadable:
+            self.logger.warning(
+                "The state has bookmarks that cannot be read, and begins anew for %s.",
+                ", ".join(dict.fromkeys(unreadable)),
+            )
+        super().load_state({"bookmarks": bookmarks})
 
     def setup_mapper(self) -> None:
         """Apply the catalog to the streams first: they add to it what it lacks."""
