@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -17,11 +18,11 @@ from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.signals import deferred
-from tap_prolific_export.singer.cli import Command
+from tap_prolific_export.singer.cli import Command, JsonFile
 from tap_prolific_export.singer.metrics import RequestMetrics
 from tap_prolific_export.singer.report import failure
 from tap_prolific_export.singer.sdk import SdkTap
-from tap_prolific_export.singer.state import ThrottledStateWriter
+from tap_prolific_export.singer.state import ThrottledStateWriter, parse_state, unwrapped
 from tap_prolific_export.singer.stream import ProlificStream
 from tap_prolific_export.singer.streams import DEFINITIONS
 from tap_prolific_export.singer.sync import Sync
@@ -32,7 +33,7 @@ from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -113,7 +114,8 @@ class TapProlificExport(SdkTap):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Load a state. What cannot be read of it is delivered anew, with a warning."""
-        if not state:
+        state = unwrapped(state)
+        if state is None or state == {}:
             return
         bookmarks, unreadable = readable(
             state.get("bookmarks") if isinstance(state, dict) else None
@@ -250,6 +252,13 @@ class TapProlificExport(SdkTap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line."""
         command = super().get_singer_command()
+        parsers: dict[str | None, Callable[[str], Any]] = {
+            "state": parse_state,
+            "catalog": json.loads,
+        }
+        for option in command.params:
+            if option.name in parsers:
+                option.type = JsonFile(parsers[option.name])
         return Command(
             name=command.name,
             callback=command.callback,
