@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
@@ -31,6 +29,7 @@ from tap_prolific_export.snapshots.bookmarks import Bookmarks, readable
 from tap_prolific_export.snapshots.progress import Progress
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
+from tap_prolific_export.validation import QUOTED, is_quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -70,30 +69,11 @@ class TapProlificExport(SdkTap):
         """
         self._settings: Settings | None = None
         self._requests = RequestMetrics("collections")
-        try:
-            super().__init__(parse_env_config=parse_env_config, **kwargs)
-        except ValueError:
-            # The SDK parses a whole number from the environment with a bare int().
-            problems = self._malformed_integers() if parse_env_config else []
-            if not problems:
-                raise
-            raise ConfigValidationError("", errors=problems, schema={}) from None
+        super().__init__(parse_env_config=parse_env_config, **kwargs)
         state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
             state, lambda value: self.write_message(StateMessage(value=dict(value)))
         )
-
-    @classmethod
-    def _malformed_integers(cls) -> list[str]:
-        problems = []
-        for setting, schema in cls.config_jsonschema["properties"].items():
-            name = cls.environment_variable(setting)
-            if "integer" in schema["type"] and name in os.environ:
-                try:
-                    int(os.environ[name])
-                except ValueError:
-                    problems.append(f"{setting}: {name} is no whole number.")
-        return problems
 
     def config_problems(self) -> list[str]:
         """Check the configuration; see `SdkTap`."""
@@ -106,8 +86,13 @@ class TapProlificExport(SdkTap):
             problems += error.problems
         else:
             redact_logs([self._settings.api_token or ""])
+        config = {name: self.config[name] for name in builtin if name in self.config}
+        quoted = [name for name, value in config.items() if is_quoted(value)]
+        for name in quoted:
+            problems.append(f"{name}: {QUOTED}")
+            del config[name]
         validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
-        for misfit in validator.iter_errors(dict(self.config)):
+        for misfit in validator.iter_errors(config):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
         return problems

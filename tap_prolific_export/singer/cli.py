@@ -102,10 +102,5 @@ class Command(SingerCommand):
         except (MapExpressionError, StreamMapConfigError) as error:
             self.logger.error("stream_maps: %s", error)  # noqa: TRY400
         except Exception as error:
-            kind = type(error)
-            # The SDK reads --state, --catalog and the environment with simplejson.
-            if kind.__name__ == "JSONDecodeError" and kind.__module__.startswith("simplejson"):
-                self.logger.error("A file or environment variable is no valid JSON.")  # noqa: TRY400
-            else:
-                self.logger.exception("An unforeseen %s: please report it.", kind.__name__)
+            self.logger.exception("An unforeseen %s: please report it.", type(error).__name__)
         sys.exit(1)

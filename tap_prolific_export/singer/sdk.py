@@ -11,8 +11,10 @@ from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream, Tap
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers._flattening import flatten_key
 from singer_sdk.mapper import (
     MAPPER_ELSE_OPTION,
@@ -20,6 +22,8 @@ from singer_sdk.mapper import (
     RemoveRecordTransform,
     SameRecordTransform,
 )
+
+from tap_prolific_export.validation import as_type, from_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -152,11 +156,27 @@ def _matches(stream: str, name_or_glob: str) -> bool:
 class SdkTap(Tap):
     """A tap that validates its configuration itself and leaves signals to the command line."""
 
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805  # as in the SDK
+        """Read the settings from the environment as texts.
+
+        The SDK raises on a number that is none, and takes any other word for false.
+        """
+        types = cls._setting_types()
+        texts = parse_environment_config(
+            {"properties": {name: {"type": "string"} for name in types}}, cls._env_var_prefix
+        )
+        return {name: from_environment(types[name], text) for name, text in texts.items()}
+
     @classmethod
-    def environment_variable(cls, setting: str) -> str:
-        """Return the variable that ``--config ENV`` reads a setting from."""
-        prefix: str = cls._env_var_prefix
-        return prefix + setting.upper()
+    def _setting_types(cls) -> dict[str, str]:
+        """Return the JSON type of each setting, the SDK's own included."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        types = {}
+        for name, schema in cls.config_jsonschema["properties"].items():
+            either = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+            [types[name]] = [type_ for type_ in either if type_ != "null"]
+        return types
 
     def config_problems(self) -> list[str]:
         """Return one sentence for each setting that is wrong; none of them quotes a value."""
@@ -177,8 +197,16 @@ class SdkTap(Tap):
         """Set up no handlers: `cli.Command` has its own before there is a tap."""
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Replace the SDK's validation, whose errors quote values, secrets included."""
-        self.append_builtin_config(self.config_jsonschema)
+        """Replace the SDK's validation, whose errors quote values, secrets included.
+
+        A setting whose text is unmistakably of its type gets that; an empty one is not set.
+        """
+        types = self._setting_types()
+        self._config = {
+            name: as_type(types.get(name, ""), value)
+            for name, value in self._config.items()
+            if value != "" or types.get(name, "string") == "string"
+        }
         problems = self.config_problems()
         if problems and raise_errors:
             summary = "Config validation failed"
