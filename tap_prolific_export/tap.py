@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import json
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import click
-from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers.capabilities import PluginCapabilities, TapCapabilities
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
@@ -17,22 +16,23 @@ from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.signals import deferred
-from tap_prolific_export.singer.cli import Command
+from tap_prolific_export.singer.cli import Command, JsonFile
 from tap_prolific_export.singer.metrics import RequestMetrics
 from tap_prolific_export.singer.report import failure
 from tap_prolific_export.singer.sdk import SdkTap
-from tap_prolific_export.singer.state import ThrottledStateWriter
+from tap_prolific_export.singer.state import ThrottledStateWriter, parse_state, unwrapped
 from tap_prolific_export.singer.stream import ProlificStream
 from tap_prolific_export.singer.streams import DEFINITIONS
 from tap_prolific_export.singer.sync import Sync
 from tap_prolific_export.singer.writer import WholeLineWriter
-from tap_prolific_export.snapshots.bookmarks import Bookmarks
+from tap_prolific_export.snapshots.bookmarks import Bookmarks, readable
 from tap_prolific_export.snapshots.progress import Progress
 from tap_prolific_export.snapshots.source import SnapshotSource
 from tap_prolific_export.uploads.transfer import Transfers
+from tap_prolific_export.validation import QUOTED, is_quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -69,30 +69,11 @@ class TapProlificExport(SdkTap):
         """
         self._settings: Settings | None = None
         self._requests = RequestMetrics("collections")
-        try:
-            super().__init__(parse_env_config=parse_env_config, **kwargs)
-        except ValueError:
-            # The SDK parses a whole number from the environment with a bare int().
-            problems = self._malformed_integers() if parse_env_config else []
-            if not problems:
-                raise
-            raise ConfigValidationError("", errors=problems, schema={}) from None
+        super().__init__(parse_env_config=parse_env_config, **kwargs)
         state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
             state, lambda value: self.write_message(StateMessage(value=dict(value)))
         )
-
-    @classmethod
-    def _malformed_integers(cls) -> list[str]:
-        problems = []
-        for setting, schema in cls.config_jsonschema["properties"].items():
-            name = cls.environment_variable(setting)
-            if "integer" in schema["type"] and name in os.environ:
-                try:
-                    int(os.environ[name])
-                except ValueError:
-                    problems.append(f"{setting}: {name} is no whole number.")
-        return problems
 
     def config_problems(self) -> list[str]:
         """Check the configuration; see `SdkTap`."""
@@ -105,11 +86,31 @@ class TapProlificExport(SdkTap):
             problems += error.problems
         else:
             redact_logs([self._settings.api_token or ""])
+        config = {name: self.config[name] for name in builtin if name in self.config}
+        quoted = [name for name, value in config.items() if is_quoted(value)]
+        for name in quoted:
+            problems.append(f"{name}: {QUOTED}")
+            del config[name]
         validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
-        for misfit in validator.iter_errors(dict(self.config)):
+        for misfit in validator.iter_errors(config):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
         return problems
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Load a state. What cannot be read of it is delivered anew, with a warning."""
+        state = unwrapped(state)
+        if state is None or state == {}:
+            return
+        bookmarks, unreadable = readable(
+            state.get("bookmarks") if isinstance(state, dict) else None
+        )
+        if unreadable:
+            self.logger.warning(
+                "The state has bookmarks that cannot be read, and begins anew for %s.",
+                ", ".join(dict.fromkeys(unreadable)),
+            )
+        super().load_state({"bookmarks": bookmarks})
 
     def setup_mapper(self) -> None:
         """Apply the catalog to the streams first: they add to it what it lacks."""
@@ -236,6 +237,13 @@ class TapProlificExport(SdkTap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line."""
         command = super().get_singer_command()
+        parsers: dict[str | None, Callable[[str], Any]] = {
+            "state": parse_state,
+            "catalog": json.loads,
+        }
+        for option in command.params:
+            if option.name in parsers:
+                option.type = JsonFile(parsers[option.name])
         return Command(
             name=command.name,
             callback=command.callback,

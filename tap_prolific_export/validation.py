@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
+from decimal import Decimal
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,7 +22,17 @@ if TYPE_CHECKING:
 PUBLIC_API_URL = "https://api.prolific.com"
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-# Ids become a segment of a URL's path, so no character may end or leave that segment.
+# No setting can use more digits, and Python refuses to convert very many.
+_WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?")
+_MAX_WHOLE = 10**18
+_QUOTES = frozenset("\"'")
+QUOTED = (
+    "is in quotes, which are part of the value (docker run --env-file keeps them): remove them."
+)
+_BOOLEANS = {"true": True, "false": False}
+# In the environment the SDK has always taken these, too.
+_ENVIRONMENT_BOOLEANS = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
+_JSON_BEGINS: dict[str, str | tuple[()]] = {"array": "[", "object": "{"}
 
 
 def unknown_settings(config: Mapping[str, Any], known: Sequence[str]) -> Iterator[str]:
@@ -31,6 +44,53 @@ def unknown_settings(config: Mapping[str, Any], known: Sequence[str]) -> Iterato
             yield f"{name}: unknown setting.{hint}"
 
 
+def as_type(type_: str, value: Any) -> Any:
+    """Return what a value unmistakably means in a setting of a JSON type, else the value itself.
+
+    ``meltano config set`` writes a setting that was declared without its kind as text, and the
+    environment has only text.
+    """
+    if isinstance(value, str):
+        return _from_text(type_, value)
+    if type_ == "integer" and isinstance(value, (float, Decimal)) and math.isfinite(value):
+        # Without the bound, the conversion of 1e999999999 would not end.
+        return int(value) if abs(float(value)) < _MAX_WHOLE and value == int(value) else value
+    return value
+
+
+def _from_text(type_: str, text: str) -> Any:
+    stripped = text.strip()
+    if type_ == "integer" and (whole := _WHOLE.fullmatch(stripped)):
+        return int(whole[1])
+    if type_ == "boolean":
+        return _BOOLEANS.get(stripped.lower(), text)
+    if stripped.startswith(_JSON_BEGINS.get(type_, ())):
+        try:
+            return json.loads(stripped)
+        except (ValueError, RecursionError):
+            pass
+    return text
+
+
+def from_environment(type_: str, text: str) -> Any:
+    """Return what a variable holds for a setting of a JSON type; a text if that is not clear.
+
+    Besides the texts of `as_type` that is a list with commas, and a few words for true and false.
+    """
+    stripped = text.strip()
+    if type_ == "boolean":
+        return _ENVIRONMENT_BOOLEANS.get(stripped.lower(), text)
+    if type_ == "array" and stripped and stripped[0] not in "[\"'":
+        return [item.strip() for item in stripped.split(",")]
+    return text
+
+
+def is_quoted(value: object) -> bool:
+    """Whether a value is a text in quotes, which whoever wrote it did not mean as a part of it."""
+    text = value.strip() if isinstance(value, str) else ""
+    return len(text) > 1 and text[0] == text[-1] and text[0] in _QUOTES
+
+
 def read_value(
     setting: Setting, config: Mapping[str, Any], environment: Mapping[str, str]
 ) -> tuple[Any, str | None]:
@@ -38,8 +98,11 @@ def read_value(
     value = config.get(setting.name)
     if setting.environment and (value is None or value == ""):
         value = environment.get(setting.environment)
-    if value is None or (value == "" and setting.type == "string"):
+    if value is None or value == "":
         return (() if setting.type == "array" else setting.default), None
+    if is_quoted(value):
+        return None, QUOTED
+    value = as_type(setting.type, value)
     problem = {
         "string": _string_problem,
         "integer": _integer_problem,
@@ -50,16 +113,14 @@ def read_value(
         return None, problem
     if setting.type == "array":
         return tuple(dict.fromkeys(value)), None
-    if setting.type == "integer":
-        return int(value), None
     return (value.strip() if isinstance(value, str) else value), None
 
 
 def _integer_problem(setting: Setting, value: object) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return f"must be a whole number, not {_json_type(value)}."
-    if isinstance(value, float) and not value.is_integer():
+    if isinstance(value, (float, Decimal)):
         return "must be a whole number."
+    if isinstance(value, bool) or not isinstance(value, int):
+        return f"must be a whole number, not {_json_type(value)}."
     if setting.minimum is not None and value < setting.minimum:
         return f"must be at least {setting.minimum}."
     return None
@@ -92,6 +153,8 @@ def _string_problem(setting: Setting, value: object) -> str | None:
         return "must be an ISO 8601 date or time, such as 2026-01-31 or 2026-01-31T09:00:00Z."
     if setting.name == "study_id" and (problem := _id_problem(text)):
         return problem
+    if setting.name == "api_token" and {text[:1], text[-1:]} & _QUOTES:
+        return QUOTED
     if setting.name == "api_token" and not (
         text.isascii() and text.isprintable() and " " not in text
     ):
@@ -164,6 +227,7 @@ def _json_type(value: object) -> str:
     if value is None:
         return "null"
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    names[Decimal] = "a number"  # the SDK reads numbers with a point as such
     return names.get(type(value), "an array" if isinstance(value, (list, tuple)) else "an object")
 
 

@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 from singer_sdk.exceptions import ConfigValidationError, MapExpressionError, StreamMapConfigError
 from singer_sdk.plugin_base import SingerCommand
 
 from tap_prolific_export.errors import TapError
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.signals import TERMINATION, OutputClosedError, Terminated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class JsonFile(click.File):
+    """The file of an option, which must hold a JSON object.
+
+    Args:
+        parse: Returns what a text holds; raises ValueError if it is no JSON.
+    """
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        super().__init__("rb")
+        self._parse = parse
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> io.StringIO:
+        """Return the file's JSON object as the SDK reads it: as a file.
+
+        Raises:
+            TapError: The file holds none. The error names option and file, and quotes neither
+                the file nor the parser, whose errors may quote it.
+        """
+        file = super().convert(value, param, ctx)
+        what = f"{param.opts[0] if param else ''} {file.name}:".strip()
+        try:
+            content = file.read()
+            # Some shells write UTF-16, and some editors a byte order mark.
+            found = self._parse(content.decode(json.detect_encoding(content)))
+        except (ValueError, RecursionError):
+            msg = f"{what} is no valid JSON."
+            raise TapError(msg) from None
+        if not isinstance(found, dict):
+            msg = f"{what} is no JSON object."
+            raise TapError(msg)
+        return io.StringIO(json.dumps(found))
 
 
 class Command(SingerCommand):
@@ -61,10 +102,5 @@ class Command(SingerCommand):
         except (MapExpressionError, StreamMapConfigError) as error:
             self.logger.error("stream_maps: %s", error)  # noqa: TRY400
         except Exception as error:
-            kind = type(error)
-            # The SDK reads --state, --catalog and the environment with simplejson.
-            if kind.__name__ == "JSONDecodeError" and kind.__module__.startswith("simplejson"):
-                self.logger.error("A file or environment variable is no valid JSON.")  # noqa: TRY400
-            else:
-                self.logger.exception("An unforeseen %s: please report it.", kind.__name__)
+            self.logger.exception("An unforeseen %s: please report it.", type(error).__name__)
         sys.exit(1)

@@ -7,16 +7,26 @@ the SDK's public names only.
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk import Stream, Tap
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigValidationError
 from singer_sdk.helpers._catalog import get_selected_schema
+from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers._flattening import flatten_key
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.mapper import (
+    MAPPER_ELSE_OPTION,
+    MAPPER_SOURCE_OPTION,
+    RemoveRecordTransform,
+    SameRecordTransform,
+)
+
+from tap_prolific_export.validation import as_type, from_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from singer_sdk.helpers.types import Record
     from singer_sdk.mapper import StreamMap
@@ -115,25 +125,88 @@ def flattener(stream_map: StreamMap) -> Callable[[Record], Record]:
     return lambda record: flatten(record, (), {})
 
 
+def applicable_maps(maps: Mapping[str, Any], stream: str) -> dict[str, Any]:
+    """Return what the setting ``stream_maps`` does to one stream, chosen as the SDK chooses it.
+
+    A map applies by the stream's name or a glob, of which the last one counts, and by
+    ``__source__``, of which each makes another stream.
+
+    Returns:
+        Under the stream's name its own map, under ``__source__`` the maps of other streams that
+        are made from it, by their names, and ``__else__`` if it has no map of its own. A glob and
+        a name that have the same effect give the same.
+    """
+    own: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, definition in maps.items():
+        if isinstance(definition, dict) and MAPPER_SOURCE_OPTION in definition:
+            rest = dict(definition)
+            if _matches(stream, rest.pop(MAPPER_SOURCE_OPTION)):
+                others[name] = rest
+        elif name != MAPPER_ELSE_OPTION and _matches(stream, name):
+            own[stream] = definition
+    found = own or {name: maps[name] for name in (MAPPER_ELSE_OPTION,) if name in maps}
+    return found | ({MAPPER_SOURCE_OPTION: others} if others else {})
+
+
+def _matches(stream: str, name_or_glob: str) -> bool:
+    return stream == name_or_glob or fnmatch(stream, name_or_glob)
+
+
 class SdkTap(Tap):
     """A tap that validates its configuration itself and leaves signals to the command line."""
 
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805  # as in the SDK
+        """Read the settings from the environment as texts.
+
+        The SDK raises on a number that is none, and takes any other word for false.
+        """
+        types = cls._setting_types()
+        texts = parse_environment_config(
+            {"properties": {name: {"type": "string"} for name in types}}, cls._env_var_prefix
+        )
+        return {name: from_environment(types[name], text) for name, text in texts.items()}
+
     @classmethod
-    def environment_variable(cls, setting: str) -> str:
-        """Return the variable that ``--config ENV`` reads a setting from."""
-        prefix: str = cls._env_var_prefix
-        return prefix + setting.upper()
+    def _setting_types(cls) -> dict[str, str]:
+        """Return the JSON type of each setting, the SDK's own included."""
+        cls.append_builtin_config(cls.config_jsonschema)
+        types = {}
+        for name, schema in cls.config_jsonschema["properties"].items():
+            either = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+            [types[name]] = [type_ for type_ in either if type_ != "null"]
+        return types
 
     def config_problems(self) -> list[str]:
         """Return one sentence for each setting that is wrong; none of them quotes a value."""
         raise NotImplementedError
 
+    def setup_mapper(self) -> None:
+        """Set up the mapper, which takes ``__else__`` out of the stream maps, with a copy of them.
+
+        The streams' fingerprints need all of them.
+        """
+        config = self._config
+        if maps := config.get("stream_maps"):
+            self._config = {**config, "stream_maps": dict(maps)}
+        super().setup_mapper()
+        self._config = config
+
     def _setup_signal_handlers(self) -> None:
         """Set up no handlers: `cli.Command` has its own before there is a tap."""
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Replace the SDK's validation, whose errors quote values, secrets included."""
-        self.append_builtin_config(self.config_jsonschema)
+        """Replace the SDK's validation, whose errors quote values, secrets included.
+
+        A setting whose text is unmistakably of its type gets that; an empty one is not set.
+        """
+        types = self._setting_types()
+        self._config = {
+            name: as_type(types.get(name, ""), value)
+            for name, value in self._config.items()
+            if value != "" or types.get(name, "string") == "string"
+        }
         problems = self.config_problems()
         if problems and raise_errors:
             summary = "Config validation failed"

@@ -1,7 +1,8 @@
-"""STATE messages: no more of them than are useful."""
+"""The state: what may be given as one, and STATE messages, no more of them than are useful."""
 
 from __future__ import annotations
 
+import json
 import time
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,44 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 10.0
 # A state of no more partitions than this (about 60 KB) may be written at any time.
 SMALL = 240
+
+
+def parse_state(text: str) -> Any:
+    """Return the state in a text: a JSON value, or one in each line, of which the last counts.
+
+    A target writes one in each line; before its first one there is an empty file.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    text = text.strip()
+    if not text:
+        return {}
+    try:
+        state = json.loads(text)
+    except ValueError:
+        state = json.loads(text.rsplit("\n", 1)[-1])
+    return {} if state is None else state
+
+
+def unwrapped(state: Any) -> Any:
+    """Return a state without what others put around it.
+
+    That is the STATE message (``{"type": "STATE", "value": ...}``), what ``meltano state get``
+    prints (``{"singer_state": ...}``) and what Meltano stores
+    (``{"completed": ..., "partial": ...}``, of which the second is newer).
+    """
+    while isinstance(state, dict) and "bookmarks" not in state:
+        if "singer_state" in state:
+            state = state["singer_state"]
+        elif "value" in state:
+            state = state["value"]
+        elif state.keys() & {"completed", "partial"}:
+            # A state of this tap is never only a part: the newer one holds all of the older.
+            state = unwrapped(state.get("partial")) or state.get("completed")
+        else:
+            break
+    return state
 
 
 class ThrottledStateWriter:

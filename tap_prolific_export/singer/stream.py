@@ -10,7 +10,7 @@ from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.schema import COLLECTIONS, RECORD_FORMAT, merged
-from tap_prolific_export.singer.sdk import SdkStream
+from tap_prolific_export.singer.sdk import SdkStream, applicable_maps
 from tap_prolific_export.snapshots.bookmarks import REPLICATION_KEY
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class ProlificStream(SdkStream):
         if self._fingerprint is None:
             settings = {name: getattr(self.settings, name) for name in self.definition.shaped_by}
             hidden = sorted(crumb for crumb, shown in self.mask.items() if crumb and not shown)
-            maps = self.config.get("stream_maps") or {}
-            mapped = {name: maps[name] for name in (self.name, "__else__") if name in maps}
+            mapped = applicable_maps(self.config.get("stream_maps") or {}, self.name)
             flat = {n: v for n, v in self.config.items() if n.startswith("flattening_")}
             shape: list[Any] = [settings, hidden, mapped, flat]
             if "freeze_schema" in settings:

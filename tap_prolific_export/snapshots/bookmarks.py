@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.model import sha256_hex, text_or_none
+from tap_prolific_export.rows.schema import STREAMS
 from tap_prolific_export.signals import deferred
 from tap_prolific_export.times import parse_timestamp
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     Context = dict[str, str]
 
 REPLICATION_KEY = "exported_at"
+COLLECTIONS = "collections"
+FULL_EXPORTED_AT = "full_exported_at"
+EXPORTS = "exports"
+
+Entry = dict[str, Any]
 
 # The state holds a bookmark for each stream of each data collection, and is written often: hosts
 # whose ETags are longer than S3's get a digest of them kept.
@@ -94,6 +100,41 @@ class Bookmark:
         return cls(exported_at, archive, fingerprint, content or None)
 
 
+def readable(bookmarks: object) -> tuple[dict[str, Any], list[str]]:
+    """Return what can be read of a state's bookmarks, whatever took the place of the rest.
+
+    Returns:
+        The bookmarks, and the streams of which some or all of them cannot be read.
+    """
+    if not isinstance(bookmarks, dict):
+        return {}, ["all streams"]
+    found: dict[str, Any] = {}
+    unreadable: list[str] = []
+    known = {each.name for each in STREAMS}
+    for stream, of_stream in bookmarks.items():
+        partitions = of_stream.get("partitions", []) if isinstance(of_stream, dict) else None
+        is_complete = False
+        if isinstance(partitions, list):
+            kept = [each for each in partitions if _is_partition(each)]
+            found[stream] = {**of_stream, "partitions": kept}
+            contexts = {_key(stream, each["context"]) for each in kept}
+            is_complete = len(contexts) == len(partitions) and all(map(_is_clear, kept))
+        if not is_complete:  # the name of a stream that is not ours could be anything
+            unreadable.append(stream if stream in known else "another stream")
+    return found, unreadable
+
+
+def _is_partition(entry: object) -> bool:
+    context = entry.get("context") if isinstance(entry, dict) else None
+    return isinstance(context, dict) and all(isinstance(each, str) for each in context.values())
+
+
+def _is_clear(entry: Entry) -> bool:
+    """Whether a partition holds a bookmark that can be read, or none."""
+    has_bookmark = entry.keys() & {"replication_key", "replication_key_value", "fingerprint"}
+    return not has_bookmark or Bookmark.from_state(entry) is not None
+
+
 def context_of(data_collection_id: str, archive: str | None = None) -> Context:
     """Return the key of a data collection's state.
 
@@ -124,18 +165,6 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
         return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
     except OverflowError:  # before the year 1
         return None
-
-
-COLLECTIONS = "collections"
-
-
-FULL_EXPORTED_AT = "full_exported_at"
-
-
-EXPORTS = "exports"
-
-
-Entry = dict[str, Any]
 
 
 class Bookmarks:

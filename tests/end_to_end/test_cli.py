@@ -175,7 +175,7 @@ def test_a_number_in_the_environment_that_is_none_is_named(value: str, tmp_path:
     name = "TAP_PROLIFIC_EXPORT_POLL_INTERVAL_SECONDS"
     done = run_tap("--config=ENV", folder=tmp_path, config=None, **{name: value})
     assert done.returncode == 1
-    assert f"poll_interval_seconds: {name} is no whole number." in done.stderr
+    assert "poll_interval_seconds: must be a whole number" in done.stderr
     assert "Traceback" not in done.stderr
     assert SECRET not in done.stderr
 
@@ -193,12 +193,45 @@ def test_a_configuration_file_that_is_no_json_object_is_named_not_quoted(
 
 
 @pytest.mark.parametrize("option", ["--state", "--catalog"])
-def test_a_file_that_is_no_json_is_an_error(
-    option: str, config: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{", "is no valid JSON."),
+        (b'{"bookmarks": {\n', "is no valid JSON."),
+        (b'"\xff"', "is no valid JSON."),
+        (b"[" * 100_000, "is no valid JSON."),
+        (b"[1]", "is no JSON object."),
+        (f'"{SECRET}"'.encode(), "is no JSON object."),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_a_file_that_is_no_json_object_is_named_and_not_quoted(
+    option: str, content: bytes, problem: str, config: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "broken.json"
-    path.write_text("{")
-    done = run_tap(option, str(path), config=config, folder=tmp_path)
+    (tmp_path / "broken.json").write_bytes(content)
+    done = run_tap(option, "broken.json", config=config, folder=tmp_path)
     assert done.returncode == 1
-    assert "is no valid JSON" in done.stderr
+    assert f"{option} broken.json: {problem}" in done.stderr
     assert "Traceback" not in done.stderr
+    assert SECRET not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_state_may_come_as_anyone_writes_it(config: dict[str, Any], tmp_path: Path) -> None:
+    config = {**config, "batch_ids": []}
+    (tmp_path / "empty").write_bytes(b"")
+    first = read(run_tap("--state=empty", config=config, folder=tmp_path).stdout)
+    assert len(first.rows("responses")) == 4
+    line = json.dumps(first.of_type("STATE")[-1])
+    meltano = json.dumps({"singer_state": first.state})
+    contents = {
+        "messages": ("{}\n" + line + "\n").encode(),
+        "meltano": meltano.encode(),
+        "utf-8 with a mark": meltano.encode("utf-8-sig"),
+        "utf-16": meltano.encode("utf-16"),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        done = run_tap("--state", name, config=config, folder=tmp_path)
+        assert done.returncode == 0, name
+        assert read(done.stdout).rows("responses") == [], name

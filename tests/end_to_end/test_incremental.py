@@ -418,6 +418,10 @@ class TestChangedSettings:
             ({"study_id": samples.STUDY}, OF_RESPONSES),
             ({"freeze_schema": True}, ("responses",)),
             ({"stream_maps": {"files": {"x": "'x'"}}}, ("files",)),
+            (
+                {"stream_maps": {"respons*": {"participant_id": "md5(participant_id)"}}},
+                ("responses",),
+            ),
             ({"lookback_seconds": 60}, ()),
             ({"request_timeout_seconds": 61}, ()),
         ],

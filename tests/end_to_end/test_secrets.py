@@ -530,9 +530,9 @@ def test_a_token_that_is_taken_for_something_else_is_not_repeated(
     ("variables", "says"),
     [
         pytest.param(
-            {"FLATTENING_MAX_DEPTH": PASTED}, "ValueError|is no whole number", id="number"
+            {"FLATTENING_MAX_DEPTH": PASTED}, "flattening_max_depth: does not fit", id="number"
         ),
-        pytest.param({"STREAM_MAPS": PASTED}, "is no valid JSON", id="object"),
+        pytest.param({"STREAM_MAPS": PASTED}, "stream_maps: does not fit its schema", id="object"),
         pytest.param(
             {"API_URL": PASTED, "COLLECTION_IDS": f"Token {PASTED},", "START_DATE": PASTED},
             r"(?s)api_url: must be.*collection_ids: item 1 is not an id.*start_date: must",
@@ -548,8 +548,8 @@ def test_what_was_pasted_into_a_wrong_variable_is_not_quoted(
     written = scene.with_each_option("--config=ENV", env=named)
     assert_tells_nothing(*written)
     for each in written:
-        assert each.code == 1
         assert re.search(says, each.err)
+        assert each.code == (0 if "begins anew" in each.err else 1)
 
 
 FILES = {
@@ -574,9 +574,10 @@ def test_files_that_are_not_what_they_should_be_are_not_quoted(
     assert_tells_nothing(configured, *others)
     assert configured.code != 0
     assert re.search(r"is no JSON object|: unknown setting\.", configured.err)
+    says = "is no valid JSON|is no JSON object|begins anew for another stream|Traceback"
     for each in others:
-        assert each.code == 1
-        assert re.search("is no valid JSON|Traceback", each.err)
+        assert re.search(says, each.err)
+        assert each.code == (0 if "begins anew" in each.err else 1)
 
 
 def logging_as_json() -> dict[str, str]:

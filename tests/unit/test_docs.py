@@ -68,6 +68,15 @@ def test_meltano_knows_every_capability_of_the_tap(extractor: dict[str, Any]) ->
     )
 
 
+def test_the_readmes_project_declares_every_setting_that_the_readme_names() -> None:
+    """Without its kind, `meltano config set` writes a number as text."""
+    declaration = snippet("README.md", "meltano.yml")
+    [extractor] = yaml.safe_load(declaration)["plugins"]["extractors"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace(declaration, "")
+    named = {s.name: s.type for s in SETTINGS if re.search(rf"\b{s.name}\b", text)}
+    assert {each["name"]: each.get("kind") for each in extractor["settings"]} == named
+
+
 def test_the_example_environment_is_a_configuration() -> None:
     values = dotenv_values(ROOT / ".env.example")
     prefix = "TAP_PROLIFIC_EXPORT_"

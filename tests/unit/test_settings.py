@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_what_is_not_set_has_its_default() -> None:
 
 
 def test_null_and_empty_text_are_as_if_not_set() -> None:
-    texts = dict.fromkeys(["api_url", "study_id", "start_date", "answer_keys"], "")
+    texts = {name: "" for name in NAMES if name not in MINIMAL}
     assert read(dict.fromkeys(NAMES) | MINIMAL) == read(MINIMAL) == read(MINIMAL | texts)
 
 
@@ -173,10 +174,22 @@ def test_a_token_in_both_lists_is_not_quoted() -> None:
 
 
 WRONG: dict[str, tuple[object, ...]] = {
-    "boolean": (TOKEN, "true", 0, 1, [True], {"a": TOKEN}),
+    "boolean": (TOKEN, "yes", "1", "tru", 0, 1, [True], {"a": TOKEN}),
     "string": (5, 1.5, True, [TOKEN], {"a": TOKEN}),
-    "integer": (TOKEN, "4", 1.5, True, [4], {"a": TOKEN}, -1),
-    "array": (TOKEN, 5, True, {"a": TOKEN}, [5], [None], [[TOKEN]], [{"a": TOKEN}], [" "]),
+    "integer": (TOKEN, "4 s", "1.5", "1e3", "٤", "9" * 5000, 1.5, True, [4], {"a": TOKEN}, -1),
+    "array": (
+        TOKEN,
+        '["a"',
+        '{"a": "b"}',
+        5,
+        True,
+        {"a": TOKEN},
+        [5],
+        [None],
+        [[TOKEN]],
+        [{"a": TOKEN}],
+        [" "],
+    ),
 }
 
 
@@ -185,6 +198,70 @@ def test_a_value_of_another_type_is_refused_unseen(name: str) -> None:
     for value in WRONG[config_jsonschema()["properties"][name]["type"][0]]:
         found = problems({"archive_paths": ["x.zip"], name: value})
         assert [problem.partition(": ")[0] for problem in found] == [name]
+
+
+TEXTS: dict[str, tuple[tuple[Any, Any], ...]] = {
+    "boolean": (("true", True), ("False", False), (" TRUE\n", True)),
+    "integer": (
+        *(("3600", 3600), ("+7", 7), (" 60.0 ", 60), ("007", 7), ("5.", 5)),
+        *((60.0, 60), (Decimal("60.0"), 60), (Decimal("6E+1"), 60)),
+    ),
+    "array": (('["a", "b"]', ("a", "b")), (" [] ", ()), ('["a"]\n', ("a",))),
+}
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.type in TEXTS], ids=lambda s: s.name)
+def test_what_means_one_value_only_is_that_value(setting: Setting) -> None:
+    """As `meltano config set` writes it, and JSON may write a whole number."""
+    for text, value in TEXTS[setting.type]:
+        config = {"api_token": TOKEN, "archive_paths": ["x.zip"], setting.name: text}
+        if setting.name == "archive_paths":
+            config["batch_ids"] = ["b"]
+        assert getattr(read(config), setting.name) == value
+
+
+@pytest.mark.parametrize("number", [1e300, float("inf"), float("nan"), Decimal("1e999999999")])
+def test_a_number_beyond_all_use_is_refused(number: Any) -> None:
+    (problem,) = problems(MINIMAL | {"lookback_seconds": number})
+    assert problem == "lookback_seconds: must be a whole number."
+
+
+@pytest.mark.parametrize(
+    "setting", [s for s in SETTINGS if s.type == "string"], ids=lambda s: s.name
+)
+@pytest.mark.parametrize("text", ["true", "60", '["a"]', '{"a": "b"}'])
+def test_a_text_stays_a_text(setting: Setting, text: str) -> None:
+    try:
+        found = getattr(read(MINIMAL | {setting.name: text}), setting.name)
+    except ConfigError:
+        return  # no URL, no date: refused as what it is
+    assert found == text
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+@pytest.mark.parametrize("quoted", ['"{}"', "'{}'", ' "{}"\n'])
+def test_a_value_in_quotes_is_refused_with_that_reason(setting: Setting, quoted: str) -> None:
+    inside = {"integer": "60", "boolean": "true", "array": '["a"]'}.get(setting.type, TOKEN)
+    for text in (quoted.format(inside), quoted.format("")):
+        config = {"archive_paths": ["x.zip"], setting.name: text}
+        if setting.name == "archive_paths":
+            config["batch_ids"] = ["b"]
+            config["api_token"] = TOKEN
+        (problem,) = problems(config)
+        assert problem.startswith(f"{setting.name}: is in quotes")
+        assert "docker run --env-file" in problem
+        if setting.environment:
+            del config[setting.name]
+            assert problems(config, **{setting.environment: text}) == (problem,)
+
+
+@pytest.mark.parametrize("token", [f'"{TOKEN}', f"{TOKEN}'", '"'])
+def test_a_token_with_half_of_its_quotes_is_refused(token: str) -> None:
+    for (problem,) in (
+        problems(MINIMAL | {"api_token": token}),
+        problems({"batch_ids": ["b"]}, PROLIFIC_TOKEN=token),
+    ):
+        assert problem.startswith("api_token: is in quotes")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import singer_sdk.helpers._catalog as sdk_catalog
 from singer_sdk import Stream, Tap
+from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.mapper import PluginMapper, SameRecordTransform
 from singer_sdk.plugin_base import BaseSingerWriter, PluginBase, SingerCommand
 from singer_sdk.singerlib import SelectionMask
@@ -63,9 +64,11 @@ def test_the_command_line_calls_the_two_runs_that_the_tap_replaces() -> None:
     assert "run_sync_dry_run(" in source(Tap.run_connection_test)
 
 
-def test_the_variables_of_the_environment_have_one_prefix() -> None:
-    """`SdkTap.environment_variable` names the one that holds no whole number."""
+def test_the_environment_is_read_in_one_place() -> None:
+    """`SdkTap` reads it as texts, which `Settings` turns into what they mean."""
+    assert "config_dict.update(self._env_var_config)" in source(PluginBase.__init__)
     assert TapProlificExport._env_var_prefix == "TAP_PROLIFIC_EXPORT_"
+    assert parameters(parse_environment_config)[:2] == ["config_schema", "prefix"]
 
 
 def test_the_configuration_is_validated_in_one_place() -> None:

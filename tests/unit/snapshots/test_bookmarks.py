@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_prolific_export.snapshots.bookmarks import MAX_ETAG, Bookmark, Identity, since
+from tap_prolific_export.snapshots.bookmarks import (
+    MAX_ETAG,
+    Bookmark,
+    Bookmarks,
+    Identity,
+    context_of,
+    readable,
+    since,
+)
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=timezone.utc)
 HEX = st.text("0123456789abcdef", min_size=8, max_size=8)
@@ -91,3 +100,74 @@ def test_responses_may_be_new_from_the_earliest_bookmark_on(
     bookmarks: list[Bookmark | None], lookback: int, expected: datetime | None
 ) -> None:
     assert since(bookmarks, lookback) == expected
+
+
+GOOD = {"context": {"data_collection_id": "d"}, **mark(NOON).as_state()}
+NO_OBJECTS: tuple[Any, ...] = (None, "x", 1.5, [], [GOOD])
+OWNED = {"context": {"data_collection_id": "d"}, "exports": ["job"]}
+
+
+@pytest.mark.parametrize(
+    ("bookmarks", "found", "unreadable"),
+    [
+        ({}, {}, []),
+        ({"files": {"partitions": [GOOD]}}, {"files": [GOOD]}, []),
+        ({"collections": {"partitions": [OWNED]}}, {"collections": [OWNED]}, []),
+        *((each, {}, ["all streams"]) for each in NO_OBJECTS),
+        *(
+            ({"files": each, "tasks": {"partitions": [GOOD]}}, {"tasks": [GOOD]}, ["files"])
+            for each in (*NO_OBJECTS, {"partitions": None}, {"partitions": {"0": GOOD}})
+        ),
+        *(
+            ({"files": {"partitions": [each, GOOD]}}, {"files": [GOOD]}, ["files"])
+            for each in (*NO_OBJECTS, {}, {"context": None}, {"context": ["d"]})
+        ),
+        (
+            {"files": {"partitions": [GOOD | {"context": {"data_collection_id": [1]}}]}},
+            {},
+            ["files"],
+        ),
+        ({"files": {"partitions": [GOOD | {"fingerprint": 5}]}}, {}, ["files"]),
+        ({"files": {"partitions": [GOOD | {"replication_key_value": "soon"}]}}, {}, ["files"]),
+        ({"files": {"partitions": [GOOD, GOOD]}}, {}, ["files"]),
+        ({"sk-MaRkEr": "x"}, {}, ["another stream"]),
+    ],
+)
+def test_of_a_state_is_read_what_can_be(
+    bookmarks: Any, found: dict[str, list[dict[str, Any]]], unreadable: list[str]
+) -> None:
+    kept, told = readable(bookmarks)
+    assert told == unreadable
+    context = context_of("d")
+    read = Bookmarks({"bookmarks": kept})
+    for stream in ("collections", "files", "tasks"):
+        [expected] = found.get(stream) or [{}]
+        assert read.bookmark(stream, context) == Bookmark.from_state(expected)
+    assert read.exports(context) == (["job"] if "collections" in found else [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*GOOD, "partitions", "files", "data_collection_id", "exports", "x"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["files", "collections", "x"]), JSON, max_size=3) | JSON)
+def test_whatever_a_state_is_it_can_be_gone_on_from(bookmarks: Any) -> None:
+    state: dict[str, Any] = {"bookmarks": readable(bookmarks)[0]}
+    kept = Bookmarks(state)
+    context = context_of("d")
+    assert kept.full_exported_at(context) is None
+    kept.put("files", context, mark(NOON))
+    kept.set_exports(context, ["job"])
+    again, told = readable(json.loads(json.dumps(state))["bookmarks"])
+    assert Bookmarks({"bookmarks": again}).bookmark("files", context) == mark(NOON)
+    assert "all streams" not in told
