@@ -8,8 +8,6 @@ converts these to the type of the instruction's column. If the column cannot hol
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,8 @@ import msgspec
 from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.archive.safe_json import INT64, json_text
+from tap_prolific_export.archive.safe_json import json_text
+from tap_prolific_export.rows.scalars import Scalar, as_boolean, as_integer, as_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
 
-Scalar = str | int | float | bool | None
-
-_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")
 # What an entry may hold besides its answer: these only describe it, or its question.
@@ -389,7 +385,7 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     if column_type.mixed:
         return value if isinstance(value, str) else json_text(value)
     if column_type.kind is ColumnKind.RATING:
-        value = _integer(as_number(value))
+        value = as_integer(value)
     elif column_type.scalar is ScalarType.NUMBER:
         value = as_number(value)
     elif column_type.scalar is ScalarType.BOOLEAN:
@@ -399,42 +395,6 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     if value is None:
         raise _DoesNotFit
     return value
-
-
-def _integer(number: float | None) -> int | None:
-    """Return a whole number as a 64-bit integer; None for anything else."""
-    if number is None or number != number // 1 or int(number) not in INT64:
-        return None
-    return int(number)
-
-
-def as_number(value: Scalar) -> float | int | None:
-    """Return a number, or the number that a string holds as JSON; None for anything else.
-
-    Integers over 64 bits give None, because targets cannot store them.
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        text = value.strip()
-        if not _JSON_NUMBER.fullmatch(text):
-            return None
-        value = float(text) if {".", "e", "E"} & set(text) else _int(text)
-    if isinstance(value, int):
-        return value if value in INT64 else None
-    return value if isinstance(value, float) and math.isfinite(value) else None
-
-
-def as_boolean(value: Scalar) -> bool | None:
-    """Return a boolean, or the one that a string holds as JSON; None for anything else."""
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip())
-    return value if isinstance(value, bool) else None
-
-
-def _int(text: str) -> int | None:
-    # Python raises ValueError for thousands of digits, as protection against slow parsing.
-    return int(text) if len(text) <= 400 else None  # noqa: PLR2004
 
 
 def _validated_as(validation: Any) -> ScalarType:

@@ -25,6 +25,7 @@ from tap_prolific_export.rows.answers import (
     text_of,
     upload_path,
 )
+from tap_prolific_export.rows.scalars import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +45,6 @@ VALUE_COLUMNS = (
 NOT_REPLACED = object()
 # What no answer is.
 ODD: Any = object()
-# Up to here, floats hold every integer: all columns of numbers take them.
-LARGE = 1 << 53
 _TEXT_OR_NONE = (str, type(None))
 _CLASSES: Mapping[ScalarType, tuple[type, ...]] = {
     ScalarType.STRING: (str,),

@@ -25,7 +25,7 @@ JsonSchema = dict[str, Any]
 ValueKind = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
 # Increase when the same archive gives different records: everything is then delivered again.
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 
 # PostgreSQL rejects names over 63 bytes, and flattening makes names longer: a value with a unit
 # becomes `answers__<key>__value`.

@@ -25,6 +25,7 @@ from tap_prolific_export.rows.readers import (
     value_rows,
 )
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
+from tap_prolific_export.rows.scalars import as_number
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
@@ -431,7 +432,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | int | None:
-    return value if isinstance(value, float) else _integer(value)
+    return None if isinstance(value, str) else as_number(value)
 
 
 _FITTERS = {"text": _text, "number": _number, "integer": _integer, "time": _time, "json": _json}

@@ -19,8 +19,8 @@ from msgspec.structs import asdict, astuple
 from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
-from tap_prolific_export.rows.readers import LARGE
 from tap_prolific_export.rows.responses import Typed
+from tap_prolific_export.rows.scalars import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping

@@ -17,8 +17,9 @@ from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import fit, read, upload_path
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.files import FileFinder, may_name_file
-from tap_prolific_export.rows.readers import LARGE, ODD, VALUE_COLUMNS, taker, teller, value_rows
+from tap_prolific_export.rows.readers import ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.scalars import LARGE
 from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import (
     AnswerTable,

@@ -167,6 +167,11 @@ FIELDS: dict[str, tuple[Row, Row, Any]] = {
     "text-for-integer": ({"max_stars": "5"}, {}, {"max_stars": "5"}),
     "float-for-integer": ({"answer_limit": 1.5}, {}, {"answer_limit": 1.5}),
     "boolean-for-number": ({"max_file_size_mb": True}, {}, {"max_file_size_mb": True}),
+    "integer-that-no-float-holds": (
+        {"max_file_size_mb": (1 << 53) + 1},
+        {},
+        {"max_file_size_mb": (1 << 53) + 1},
+    ),
     "names-of-ours": ({"page": 9, "position": 9}, {}, {"page": 9, "position": 9}),
 }
 
