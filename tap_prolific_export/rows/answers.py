@@ -8,7 +8,7 @@ converts these to the type of the instruction's column. If the column cannot hol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,14 @@ from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.archive.safe_json import json_text
-from tap_prolific_export.rows.scalars import Scalar, as_boolean, as_integer, as_number
+from tap_prolific_export.rows.scalars import (
+    Scalar,
+    as_boolean,
+    as_integer,
+    as_number,
+    by_text,
+    scalar_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,11 +69,13 @@ class ColumnType:
         scalar: Type of its values.
         mixed: Whether the instruction's options have several types. A value that is not a string
             is then stored as its JSON text.
+        options: The options of a choice by their texts; see `scalars.by_text`.
     """
 
     kind: ColumnKind
     scalar: ScalarType = ScalarType.STRING
     mixed: bool = False
+    options: Mapping[str, Scalar] = field(default_factory=dict, compare=False)
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -111,18 +120,17 @@ def column_type_of(instruction: Instruction) -> ColumnType:
     if type_ == "free_text":
         return ColumnType(ColumnKind.SCALAR, _validated_as(instruction.fields.get("validation")))
     if type_ in {"multiple_choice", "multiple_choice_with_free_text"}:
-        scalar, mixed = _option_scalars(instruction.list_of("options"))
         if type_ == "multiple_choice_with_free_text":
-            return ColumnType(ColumnKind.EXPLAINED, scalar, mixed)
+            return _choice(ColumnKind.EXPLAINED, instruction)
         single = instruction.fields.get("answer_limit") == 1
-        return ColumnType(ColumnKind.SCALAR if single else ColumnKind.SCALARS, scalar, mixed)
+        return _choice(ColumnKind.SCALAR if single else ColumnKind.SCALARS, instruction)
     if type_ == "free_text_with_unit":
         units = instruction.list_of("unit_options")
         kinds = {_validated_as(unit.get("validation")) for unit in units}
         number = kinds == {ScalarType.NUMBER}
         return ColumnType(ColumnKind.WITH_UNIT, ScalarType.NUMBER if number else ScalarType.STRING)
     if type_ == "multiple_choice_with_unit":
-        return ColumnType(ColumnKind.WITH_UNIT, *_option_scalars(instruction.list_of("options")))
+        return _choice(ColumnKind.WITH_UNIT, instruction)
     if type_ in {"file_upload", "video_narration"}:
         return ColumnType(ColumnKind.FILES)
     if type_ == "star_rating":
@@ -294,9 +302,7 @@ def boolean_of(value: Value, column_type: ColumnType) -> bool | None:
 
 def text_of(value: Value) -> str | None:
     """Return a value as text: a string itself, anything else as JSON; None for an upload."""
-    if value.value is None or isinstance(value.value, str):
-        return value.value
-    return json_text(value.value)
+    return None if value.value is None else scalar_text(value.value)
 
 
 def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
@@ -375,9 +381,19 @@ def _holds_all(values: Sequence[Value], *, unit: bool = False, explanation: bool
     return True
 
 
+def chosen(value: Scalar, column_type: ColumnType) -> Scalar:
+    """Return the option whose text is that of the value, if there is exactly one, else the value.
+
+    An option is never null: null is no answer.
+    """
+    if value is None or not column_type.options:
+        return value
+    return column_type.options.get(scalar_text(value), value)
+
+
 def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     """Return the scalar of a value, converted to the column's type."""
-    value = source.value
+    value = chosen(source.value, column_type)
     if source.file:
         raise _DoesNotFit
     if value is None:
@@ -402,13 +418,14 @@ def _validated_as(validation: Any) -> ScalarType:
     return ScalarType.NUMBER if number else ScalarType.STRING
 
 
-def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[ScalarType, bool]:
-    """Return the common type of the options' values, and whether they have several types."""
-    kinds = {_kind(option.get("value")) for option in options}
-    if len(kinds) == 1:
-        kind = kinds.pop()
-        return (kind, False) if kind else (ScalarType.STRING, True)
-    return ScalarType.STRING, bool(kinds)
+def _choice(kind: ColumnKind, instruction: Instruction) -> ColumnType:
+    """Return the type of a choice's column: that of its options' values, or text if they differ."""
+    values = [option.get("value") for option in instruction.list_of("options")]
+    kinds = {*map(_kind, values)}
+    options = by_text(value for value in values if _kind(value))
+    if len(kinds) == 1 and (scalar := kinds.pop()):
+        return ColumnType(kind, scalar, options=options)
+    return ColumnType(kind, mixed=bool(values), options=options)
 
 
 def _kind(value: Any) -> ScalarType | None:

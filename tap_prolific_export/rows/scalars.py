@@ -1,10 +1,16 @@
-"""What a single value of an answer says: a number, true or false; pure functions."""
+"""What a single value of an answer says: a number, true or false, an option; pure functions."""
 
 from __future__ import annotations
 
 import math
 import re
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tap_prolific_export.archive.safe_json import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Scalar = str | int | float | bool | None
 
@@ -55,3 +61,19 @@ def as_boolean(value: Scalar) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.strip())
     return value if isinstance(value, bool) else None
+
+
+def scalar_text(value: Scalar) -> str:
+    """Return a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json_text(value)
+
+
+def by_text(options: Iterable[Scalar]) -> dict[str, Scalar]:
+    """Return options by their texts, without those whose text is that of another option, too.
+
+    An answer may spell an option in another JSON type: `1` for `"1"`, `"true"` for `true`.
+    """
+    found: dict[str, dict[str, Scalar]] = {}
+    for option in options:
+        found.setdefault(scalar_text(option), {})[json_text(option)] = option
+    return {text: next(iter(same.values())) for text, same in found.items() if len(same) == 1}

@@ -50,6 +50,11 @@ CHOICE_WITH_UNIT = question(
     default_unit="g",
 )
 NUMBER_WITH_UNIT = question("multiple_choice_with_unit", options=options([1, 2]))
+DIGITS = options(["1", "2", "2.5", "true", "null"])
+ONE_DIGIT = question("multiple_choice", answer_limit=1, options=DIGITS)
+MANY_DIGITS = question("multiple_choice", answer_limit=-1, options=DIGITS)
+EXPLAINED_DIGIT = question("multiple_choice_with_free_text", options=DIGITS)
+DIGIT_WITH_UNIT = question("multiple_choice_with_unit", options=DIGITS, unit_options=UNITS)
 STARS = question("star_rating", max_stars=5)
 UNKNOWN = question("drawing")
 UNTYPED = question(None)
@@ -125,6 +130,19 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
     "choices": (MANY, "tea", ["tea"]),
     "choices-of-number": (MANY_NUMBERS, "1", [1]),
     "mixed-choices": (MANY_MIXED, True, ["true"]),
+    "option-of-text-as-number": (ONE_DIGIT, 2, "2"),
+    "option-of-text-as-fraction": (ONE_DIGIT, 2.5, "2.5"),
+    "option-of-text-as-boolean": (ONE_DIGIT, True, "true"),
+    "option-of-number-as-text-with-a-zero-more": (ONE_NUMBER, "2.50", 2.5),
+    "option-of-boolean-as-text": (ONE_BOOLEAN, "true", True),
+    "mixed-option-of-number-as-text": (ONE_MIXED, "2", "2"),
+    "options-of-text-as-number": (MANY_DIGITS, 1, ["1"]),
+    "explained-option-of-text-as-number": (
+        EXPLAINED_DIGIT,
+        1,
+        [{"value": "1", "explanation": None}],
+    ),
+    "option-of-text-with-unit-as-number": (DIGIT_WITH_UNIT, 2, {"value": "2", "unit": None}),
     "explained": (EXPLAINED, "a", [{"value": "a", "explanation": None}]),
     "explained-number": (EXPLAINED_NUMBER, -1, [{"value": -1, "explanation": None}]),
     "with-unit": (WEIGHT, "80", {"value": 80, "unit": None}),
@@ -288,6 +306,10 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "half-a-star": (STARS, 3.5, MISFIT),
     "text-with-unit-for-number": (WEIGHT, {"value": "some", "unit": "g"}, MISFIT),
     "number-for-text": (TEXT, 5, MISFIT),
+    "number-that-is-no-option": (ONE_DIGIT, 7, MISFIT),
+    "boolean-that-is-no-option": (ONE_DIGIT, False, MISFIT),
+    "one-of-many-is-no-option": (MANY_DIGITS, [1, 7], MISFIT),
+    "null-is-no-option": (ONE_DIGIT, {"value": None}, NO_ANSWER),
     "number-for-boolean": (ONE_BOOLEAN, 1, MISFIT),
     "text-for-boolean": (ONE_BOOLEAN, "yes", MISFIT),
     "capital-text-for-boolean": (ONE_BOOLEAN, "True", MISFIT),
@@ -455,3 +477,44 @@ def test_whatever_comes_is_found_again_in_the_long_form(
         assert row["value_number"] is None or Decimal(row["value"]) == Decimal(
             repr(row["value_number"])
         )
+
+
+def row_of(instruction: Instruction, entry: Any) -> dict[str, Any]:
+    """Return the only row of `answers` that an answer makes."""
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
+    [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
+    facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    [row] = AnswerTable(facts, columns, UPLOADS).rows([response])
+    return asdict(row)
+
+
+TRUE_OR_TEXT = question("multiple_choice", answer_limit=1, options=options([1, "1", "2", True]))
+NO_LABELS = question("multiple_choice", answer_limit=1, options=[{"value": "tea"}, {"value": 2}])
+OPTIONS: dict[str, tuple[Instruction, Any, tuple[Any, ...]]] = {
+    "text-for-number": (ONE_NUMBER, "1", ("1", 1, None, "Option 1")),
+    "text-with-a-zero-more": (ONE_NUMBER, "2.50", ("2.50", 2.5, None, "Option 2.5")),
+    "float-for-integer": (ONE_NUMBER, 1.0, ("1.0", 1.0, None, "Option 1")),
+    "number-for-text": (ONE_DIGIT, 2, ("2", None, None, "Option 2")),
+    "fraction-for-text": (ONE_DIGIT, 2.5, ("2.5", None, None, "Option 2.5")),
+    "boolean-for-text": (ONE_DIGIT, True, ("true", None, None, "Option true")),
+    "text-for-boolean": (ONE_BOOLEAN, "false", ("false", None, False, "Option False")),
+    "text-for-mixed-number": (ONE_MIXED, "2", ("2", 2, None, "Option 2")),
+    "text-for-mixed-boolean": (ONE_MIXED, "true", ("true", None, True, "Option True")),
+    "number-where-a-text-is-the-same": (TRUE_OR_TEXT, 1, ("1", 1, None, "Option 1")),
+    "text-where-a-number-is-the-same": (TRUE_OR_TEXT, "1", ("1", None, None, "Option 1")),
+    "number-for-mixed-text": (TRUE_OR_TEXT, 2, ("2", None, None, "Option 2")),
+    "text-for-mixed-number-without-label": (NO_LABELS, "2", ("2", 2, None, None)),
+    "no-option": (ONE_DIGIT, "7", ("7", None, None, None)),
+}
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize(("instruction", "value", "told"), OPTIONS.values(), ids=OPTIONS)
+def test_a_value_whose_text_is_that_of_one_option_is_that_option(
+    instruction: Instruction, value: Any, told: tuple[Any, ...], *, bare: bool
+) -> None:
+    row = row_of(instruction, value if bare else {"value": value})
+    columns = ("value", "value_number", "value_boolean", "value_label")
+    assert repr(tuple(row[name] for name in columns)) == repr(told)
+    assert row["raw"] is None

@@ -60,12 +60,17 @@ YES_OR_NO: Row = {
 }
 BOTH_KINDS: Row = {"options": [*NUMBERED["options"], *LABELLED["options"], {"value": True}]}
 NO_LABELS: Row = {"options": [{"value": "tea"}, {"value": "milk"}]}
+SPELLED: Row = {
+    "options": [{"value": v, "label": f"as {v}"} for v in ("7", "7.5", "true", "1e16", "-1")],
+}
 KINDS = {
     "texts": LABELLED,
     "numbers": NUMBERED,
     "booleans": YES_OR_NO,
     "both": BOTH_KINDS,
     "bare": NO_LABELS,
+    "spelled": SPELLED,
+    "ambiguous": {"options": [{"value": value} for value in (1, "1", 2, True, "x")]},
     "none": {"options": []},
 }
 QUESTIONS: dict[str, Row] = {
