@@ -70,12 +70,15 @@ class ColumnType:
         mixed: Whether the instruction's options have several types. A value that is not a string
             is then stored as its JSON text.
         options: The options of a choice by their texts; see `scalars.by_text`.
+        as_text: Whether the column is text because the same question has another type in another
+            data collection. A text is then stored as it is, any other value as its JSON text.
     """
 
     kind: ColumnKind
     scalar: ScalarType = ScalarType.STRING
     mixed: bool = False
     options: Mapping[str, Scalar] = field(default_factory=dict, compare=False)
+    as_text: bool = False
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -172,9 +175,15 @@ def fit_values(
     if not values and _is_absent(entry, repeated):
         return NO_ANSWER
     try:
-        return _FITTERS[column_type.kind](values, column_type, uploads)
+        fitted = _FITTERS[column_type.kind](values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
+    return replace(fitted, value=as_text(fitted.value)) if column_type.as_text else fitted
+
+
+def as_text(value: Any) -> str | None:
+    """Return what a column of texts holds of a value that another column would hold."""
+    return value if value is None or isinstance(value, str) else json_text(value)
 
 
 def read(entry: Any, repeated: Mapping[str, Any] = _NO_FIELDS) -> tuple[Value, ...] | None:

@@ -84,7 +84,7 @@ def taker(column: AnswerColumn) -> Callable[[Any], Any]:
     all others, `answers.fit` would return the same.
     """
     kind, repeated = column.column_type.kind, column.repeated
-    of = _TAKERS.get(kind, _take_nothing)
+    of = _take_nothing if column.column_type.as_text else _TAKERS.get(kind, _take_nothing)
     classes = _CLASSES[column.column_type.scalar]
     if kind is ColumnKind.RATING:
         classes = (int,)

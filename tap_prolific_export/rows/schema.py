@@ -31,7 +31,9 @@ RECORD_FORMAT = 2
 # becomes `answers__<key>__value`.
 MAX_KEY_BYTES = 63 - len("answers__") - len("__value")
 
-_TYPES: dict[str, JsonSchema] = {
+# What JSON Schema says about a type; all else only describes it.
+_STRUCTURE = frozenset({"type", "properties", "items", "format"})
+TYPES: dict[str, JsonSchema] = {
     "text": {"type": ["string", "null"]},
     "number": {"type": ["number", "null"]},
     "integer": {"type": ["integer", "null"]},
@@ -73,7 +75,7 @@ class StreamColumns:
         """Return a new JSON Schema. Key columns and `exported_at` are never null."""
         properties: JsonSchema = {}
         for column in self.columns:
-            schema = {**_TYPES[column.type], "description": column.description}
+            schema = {**TYPES[column.type], "description": column.description}
             if column.type == "answers":
                 schema["properties"] = {}
             if column.name in {*self.key, "exported_at"}:
@@ -325,11 +327,11 @@ def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
 
 def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> JsonSchema:
     """Return the properties of ``responses.answers`` for these data collections."""
-    return {
-        answer_key(instruction, keys): answer_schema(instruction)
-        for collection in collections
-        for instruction in collection.instructions
-    }
+    found: JsonSchema = {}
+    for collection in collections:
+        new = {answer_key(each, keys): answer_schema(each) for each in collection.instructions}
+        found = widened(found, new)
+    return found
 
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
@@ -340,8 +342,8 @@ def answer_schema(instruction: Instruction) -> JsonSchema:
 
 def column_schema(column_type: ColumnType) -> JsonSchema:
     """Return the JSON Schema of a column of answers, without the question as its title."""
-    scalar = _TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
-    text = _TYPES["text"]
+    scalar = TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
+    text = TYPES["text"]
     if column_type.kind is ColumnKind.SCALAR:
         return dict(scalar)
     if column_type.kind is ColumnKind.SCALARS:
@@ -351,14 +353,56 @@ def column_schema(column_type: ColumnType) -> JsonSchema:
     if column_type.kind is ColumnKind.WITH_UNIT:
         return {"type": ["object", "null"], "properties": {"value": dict(scalar), "unit": text}}
     if column_type.kind is ColumnKind.FILES:
-        size = _TYPES["integer"]
+        size = TYPES["integer"]
         fields = ("path", "file_name", "content_type")
         return _array({**dict.fromkeys(fields, text), "size_bytes": size})
-    return dict(_TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
+    return dict(TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
 
 
 def _array(properties: JsonSchema) -> JsonSchema:
     return {"type": ["array", "null"], "items": {"type": "object", "properties": properties}}
+
+
+def widened(known: Mapping[str, JsonSchema], new: Mapping[str, JsonSchema]) -> JsonSchema:
+    """Return the union of two sets of properties of ``answers``; both may be of one question.
+
+    A property has one type for all records. If neither of two types covers the other, it is text:
+    targets break on unions of types.
+    """
+    result = dict(known)
+    for name, schema in new.items():
+        result[name] = _wider(result[name], schema) if name in result else schema
+    return result
+
+
+def covers(known: JsonSchema, new: JsonSchema) -> bool:
+    """Whether every value that has the one type has the other, known type, too."""
+    if "type" not in known or "type" not in new:
+        return True
+    types = {*_type_names(known), *(["integer"] if "number" in _type_names(known) else [])}
+    inner, wanted = known.get("properties", {}), new.get("properties", {})
+    return (
+        types.issuperset(_type_names(new))
+        and all(name in inner and covers(inner[name], each) for name, each in wanted.items())
+        and covers(known.get("items", {}), new.get("items", {}))
+    )
+
+
+def holds(known: JsonSchema, new: JsonSchema) -> bool:
+    """Whether a known property holds answers of a type: as they are, or as texts."""
+    return covers(known, new) or covers(known, TYPES["text"])
+
+
+def _type_names(schema: JsonSchema) -> list[str]:
+    types = schema["type"]
+    return [types] if isinstance(types, str) else types
+
+
+def _wider(known: JsonSchema, new: JsonSchema) -> JsonSchema:
+    if covers(new, known):
+        return _merged(known, new)
+    titles = {name: each for name, each in (known | new).items() if name not in _STRUCTURE}
+    return (_merged(new, known) if covers(known, new) else TYPES["text"]) | titles
 
 
 def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
@@ -369,9 +413,14 @@ def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
     result = dict(older)
     for name, schema in newer.items():
         known = result.get(name, {})
-        result[name] = {**known, **schema}
-        if "properties" in known and "properties" in schema:
-            result[name]["properties"] = merged(known["properties"], schema["properties"])
-        if "items" in known and "items" in schema:
-            result[name]["items"] = merged({"": known["items"]}, {"": schema["items"]})[""]
+        result[name] = _merged(known, schema)
+    return result
+
+
+def _merged(older: JsonSchema, newer: JsonSchema) -> JsonSchema:
+    result = {**older, **newer}
+    if "properties" in older and "properties" in newer:
+        result["properties"] = merged(older["properties"], newer["properties"])
+    if "items" in older and "items" in newer:
+        result["items"] = _merged(older["items"], newer["items"])
     return result

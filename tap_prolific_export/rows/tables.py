@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
-from tap_prolific_export.rows.answers import column_type_of, fit
+from tap_prolific_export.rows.answers import as_text, column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.readers import (
     NOT_REPLACED,
@@ -142,6 +142,7 @@ class ResponseTable:
             catalog deselects. If there are any of both, fields with answers to unknown
             instructions are removed, too.
         hide_unknown: Whether to hide the answers to instructions without a property, too.
+        has_answers: Whether there is a column ``answers`` at all.
 
     Attributes:
         misfits: How many answers did not fit their columns so far.
@@ -156,8 +157,10 @@ class ResponseTable:
         catalog: CatalogAnswers | None = None,
         hidden: Collection[str] = (),
         hide_unknown: bool = False,
+        has_answers: bool = True,
     ) -> None:
         self.misfits = 0
+        self._has_answers = has_answers
         self._columns = columns
         self._catalog = catalog or CatalogAnswers()
         self._hidden = {*hidden, *filter(self._catalog.deselects, columns)}
@@ -177,6 +180,10 @@ class ResponseTable:
         self._names = {column.key: f"a{n}" for n, column in enumerate(columns.values())}
         self._hidden_names = [
             self._names[columns[id_].key] for id_ in self._hidden if id_ in columns
+        ]
+        # Answers that came typed have the types of their questions.
+        self._text_names = [
+            self._names[each.key] for each in columns.values() if each.column_type.as_text
         ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
@@ -202,7 +209,7 @@ class ResponseTable:
             response.study_id,
             response.task_id,
             submitted_at and utc_isoformat(submitted_at),
-            answers,
+            answers if self._has_answers else UNSET,
             extra,
         )
 
@@ -246,6 +253,9 @@ class ResponseTable:
         answers = self._typed_answers(*typed)
         for name in self._hidden_names:
             setattr(answers, name, UNSET)
+        for name in self._text_names:
+            if (value := getattr(answers, name)) is not UNSET:
+                setattr(answers, name, as_text(value))
         if not others.keys() <= self._names.keys():  # to questions that are gone
             return msgspec.to_builtins(answers) | others
         for key, value in others.items():

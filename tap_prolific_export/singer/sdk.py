@@ -78,6 +78,9 @@ class SdkStream(Stream):
             self._input_schema = schema
         # The SDK's mapper, and so the SCHEMA message, must follow.
         selected = get_selected_schema(self.name, schema, self.mask)
+        # Some targets have no objects without fields: the catalog may deselect all of them.
+        properties = selected["properties"].items()
+        selected["properties"] = {n: each for n, each in properties if each.get("properties", True)}
         self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
         self._stream_maps = None  # cached, with the old schema
 

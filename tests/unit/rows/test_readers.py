@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from tap_prolific_export.archive.export_archive import Upload
+from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import fit, read, upload_path
+from tap_prolific_export.rows.catalog_answers import as_written
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.readers import ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.scalars import LARGE
+from tap_prolific_export.rows.schema import TYPES
 from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import (
     AnswerTable,
@@ -447,6 +450,35 @@ def test_two_questions_of_one_key_share_a_column() -> None:
     assert row.answers == {key: "other"}
     found = AnswerTable(FACTS, columns, {}).rows([response])
     assert [each.value for each in found] == ["one", "other"]
+
+
+# A property that is text because the same question has another type elsewhere.
+WIDENED = as_written(COLUMNS, dict.fromkeys(COLUMNS, TYPES["text"]))
+
+
+@pytest.mark.parametrize("id_", QUESTIONS)
+def test_a_widened_column_holds_the_texts_of_what_its_own_would_hold(id_: str) -> None:
+    own, column = COLUMNS[id_], WIDENED[id_]
+    for each in ENTRIES:
+        fitted = fit(each, own.column_type, UPLOADS, own.repeated)
+        value = fitted.value
+        text = value if value is None or isinstance(value, str) else json_text(value)
+        found = fit(each, column.column_type, UPLOADS, column.repeated)
+        assert (found.value, found.lossless) == (text, fitted.lossless)
+
+
+@pytest.mark.parametrize("id_", USUAL)
+def test_a_widened_column_holds_texts_of_what_came_typed_too(id_: str) -> None:
+    own = COLUMNS[id_]
+    table = ResponseTable(FACTS, {id_: WIDENED[id_], "other": OTHER}, UPLOADS)
+    for entry in USUAL[id_]:
+        fitted = fit(entry, own.column_type, UPLOADS, own.repeated).value
+        text = fitted if isinstance(fitted, str) else json_text(fitted)
+        line = typed_line(id_, {id_: entry})
+        assert line
+        plain = responses({"submission_id": "s", "responses": {id_: entry}})
+        for row in table.rows([*plain, *responses(line.object)]):
+            assert as_dict(row)["answers"] == {own.key: text}
 
 
 # Files.

@@ -18,7 +18,9 @@ from tap_prolific_export.rows.schema import (
     answer_key,
     answer_schema,
     answers_schema,
+    holds,
     merged,
+    widened,
 )
 from tests.support.questions import options, question
 
@@ -206,7 +208,63 @@ def test_a_schema_grows(older: JsonSchema, newer: JsonSchema, expected: JsonSche
     assert merged(older, newer) == expected
 
 
+TYPES_OF_ONE_QUESTION: dict[str, tuple[JsonSchema, JsonSchema, JsonSchema]] = {
+    "same": (NUMBER, NUMBER, NUMBER),
+    "number-and-text": (NUMBER, TEXT, TEXT),
+    "boolean-and-number": (BOOLEAN, NUMBER, TEXT),
+    "one-and-several": (TEXT, scalar("string"), TEXT),
+    "numbers-and-texts": (scalar("number"), scalar("string"), TEXT),
+    "with-and-without-unit": (NUMBER, amount(NUMBER), TEXT),
+    "units-of-two-types": (amount(NUMBER), amount(TEXT), TEXT),
+    "choices-and-uploads": (objects(value=TEXT, explanation=TEXT), FILES, TEXT),
+    "stars-and-number": (INTEGER, NUMBER, NUMBER),
+    "never-null": ({"type": "string"}, TEXT, TEXT),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["", "turned"])
+@pytest.mark.parametrize(("one", "other", "both"), TYPES_OF_ONE_QUESTION.values())
+def test_a_question_with_two_types_has_a_wider_one(
+    one: JsonSchema, other: JsonSchema, both: JsonSchema, *, turned: bool
+) -> None:
+    older, newer = (other, one) if turned else (one, other)
+    found = widened({"q": {**older, "title": "Old"}}, {"q": {**newer, "title": "New"}})
+    assert found == {"q": {**both, "title": "New"}}
+
+
+def test_what_a_catalog_says_more_of_a_widened_property_stays() -> None:
+    assert widened({"q": {**NUMBER, "x-mine": 1}}, {"q": TEXT}) == {"q": {**TEXT, "x-mine": 1}}
+
+
+def test_one_question_of_two_data_collections_is_one_property() -> None:
+    fields: list[dict[str, Any]] = [{"type": "free_text", **AS_NUMBER}, {"type": "x"}]
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    made = [parse(ref, {"instructions": [{"id": "q", **each}]}) for each in fields]
+    for collections in (made, made[::-1], [*made, made[0]]):
+        assert answers_schema(collections, "instruction_id") == {"q": TEXT}
+
+
 names = st.sampled_from("abc")
+goldens = st.sampled_from([expected for _, expected in GOLDENS.values()])
+typed = st.dictionaries(names, goldens)
+
+
+@given(st.lists(typed, max_size=4))
+def test_a_wider_property_holds_all_that_it_was_made_of(given_: list[JsonSchema]) -> None:
+    found: JsonSchema = {}
+    turned: JsonSchema = {}
+    for each in given_:
+        found = widened(found, each)
+    for each in given_[::-1]:
+        turned = widened(turned, each)
+    assert found == turned
+    for each in given_:
+        assert all(holds(found[name], schema) for name, schema in each.items())
+        assert widened(found, each) == found
+    for schema in found.values():
+        assert schema in [expected for _, expected in GOLDENS.values()]
+
+
 schemas: st.SearchStrategy[JsonSchema] = st.recursive(
     st.sampled_from([TEXT, NUMBER, INTEGER]),
     lambda inner: (
