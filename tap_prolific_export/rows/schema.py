@@ -6,14 +6,13 @@ documentation are generated from it.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
+from tap_prolific_export.rows.labels import plain_text, slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -313,16 +312,15 @@ STREAMS = (COLLECTIONS, INSTRUCTIONS, TASKS, RESPONSES, ANSWERS, FILES)
 def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
     """Return the name of an instruction's property in ``responses.answers``.
 
-    Either its id, or the question as a lower-case ASCII slug and 8 hex digits of the id's SHA-256,
-    at most `MAX_KEY_BYTES` long. The name depends on nothing but the instruction.
+    Either its id, or the question as a lower-case ASCII slug that begins with a letter, and 8 hex
+    digits of the id's SHA-256, at most `MAX_KEY_BYTES` long. The name depends on nothing but the
+    instruction.
     """
     if keys == "instruction_id":
         return instruction.id
     digest = sha256_hex(instruction.id, 8)
-    ascii_ = unicodedata.normalize("NFKD", instruction.question or "").encode("ascii", "ignore")
-    slug = re.sub(r"[^a-z0-9]+", "_", ascii_.decode().lower()).strip("_")
-    slug = slug[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
-    return f"{slug or 'question'}_{digest}"
+    name = slug(instruction.question or "")[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
+    return f"{name or 'question'}_{digest}"
 
 
 def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> JsonSchema:
@@ -335,9 +333,10 @@ def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> J
 
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
-    """Return the JSON Schema of one instruction's property; its title is the question."""
+    """Return the JSON Schema of an instruction's property, whose title is the plain question."""
     schema = deepcopy(column_schema(column_type_of(instruction)))
-    return schema | ({"title": instruction.question} if instruction.question else {})
+    title = plain_text(instruction.question or "")
+    return schema | ({"title": title} if title else {})
 
 
 def column_schema(column_type: ColumnType) -> JsonSchema:

@@ -176,6 +176,14 @@ FIELDS: dict[str, tuple[Row, Row, Any]] = {
 }
 
 
+def test_the_text_of_a_question_stays_as_it_came() -> None:
+    text = "<p>3&nbsp;<b>things</b></p>"
+    items = [{"id": "q", "type": "free_text", "description": text}]
+    [row] = instruction_rows(FACTS, parse(DIARY, {"instructions": items}), "label")
+    assert row["description"] == text
+    assert row["answer_key"].startswith("q_3_things_")
+
+
 @pytest.mark.parametrize(("fields", "columns", "kept"), FIELDS.values(), ids=FIELDS)
 def test_a_question_stands_in_its_columns_or_beside_them(
     fields: Row, columns: Row, kept: Any
