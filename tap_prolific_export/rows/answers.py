@@ -178,12 +178,9 @@ def fit_values(
         fitted = _FITTERS[column_type.kind](values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
-    return replace(fitted, value=as_text(fitted.value)) if column_type.as_text else fitted
-
-
-def as_text(value: Any) -> str | None:
-    """Return what a column of texts holds of a value that another column would hold."""
-    return value if value is None or isinstance(value, str) else json_text(value)
+    if column_type.as_text and not isinstance(fitted.value, (str, type(None))):
+        return replace(fitted, value=json_text(fitted.value))
+    return fitted
 
 
 def read(entry: Any, repeated: Mapping[str, Any] = _NO_FIELDS) -> tuple[Value, ...] | None:

@@ -56,8 +56,10 @@ def _as_written(column: AnswerColumn, schema: JsonSchema) -> AnswerColumn:
     if covers(schema, column_schema(own)):
         return column
     if covers(schema, TYPES["text"]):
-        return replace(column, column_type=replace(own, as_text=True))
-    return replace(column, column_type=_TYPES.get(_shape(schema), own))  # a frozen schema
+        type_ = replace(own, as_text=True)
+    else:  # a frozen schema
+        type_ = _TYPES.get(_shape(schema), own)
+    return replace(column, column_type=type_, is_foreign=True)
 
 
 class CatalogAnswers:

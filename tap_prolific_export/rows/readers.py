@@ -68,6 +68,7 @@ class AnswerColumn:
         instruction: The question.
         repeated: Fields of an entry that only repeat the question, with their values.
         labels: The options' labels, by the JSON text of their values.
+        is_foreign: Whether the property has another type than the question would give it.
     """
 
     key: str
@@ -75,6 +76,7 @@ class AnswerColumn:
     instruction: Instruction
     repeated: Mapping[str, Any]
     labels: Mapping[str, str]
+    is_foreign: bool = False
 
 
 def taker(column: AnswerColumn) -> Callable[[Any], Any]:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
-from tap_prolific_export.rows.answers import as_text, column_type_of, fit
+from tap_prolific_export.rows.answers import column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.readers import (
     NOT_REPLACED,
@@ -181,10 +181,6 @@ class ResponseTable:
         self._hidden_names = [
             self._names[columns[id_].key] for id_ in self._hidden if id_ in columns
         ]
-        # Answers that came typed have the types of their questions.
-        self._text_names = [
-            self._names[each.key] for each in columns.values() if each.column_type.as_text
-        ]
 
     def rows(self, responses: Iterable[Response]) -> list[Any]:
         """Return the row of each response."""
@@ -253,9 +249,6 @@ class ResponseTable:
         answers = self._typed_answers(*typed)
         for name in self._hidden_names:
             setattr(answers, name, UNSET)
-        for name in self._text_names:
-            if (value := getattr(answers, name)) is not UNSET:
-                setattr(answers, name, as_text(value))
         if not others.keys() <= self._names.keys():  # to questions that are gone
             return msgspec.to_builtins(answers) | others
         for key, value in others.items():

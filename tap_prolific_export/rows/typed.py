@@ -202,6 +202,8 @@ def _entry(column: AnswerColumn) -> _Entry:
     kind = column.column_type.kind
     if kind in {ColumnKind.FILES, ColumnKind.JSON}:  # these have no usual shape
         return _UNTYPED
+    if column.is_foreign:  # tables need different types of it
+        return _UNTYPED
     scalar = _Integer if kind is ColumnKind.RATING else _SCALARS[column.column_type.scalar]
     if kind is ColumnKind.WITH_UNIT:
         entry = _struct([("value", scalar), ("unit", str | None)])

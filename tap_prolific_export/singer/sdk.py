@@ -49,6 +49,12 @@ class SdkStream(Stream):
         return None if changes_nothing else self.stream_maps
 
     @property
+    def flattened_columns(self) -> int:
+        """How many columns flattening makes; 0 without flattening."""
+        maps = [each for each in self.stream_maps if each.flattening_enabled]
+        return max((len(each.transformed_schema["properties"]) for each in maps), default=0)
+
+    @property
     def deselected(self) -> list[tuple[str, ...]]:
         """The fields that the catalog deselects, each as the names that lead to it."""
         return [crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib import Schema
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.schema import JsonSchema
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.streams import StreamDefinition
+
+logger = logging.getLogger("tap-prolific-export")
+
+# Most databases take so many columns; PostgreSQL's limit is 1,600, SQL Server's 1,024.
+MANY_COLUMNS = 1000
 
 
 class ProlificStream(SdkStream):
@@ -49,6 +55,7 @@ class ProlificStream(SdkStream):
         self.definition = definition
         self.settings = settings
         self._is_schema_written = False
+        self._is_warned_of_columns = False
         self._fingerprint: str | None = None
 
     @property
@@ -131,6 +138,20 @@ class ProlificStream(SdkStream):
                 self.replace_schema(self.effective_schema)
             self.write_schema()
             self._is_schema_written = True
+            self._warn_of_columns()
+
+    def _warn_of_columns(self) -> None:
+        """Warn once, before a target says in words of its own that it takes no more columns."""
+        count = self.flattened_columns
+        if count > MANY_COLUMNS and not self._is_warned_of_columns:
+            self._is_warned_of_columns = True
+            logger.warning(
+                "%s: flattening makes %d columns, and a table has a limit (1,600 in PostgreSQL). "
+                "Without flattening, answers is one column; or give each data collection a table "
+                "of its own: see docs/targets.md.",
+                self.name,
+                count,
+            )
 
     @staticmethod
     def _grown(schema: dict[str, Any], properties: JsonSchema) -> dict[str, Any]:

@@ -270,7 +270,10 @@ class Sync:
         self, streams: Sequence[LineRows], snapshot: Snapshot
     ) -> Iterator[list[Response]]:
         """Yield the responses that are wanted, having shown all of them to the streams."""
-        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
+        columns = next(
+            (rows.columns for rows in streams if isinstance(rows, ResponseRows)),
+            streams[0].columns,
+        )
         recognition = Recognition(columns)
 
         def see(block: list[Response]) -> None:

@@ -467,18 +467,36 @@ def test_a_widened_column_holds_the_texts_of_what_its_own_would_hold(id_: str) -
         assert (found.value, found.lossless) == (text, fitted.lossless)
 
 
+FOREIGN = {
+    "text": WIDENED,
+    "number": as_written(COLUMNS, dict.fromkeys(COLUMNS, TYPES["number"])),
+}
+
+
+@pytest.mark.parametrize("type_", FOREIGN)
 @pytest.mark.parametrize("id_", USUAL)
-def test_a_widened_column_holds_texts_of_what_came_typed_too(id_: str) -> None:
-    own = COLUMNS[id_]
-    table = ResponseTable(FACTS, {id_: WIDENED[id_], "other": OTHER}, UPLOADS)
+def test_what_is_typed_as_it_is_decoded_has_the_types_that_the_tables_need(
+    id_: str, type_: str
+) -> None:
+    own, column = COLUMNS[id_], FOREIGN[type_][id_]
+    columns = {id_: column, "other": OTHER}
+    table = ResponseTable(FACTS, columns, UPLOADS)
+    answers = AnswerTable(FACTS, {id_: own, "other": OTHER}, UPLOADS)
     for entry in USUAL[id_]:
-        fitted = fit(entry, own.column_type, UPLOADS, own.repeated).value
-        text = fitted if isinstance(fitted, str) else json_text(fitted)
-        line = typed_line(id_, {id_: entry})
+        fitted = fit(entry, column.column_type, UPLOADS, own.repeated)
+        given_ = {id_: entry, "other": {"value": "x"}}
+        line = LineDecoder(columns).decode(
+            json.dumps({"submission_id": "s", "responses": given_}).encode()
+        )
         assert line
-        plain = responses({"submission_id": "s", "responses": {id_: entry}})
-        for row in table.rows([*plain, *responses(line.object)]):
-            assert as_dict(row)["answers"] == {own.key: text}
+        plain = responses({"submission_id": "s", "responses": given_})
+        typed = responses(line.object)
+        assert typed[0].typed
+        for row in map(as_dict, table.rows([*plain, *typed])):
+            assert text_of(row["answers"]) == text_of({column.key: fitted.value, "other": "x"})
+            assert (row["additional_fields"] is None) == fitted.lossless
+        rows = [{*map(text_of, map(as_dict, answers.rows(each)))} for each in (plain, typed)]
+        assert rows[0] == rows[1]
 
 
 # Files.

@@ -37,9 +37,12 @@ COPIED: dict[str, tuple[dict[str, Any], Any, dict[str, Any], Any, dict[str, Any]
 
 
 def with_question(world: World, id_: str, question: dict[str, Any], *answers: Any) -> Hosted:
-    """Host a collection of one question, whose id is the same in all."""
+    """Host a collection of two questions whose ids are the same in all."""
     made = world.host(samples.breakfast_diary(len(answers), id_=id_))
-    made.instructions = [{"id": "q", "description": f"Well, {id_}?", "order": 0, **question}]
+    made.instructions = [
+        {"id": "q", "description": f"Well, {id_}?", "order": 0, **question},
+        {"id": "other", "order": 1, **TEXT},
+    ]
     made.layout = [{"id": "p", "order": 0, "page_items": made.instructions}]
     for submission, answer in zip(made.submissions.values(), answers, strict=True):
         entry = answer if isinstance(answer, dict) else {"value": answer}
@@ -103,7 +106,9 @@ class TestOneQuestionWithTwoTypes:
         assert len(out.rows("responses")) == 9
         assert len(out.of_type("SCHEMA", "responses")) == 2
 
-    @pytest.mark.parametrize(("frozen", "answer"), [(NUMBER, "abc"), (STARS, 4.5), (MANY, "x")])
+    @pytest.mark.parametrize(
+        ("frozen", "answer"), [(NUMBER, "abc"), (NUMBER, "5"), (STARS, 4.5), (MANY, "x")]
+    )
     def test_a_frozen_type_holds_what_fits_it(
         self, frozen: dict[str, Any], answer: Any, runner: Runner, world: World
     ) -> None:
@@ -115,7 +120,7 @@ class TestOneQuestionWithTwoTypes:
         if row["answers"]["q"] is None:
             assert json.loads(row["additional_fields"])["answers"] == {"q": {"value": answer}}
         else:
-            assert row["answers"]["q"] == [answer]
+            assert row["answers"]["q"] == (5 if answer == "5" else [answer])
 
 
 class TestNoQuestion:
@@ -174,3 +179,36 @@ class TestNoQuestion:
         out = runner.sync(catalog, **ids(collection))
         check_fits(out)
         assert [*answer_columns(out.schema("responses"))] == ["q-new"]
+
+
+def with_questions(world: World, id_: str, count: int) -> Hosted:
+    """Host a collection of so many questions."""
+    made = with_question(world, id_, TEXT, "x")
+    made.instructions = [{"id": f"{id_}-{n}", "order": n, **TEXT} for n in range(count)]
+    made.layout = [{"id": "p", "order": 0, "page_items": made.instructions}]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("counts", "depth", "warnings"),
+    [
+        ((1010,), 2, 1),
+        ((1010,), 0, 0),
+        ((980,), 2, 0),
+        ((600, 600), 2, 1),
+        ((1010, 20, 20), 2, 1),
+    ],
+)
+def test_where_a_target_may_have_too_few_columns_one_warning_names_the_ways_out(
+    counts: tuple[int, ...], depth: int, warnings: int, *, runner: Runner, world: World, caplog: Any
+) -> None:
+    made = [with_questions(world, f"c{n}", count) for n, count in enumerate(counts)]
+    catalog = runner.catalog(**ids(made[0]))
+    flat: dict[str, Any] = {"flattening_enabled": depth > 0, "flattening_max_depth": depth}
+    runner.sync(catalog, **flat, **ids(*made))
+    said = [each.getMessage() for each in caplog.records if "flattening" in each.getMessage()]
+    assert len(said) == warnings
+    for each in said:
+        assert each.startswith("responses: flattening makes 1")
+        assert "Without flattening" in each
+        assert "each data collection a table of its own" in each
