@@ -7,24 +7,30 @@ the type of the instruction's column. If the column cannot hold the whole entry,
 
 from __future__ import annotations
 
-import math
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.archive.safe_json import INT64, json_text
+from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.rows.entries import (
     ABOUT,
     NO_FIELDS,
-    Scalar,
     Value,
     is_absent,
     is_described,
     read,
+)
+from tap_prolific_export.rows.scalars import (
+    Scalar,
+    as_boolean,
+    as_integer,
+    as_number,
+    by_text,
+    scalar_text,
 )
 
 if TYPE_CHECKING:
@@ -32,9 +38,6 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
-
-
-_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 
 
 class ScalarType(str, Enum):
@@ -66,11 +69,16 @@ class ColumnType:
         scalar: Type of its values.
         mixed: Whether the instruction's options have several types. A value that is not a string
             is then stored as its JSON text.
+        options: The options of a choice by their texts; see `scalars.by_text`.
+        as_text: Whether the column is text because the same question has another type in another
+            data collection. A text is then stored as it is, any other value as its JSON text.
     """
 
     kind: ColumnKind
     scalar: ScalarType = ScalarType.STRING
     mixed: bool = False
+    options: Mapping[str, Scalar] = field(default_factory=dict, compare=False)
+    as_text: bool = False
 
 
 class Fitted(msgspec.Struct, frozen=True, gc=False):
@@ -99,18 +107,17 @@ def column_type_of(instruction: Instruction) -> ColumnType:
     if type_ == "free_text":
         return ColumnType(ColumnKind.SCALAR, _validated_as(instruction.fields.get("validation")))
     if type_ in {"multiple_choice", "multiple_choice_with_free_text"}:
-        scalar, mixed = _option_scalars(instruction.list_of("options"))
         if type_ == "multiple_choice_with_free_text":
-            return ColumnType(ColumnKind.EXPLAINED, scalar, mixed)
+            return _choice(ColumnKind.EXPLAINED, instruction)
         single = instruction.fields.get("answer_limit") == 1
-        return ColumnType(ColumnKind.SCALAR if single else ColumnKind.SCALARS, scalar, mixed)
+        return _choice(ColumnKind.SCALAR if single else ColumnKind.SCALARS, instruction)
     if type_ == "free_text_with_unit":
         units = instruction.list_of("unit_options")
         kinds = {_validated_as(unit.get("validation")) for unit in units}
         number = kinds == {ScalarType.NUMBER}
         return ColumnType(ColumnKind.WITH_UNIT, ScalarType.NUMBER if number else ScalarType.STRING)
     if type_ == "multiple_choice_with_unit":
-        return ColumnType(ColumnKind.WITH_UNIT, *_option_scalars(instruction.list_of("options")))
+        return _choice(ColumnKind.WITH_UNIT, instruction)
     if type_ in {"file_upload", "video_narration"}:
         return ColumnType(ColumnKind.FILES)
     if type_ == "star_rating":
@@ -157,6 +164,8 @@ def fit_values(
         fitted = _FITTERS[column_type.kind](values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
+    if column_type.as_text and not isinstance(fitted.value, (str, type(None))):
+        fitted = replace(fitted, value=json_text(fitted.value))
     if fitted.lossless and is_described(entry, values, repeated):
         return Fitted(fitted.value, lossless=False)
     return fitted if fitted.lossless else Fitted(fitted.value, lossless=False, is_misfit=True)
@@ -199,9 +208,7 @@ def boolean_of(value: Value, column_type: ColumnType) -> bool | None:
 
 def text_of(value: Value) -> str | None:
     """Return a value as text: a string itself, anything else as JSON; None for an upload."""
-    if value.value is None or isinstance(value.value, str):
-        return value.value
-    return json_text(value.value)
+    return None if value.value is None else scalar_text(value.value)
 
 
 def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
@@ -280,9 +287,19 @@ def _holds_all(values: Sequence[Value], *, unit: bool = False, explanation: bool
     return True
 
 
+def chosen(value: Scalar, column_type: ColumnType) -> Scalar:
+    """Return the option whose text is that of the value, if there is exactly one, else the value.
+
+    An option is never null: null is no answer.
+    """
+    if value is None or not column_type.options:
+        return value
+    return column_type.options.get(scalar_text(value), value)
+
+
 def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     """Return the scalar of a value, converted to the column's type."""
-    value = source.value
+    value = chosen(source.value, column_type)
     if source.file:
         raise _DoesNotFit
     if value is None:
@@ -290,7 +307,7 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     if column_type.mixed:
         return value if isinstance(value, str) else json_text(value)
     if column_type.kind is ColumnKind.RATING:
-        value = _integer(as_number(value))
+        value = as_integer(value)
     elif column_type.scalar is ScalarType.NUMBER:
         value = as_number(value)
     elif column_type.scalar is ScalarType.BOOLEAN:
@@ -302,54 +319,19 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
     return value
 
 
-def _integer(number: float | None) -> int | None:
-    """Return a whole number as a 64-bit integer; None for anything else."""
-    if number is None or number != number // 1 or int(number) not in INT64:
-        return None
-    return int(number)
-
-
-def as_number(value: Scalar) -> float | int | None:
-    """Return a number, or the number that a string holds as JSON; None for anything else.
-
-    Integers over 64 bits give None, because targets cannot store them.
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        text = value.strip()
-        if not _JSON_NUMBER.fullmatch(text):
-            return None
-        value = float(text) if {".", "e", "E"} & set(text) else _int(text)
-    if isinstance(value, int):
-        return value if value in INT64 else None
-    return value if isinstance(value, float) and math.isfinite(value) else None
-
-
-def as_boolean(value: Scalar) -> bool | None:
-    """Return a boolean, or the one that a string holds as JSON; None for anything else."""
-    if isinstance(value, str):
-        return {"true": True, "false": False}.get(value.strip())
-    return value if isinstance(value, bool) else None
-
-
-def _int(text: str) -> int | None:
-    # Python raises ValueError for thousands of digits, as protection against slow parsing.
-    return int(text) if len(text) <= 400 else None  # noqa: PLR2004
-
-
 def _validated_as(validation: Any) -> ScalarType:
     number = isinstance(validation, dict) and validation.get("type") == "number"
     return ScalarType.NUMBER if number else ScalarType.STRING
 
 
-def _option_scalars(options: Sequence[Mapping[str, Any]]) -> tuple[ScalarType, bool]:
-    """Return the common type of the options' values, and whether they have several types."""
-    kinds = {_kind(option.get("value")) for option in options}
-    if len(kinds) == 1:
-        kind = kinds.pop()
-        return (kind, False) if kind else (ScalarType.STRING, True)
-    return ScalarType.STRING, bool(kinds)
+def _choice(kind: ColumnKind, instruction: Instruction) -> ColumnType:
+    """Return the type of a choice's column: that of its options' values, or text if they differ."""
+    values = [option.get("value") for option in instruction.list_of("options")]
+    kinds = {*map(_kind, values)}
+    options = by_text(value for value in values if _kind(value))
+    if len(kinds) == 1 and (scalar := kinds.pop()):
+        return ColumnType(kind, scalar, options=options)
+    return ColumnType(kind, mixed=bool(values), options=options)
 
 
 def _kind(value: Any) -> ScalarType | None:

@@ -7,13 +7,14 @@ ones are still exported. A property is named by the question's id, or ends with 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType
 from tap_prolific_export.rows.collection import Instruction
 from tap_prolific_export.rows.readers import AnswerColumn
-from tap_prolific_export.rows.schema import column_schema
+from tap_prolific_export.rows.schema import TYPES, column_schema, covers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +34,32 @@ _TYPES = {
     for kind in reversed(ColumnKind)
     for scalar in ScalarType
 }
+
+
+def as_written(
+    columns: Mapping[str, AnswerColumn], known: Mapping[str, JsonSchema]
+) -> dict[str, AnswerColumn]:
+    """Return the properties of a data collection's answers with the types that the schema has.
+
+    The schema is that of all data collections, and of the catalog: one of them may have the same
+    question with another type.
+
+    Args:
+        columns: The properties, by instruction id.
+        known: The properties of ``answers`` in the schema.
+    """
+    return {id_: _as_written(column, known.get(column.key, {})) for id_, column in columns.items()}
+
+
+def _as_written(column: AnswerColumn, schema: JsonSchema) -> AnswerColumn:
+    own = column.column_type
+    if covers(schema, column_schema(own)):
+        return column
+    if covers(schema, TYPES["text"]):
+        type_ = replace(own, as_text=True)
+    else:  # a frozen schema
+        type_ = _TYPES.get(_shape(schema), own)
+    return replace(column, column_type=type_, is_foreign=True)
 
 
 class CatalogAnswers:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-Scalar = str | int | float | bool | None
+    from tap_prolific_export.rows.scalars import Scalar
 
 _EXPLANATIONS = ("explanation", "free_text", "text")
 _PATHS = ("path", "file_key")

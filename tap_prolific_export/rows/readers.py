@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.rows.answers import (
     ColumnKind,
     ColumnType,
     ScalarType,
     boolean_of,
+    chosen,
     fit_values,
     is_elsewhere,
     number_of,
@@ -24,6 +27,7 @@ from tap_prolific_export.rows.answers import (
     upload_path,
 )
 from tap_prolific_export.rows.entries import Value, is_described, read
+from tap_prolific_export.rows.scalars import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,8 +47,6 @@ VALUE_COLUMNS = (
 NOT_REPLACED = object()
 # What no answer is.
 ODD: Any = object()
-# Up to here, floats hold every integer: all columns of numbers take them.
-LARGE = 1 << 53
 _TEXT_OR_NONE = (str, type(None))
 _CLASSES: Mapping[ScalarType, tuple[type, ...]] = {
     ScalarType.STRING: (str,),
@@ -65,6 +67,7 @@ class AnswerColumn:
         instruction: The question.
         repeated: Fields of an entry that only repeat the question, with their values.
         labels: The options' labels, by the JSON text of their values.
+        is_foreign: Whether the property has another type than the question would give it.
     """
 
     key: str
@@ -72,6 +75,7 @@ class AnswerColumn:
     instruction: Instruction
     repeated: Mapping[str, Any]
     labels: Mapping[str, str]
+    is_foreign: bool = False
 
 
 def taker(column: AnswerColumn) -> Callable[[Any], Any]:
@@ -81,7 +85,7 @@ def taker(column: AnswerColumn) -> Callable[[Any], Any]:
     all others, `answers.fit` would return the same.
     """
     kind, repeated = column.column_type.kind, column.repeated
-    of = _TAKERS.get(kind, _take_nothing)
+    of = _take_nothing if column.column_type.as_text else _TAKERS.get(kind, _take_nothing)
     classes = _CLASSES[column.column_type.scalar]
     if kind is ColumnKind.RATING:
         classes = (int,)
@@ -195,18 +199,21 @@ def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
     """Return `VALUE_COLUMNS` of one value, but for ``raw``."""
     column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
     labels = column.labels if column else {}
+    if (option := chosen(value.value, column_type)) is not value.value:
+        value = replace(value, value=option)
     number, boolean = number_of(value, column_type), boolean_of(value, column_type)
     is_file = value.file or column_type.kind is ColumnKind.FILES
     path = upload_path(value, uploads) if is_file else None
-    label = labels.get(json_text(value.value))
-    for typed in (number, boolean):
-        if label is None and typed is not None:
-            label = labels.get(json_text(typed))
+    is_whole = number is not None and number == number // 1
+    same = (int(number), float(number)) if number is not None and is_whole else ()
+    spelled = [
+        json_text(each) for each in (value.value, number, boolean, *same) if each is not None
+    ]
     return (
         None if path is not None else text_of(value),
         number,
         boolean,
-        label,
+        next((labels[text] for text in spelled if text in labels), None),
         value.unit,
         value.explanation,
         path,
@@ -264,7 +271,8 @@ def _itself(values: Sequence[Any]) -> Sequence[Any]:
 
 def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Told]:
     """Return a function that tells one usual value: text, number, boolean and label."""
-    if not column.labels and column.column_type.scalar is ScalarType.STRING:
+    is_plain = not column.labels and not column.column_type.mixed
+    if is_plain and column.column_type.scalar is ScalarType.STRING:
         return lambda value: (value, None, None, None)
     if not column.labels and column.column_type.scalar is ScalarType.NUMBER:
         return lambda value: (json_text(value), value, None, None)

@@ -6,14 +6,13 @@ documentation are generated from it.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
+from tap_prolific_export.rows.labels import plain_text, slug
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,13 +24,15 @@ JsonSchema = dict[str, Any]
 ValueKind = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
 # Increase when the same archive gives different records: everything is then delivered again.
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 
 # PostgreSQL rejects names over 63 bytes, and flattening makes names longer: a value with a unit
 # becomes `answers__<key>__value`.
 MAX_KEY_BYTES = 63 - len("answers__") - len("__value")
 
-_TYPES: dict[str, JsonSchema] = {
+# What JSON Schema says about a type; all else only describes it.
+_STRUCTURE = frozenset({"type", "properties", "items", "format"})
+TYPES: dict[str, JsonSchema] = {
     "text": {"type": ["string", "null"]},
     "number": {"type": ["number", "null"]},
     "integer": {"type": ["integer", "null"]},
@@ -73,7 +74,7 @@ class StreamColumns:
         """Return a new JSON Schema. Key columns and `exported_at` are never null."""
         properties: JsonSchema = {}
         for column in self.columns:
-            schema = {**_TYPES[column.type], "description": column.description}
+            schema = {**TYPES[column.type], "description": column.description}
             if column.type == "answers":
                 schema["properties"] = {}
             if column.name in {*self.key, "exported_at"}:
@@ -311,37 +312,37 @@ STREAMS = (COLLECTIONS, INSTRUCTIONS, TASKS, RESPONSES, ANSWERS, FILES)
 def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
     """Return the name of an instruction's property in ``responses.answers``.
 
-    Either its id, or the question as a lower-case ASCII slug and 8 hex digits of the id's SHA-256,
-    at most `MAX_KEY_BYTES` long. The name depends on nothing but the instruction.
+    Either its id, or the question as a lower-case ASCII slug that begins with a letter, and 8 hex
+    digits of the id's SHA-256, at most `MAX_KEY_BYTES` long. The name depends on nothing but the
+    instruction.
     """
     if keys == "instruction_id":
         return instruction.id
     digest = sha256_hex(instruction.id, 8)
-    ascii_ = unicodedata.normalize("NFKD", instruction.question or "").encode("ascii", "ignore")
-    slug = re.sub(r"[^a-z0-9]+", "_", ascii_.decode().lower()).strip("_")
-    slug = slug[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
-    return f"{slug or 'question'}_{digest}"
+    name = slug(instruction.question or "")[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
+    return f"{name or 'question'}_{digest}"
 
 
 def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> JsonSchema:
     """Return the properties of ``responses.answers`` for these data collections."""
-    return {
-        answer_key(instruction, keys): answer_schema(instruction)
-        for collection in collections
-        for instruction in collection.instructions
-    }
+    found: JsonSchema = {}
+    for collection in collections:
+        new = {answer_key(each, keys): answer_schema(each) for each in collection.instructions}
+        found = widened(found, new)
+    return found
 
 
 def answer_schema(instruction: Instruction) -> JsonSchema:
-    """Return the JSON Schema of one instruction's property; its title is the question."""
+    """Return the JSON Schema of an instruction's property, whose title is the plain question."""
     schema = deepcopy(column_schema(column_type_of(instruction)))
-    return schema | ({"title": instruction.question} if instruction.question else {})
+    title = plain_text(instruction.question or "")
+    return schema | ({"title": title} if title else {})
 
 
 def column_schema(column_type: ColumnType) -> JsonSchema:
     """Return the JSON Schema of a column of answers, without the question as its title."""
-    scalar = _TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
-    text = _TYPES["text"]
+    scalar = TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
+    text = TYPES["text"]
     if column_type.kind is ColumnKind.SCALAR:
         return dict(scalar)
     if column_type.kind is ColumnKind.SCALARS:
@@ -351,14 +352,56 @@ def column_schema(column_type: ColumnType) -> JsonSchema:
     if column_type.kind is ColumnKind.WITH_UNIT:
         return {"type": ["object", "null"], "properties": {"value": dict(scalar), "unit": text}}
     if column_type.kind is ColumnKind.FILES:
-        size = _TYPES["integer"]
+        size = TYPES["integer"]
         fields = ("path", "file_name", "content_type")
         return _array({**dict.fromkeys(fields, text), "size_bytes": size})
-    return dict(_TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
+    return dict(TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
 
 
 def _array(properties: JsonSchema) -> JsonSchema:
     return {"type": ["array", "null"], "items": {"type": "object", "properties": properties}}
+
+
+def widened(known: Mapping[str, JsonSchema], new: Mapping[str, JsonSchema]) -> JsonSchema:
+    """Return the union of two sets of properties of ``answers``; both may be of one question.
+
+    A property has one type for all records. If neither of two types covers the other, it is text:
+    targets break on unions of types.
+    """
+    result = dict(known)
+    for name, schema in new.items():
+        result[name] = _wider(result[name], schema) if name in result else schema
+    return result
+
+
+def covers(known: JsonSchema, new: JsonSchema) -> bool:
+    """Whether every value that has the one type has the other, known type, too."""
+    if "type" not in known or "type" not in new:
+        return True
+    types = {*_type_names(known), *(["integer"] if "number" in _type_names(known) else [])}
+    inner, wanted = known.get("properties", {}), new.get("properties", {})
+    return (
+        types.issuperset(_type_names(new))
+        and all(name in inner and covers(inner[name], each) for name, each in wanted.items())
+        and covers(known.get("items", {}), new.get("items", {}))
+    )
+
+
+def holds(known: JsonSchema, new: JsonSchema) -> bool:
+    """Whether a known property holds answers of a type: as they are, or as texts."""
+    return covers(known, new) or covers(known, TYPES["text"])
+
+
+def _type_names(schema: JsonSchema) -> list[str]:
+    types = schema["type"]
+    return [types] if isinstance(types, str) else types
+
+
+def _wider(known: JsonSchema, new: JsonSchema) -> JsonSchema:
+    if covers(new, known):
+        return _merged(known, new)
+    titles = {name: each for name, each in (known | new).items() if name not in _STRUCTURE}
+    return (_merged(new, known) if covers(known, new) else TYPES["text"]) | titles
 
 
 def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
@@ -369,9 +412,14 @@ def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
     result = dict(older)
     for name, schema in newer.items():
         known = result.get(name, {})
-        result[name] = {**known, **schema}
-        if "properties" in known and "properties" in schema:
-            result[name]["properties"] = merged(known["properties"], schema["properties"])
-        if "items" in known and "items" in schema:
-            result[name]["items"] = merged({"": known["items"]}, {"": schema["items"]})[""]
+        result[name] = _merged(known, schema)
+    return result
+
+
+def _merged(older: JsonSchema, newer: JsonSchema) -> JsonSchema:
+    result = {**older, **newer}
+    if "properties" in older and "properties" in newer:
+        result["properties"] = merged(older["properties"], newer["properties"])
+    if "items" in older and "items" in newer:
+        result["items"] = _merged(older["items"], newer["items"])
     return result

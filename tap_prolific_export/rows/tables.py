@@ -25,6 +25,7 @@ from tap_prolific_export.rows.readers import (
     value_rows,
 )
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
+from tap_prolific_export.rows.scalars import as_number
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
@@ -148,6 +149,7 @@ class ResponseTable:
             catalog deselects. If there are any of both, fields with answers to unknown
             instructions are removed, too.
         hide_unknown: Whether to hide the answers to instructions without a property, too.
+        has_answers: Whether there is a column ``answers`` at all.
 
     Attributes:
         misfits: How many answers did not fit their columns so far.
@@ -162,8 +164,10 @@ class ResponseTable:
         catalog: CatalogAnswers | None = None,
         hidden: Collection[str] = (),
         hide_unknown: bool = False,
+        has_answers: bool = True,
     ) -> None:
         self.misfits = 0
+        self._has_answers = has_answers
         self._columns = columns
         self._catalog = catalog or CatalogAnswers()
         self._hidden = {*hidden, *filter(self._catalog.deselects, columns)}
@@ -208,7 +212,7 @@ class ResponseTable:
             response.study_id,
             response.task_id,
             submitted_at and utc_isoformat(submitted_at),
-            answers,
+            answers if self._has_answers else UNSET,
             extra,
         )
 
@@ -440,7 +444,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | int | None:
-    return value if isinstance(value, float) else _integer(value)
+    return None if isinstance(value, str) else as_number(value)
 
 
 _FITTERS = {"text": _text, "number": _number, "integer": _integer, "time": _time, "json": _json}

@@ -19,8 +19,8 @@ from msgspec.structs import astuple
 from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
-from tap_prolific_export.rows.readers import LARGE
 from tap_prolific_export.rows.responses import Typed
+from tap_prolific_export.rows.scalars import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -203,6 +203,8 @@ def _entry(column: AnswerColumn) -> _Entry:
     """Return the type of a question's entries, its default, and where in it the value is."""
     kind = column.column_type.kind
     if kind in {ColumnKind.FILES, ColumnKind.JSON}:  # these have no usual shape
+        return _UNTYPED
+    if column.is_foreign:  # tables need different types of it
         return _UNTYPED
     scalar = _Integer if kind is ColumnKind.RATING else _SCALARS[column.column_type.scalar]
     if kind is ColumnKind.WITH_UNIT:

@@ -59,6 +59,12 @@ class SdkStream(Stream):
         return None if changes_nothing else self.stream_maps
 
     @property
+    def flattened_columns(self) -> int:
+        """How many columns flattening makes; 0 without flattening."""
+        maps = [each for each in self.stream_maps if each.flattening_enabled]
+        return max((len(each.transformed_schema["properties"]) for each in maps), default=0)
+
+    @property
     def deselected(self) -> list[tuple[str, ...]]:
         """The fields that the catalog deselects, each as the names that lead to it."""
         return [crumb[1::2] for crumb, selected in self.mask.items() if crumb and not selected]
@@ -88,6 +94,9 @@ class SdkStream(Stream):
             self._input_schema = schema
         # The SDK's mapper, and so the SCHEMA message, must follow.
         selected = get_selected_schema(self.name, schema, self.mask)
+        # Some targets have no objects without fields: the catalog may deselect all of them.
+        properties = selected["properties"].items()
+        selected["properties"] = {n: each for n, each in properties if each.get("properties", True)}
         self._tap.mapper.register_raw_stream_schema(self.name, selected, self.primary_keys)
         self._stream_maps = None  # cached, with the old schema
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib import Schema
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 
 from tap_prolific_export.model import sha256_hex
-from tap_prolific_export.rows.schema import COLLECTIONS, RECORD_FORMAT, merged
+from tap_prolific_export.rows.schema import COLLECTIONS, RECORD_FORMAT, merged, widened
 from tap_prolific_export.singer.sdk import SdkStream, applicable_maps
 from tap_prolific_export.snapshots.bookmarks import REPLICATION_KEY
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.schema import JsonSchema
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.streams import StreamDefinition
+
+logger = logging.getLogger("tap-prolific-export")
+
+# Most databases take so many columns; PostgreSQL's limit is 1,600, SQL Server's 1,024.
+MANY_COLUMNS = 1000
 
 
 class ProlificStream(SdkStream):
@@ -38,14 +44,18 @@ class ProlificStream(SdkStream):
             answers: Known properties of ``answers``, for the stream that has such a column.
         """
         schema = definition.columns.json_schema()
-        if "answers" in schema["properties"]:
-            schema["properties"]["answers"]["properties"] = dict(answers)
+        self._answers_column: JsonSchema = schema["properties"].pop("answers", {})
+        if self._answers_column and answers:
+            schema = self._grown(
+                schema, {"answers": {**self._answers_column, "properties": answers}}
+            )
         super().__init__(tap, schema=schema, name=definition.columns.name)
         self.primary_keys = definition.columns.key
         self.replication_key = None if definition.columns is COLLECTIONS else REPLICATION_KEY
         self.definition = definition
         self.settings = settings
         self._is_schema_written = False
+        self._is_warned_of_columns = False
         self._fingerprint: str | None = None
 
     @property
@@ -93,6 +103,11 @@ class ProlificStream(SdkStream):
         return known
 
     @property
+    def has_answers(self) -> bool:
+        """Whether any property of ``answers`` is selected."""
+        return not self.known_answers.keys() <= {*self.deselected_answers}
+
+    @property
     def deselected_answers(self) -> list[str]:
         """The properties of ``answers`` that the catalog deselects."""
         return [path[-1] for path in self.deselected if path == ("answers", path[-1])]
@@ -109,17 +124,45 @@ class ProlificStream(SdkStream):
             )
         super().apply_catalog(catalog)
 
-    def grow(self, properties: JsonSchema) -> None:
-        """Widen the schema before records that need it."""
-        self.replace_schema(self._grown(self.effective_schema, properties))
+    def grow_answers(self, answers: JsonSchema) -> None:
+        """Widen the schema of ``answers`` before records that need it."""
+        column = {**self._answers_column, "properties": answers}
+        self.replace_schema(self._grown(self.effective_schema, {"answers": column}))
         self._is_schema_written = False
 
     def ensure_schema_is_written(self) -> None:
         """Write SCHEMA if this run has not written it yet, or if it grew since."""
         if not self._is_schema_written:
+            if self.known_answers and not self.has_answers:
+                self.replace_schema(self.effective_schema)
             self.write_schema()
             self._is_schema_written = True
+            self._warn_of_columns()
+
+    def _warn_of_columns(self) -> None:
+        """Warn once, before a target says in words of its own that it takes no more columns."""
+        count = self.flattened_columns
+        if count > MANY_COLUMNS and not self._is_warned_of_columns:
+            self._is_warned_of_columns = True
+            logger.warning(
+                "%s: flattening makes %d columns, and a table has a limit (1,600 in PostgreSQL). "
+                "Without flattening, answers is one column; or give each data collection a table "
+                "of its own: see docs/targets.md.",
+                self.name,
+                count,
+            )
 
     @staticmethod
     def _grown(schema: dict[str, Any], properties: JsonSchema) -> dict[str, Any]:
-        return {**schema, "properties": merged(schema.get("properties", {}), properties)}
+        """Return a schema with more properties.
+
+        Without questions there are no ``answers``: Parquet has no objects without fields.
+        """
+        known = schema.get("properties", {})
+        grown = merged(known, properties)
+        answers = [each.get("answers", {}).get("properties", {}) for each in (known, properties)]
+        if "answers" in grown and not any(answers):
+            del grown["answers"]
+        elif "answers" in properties:
+            grown["answers"]["properties"] = widened(*answers)
+        return {**schema, "properties": grown}

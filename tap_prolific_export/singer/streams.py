@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tap_prolific_export.archive.export_archive import Part
 from tap_prolific_export.rows import tables
-from tap_prolific_export.rows.catalog_answers import CatalogAnswers
+from tap_prolific_export.rows.catalog_answers import CatalogAnswers, as_written
 from tap_prolific_export.rows.files import FileFinder
 from tap_prolific_export.rows.schema import (
     ANSWERS,
@@ -102,6 +102,7 @@ class ResponseRows(LineRows):
         super().__init__(stream, snapshot)
         self.count = 0
         known, shown = stream.known_answers, stream.mask["properties", "answers"]
+        self.columns = as_written(self.columns, known)
         self._table = tables.ResponseTable(
             snapshot.facts,
             self.columns,
@@ -111,6 +112,7 @@ class ResponseRows(LineRows):
                 i for i, column in self.columns.items() if column.key not in known or not shown
             ],
             hide_unknown=stream.settings.freeze_schema or not shown,
+            has_answers=stream.has_answers,
         )
 
     def of(self, responses: Iterable[Response]) -> list[Row]:

@@ -21,7 +21,14 @@ from tap_prolific_export.errors import (
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows import tables
 from tap_prolific_export.rows.recognition import Recognition
-from tap_prolific_export.rows.schema import COLLECTIONS, FILES, INSTRUCTIONS, answers_schema
+from tap_prolific_export.rows.schema import (
+    COLLECTIONS,
+    FILES,
+    INSTRUCTIONS,
+    answers_schema,
+    holds,
+    widened,
+)
 from tap_prolific_export.singer.report import delivered_line, failure, skipped, totals_line
 from tap_prolific_export.singer.streams import ResponseRows
 from tap_prolific_export.singer.writer import RecordWriter
@@ -266,7 +273,10 @@ class Sync:
         self, streams: Sequence[LineRows], snapshot: Snapshot
     ) -> Iterator[list[Response]]:
         """Yield the responses that are wanted, having shown all of them to the streams."""
-        columns = tables.answer_columns(snapshot.collection, self._settings.answer_keys)
+        columns = next(
+            (rows.columns for rows in streams if isinstance(rows, ResponseRows)),
+            streams[0].columns,
+        )
         recognition = Recognition(columns)
 
         def see(block: list[Response]) -> None:
@@ -346,7 +356,11 @@ class Sync:
         keys = self._settings.answer_keys
         known = stream.known_answers
         needed = answers_schema([snapshot.collection], keys)
-        new = {name: schema for name, schema in needed.items() if known.get(name) != schema}
+        new = {
+            name: schema
+            for name, schema in needed.items()
+            if name not in known or not holds(known[name], schema)
+        }
         if new and self._settings.freeze_schema:
             if left_out := len(new.keys() - known.keys()):
                 logger.warning(
@@ -358,8 +372,8 @@ class Sync:
         elif new:
             self._growths += 1
             if self._growths == FORESEE_AFTER:
-                new |= answers_schema(foreseen(self._source), keys)
-            stream.grow({"answers": {"properties": new}})
+                new = widened(new, answers_schema(foreseen(self._source), keys))
+            stream.grow_answers(new)
 
     @contextmanager
     def _writing(self, stream: ProlificStream) -> Iterator[RecordWriter]:

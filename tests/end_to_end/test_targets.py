@@ -154,3 +154,55 @@ def test_a_question_that_is_asked_later_has_its_answers_in_the_second_run(
     ]
     assert "a new answer" in json.dumps(record)
     assert wrong(target, first, second) == []
+
+
+def lose_validation(hosted: Hosted, id_: str) -> None:
+    """Make a question for a number one for a text."""
+    items = [item for page in hosted.layout for item in page["page_items"]]
+    for item in (*items, *hosted.instructions):
+        if item.get("id") == id_:
+            item.pop("validation", None)
+
+
+@pytest.mark.parametrize("way_out", ["nested", "alter", "freeze"])
+def test_postgresql_takes_a_question_that_becomes_text_as_the_documentation_says(
+    way_out: str, postgres: PostgreSQL, runner: Runner, world: World, collection: Hosted
+) -> None:
+    flat = {} if way_out == "nested" else FLATTENED
+    config = {**flat, **ids(collection), "lookback_seconds": 10**9}
+    catalog = runner.catalog(**config)
+    first = run(runner, postgres, **config)
+    lose_validation(collection, "q-minutes")
+    submission = samples.breakfast(20)
+    submission.line["responses"]["q-minutes"] = {"value": "a few"}
+    world.submit(collection, submission)
+    if way_out == "freeze":
+        second = runner.sync(catalog, first.state, freeze_schema=True, **config)
+        [record] = [
+            row
+            for row in second.rows("responses")
+            if row["submission_id"] == submission.line["submission_id"]
+        ]
+        assert record["answers__q-minutes"] is None
+        assert "a few" in record["additional_fields"]
+    else:
+        second = runner.sync(state=first.state, **config)
+    if way_out == "alter":
+        with pytest.raises(AssertionError, match="Altering columns is not supported"):
+            postgres.load(second.text)
+        postgres.sql('ALTER TABLE responses ALTER COLUMN "answers__q-minutes" TYPE text')
+    postgres.load(second.text)
+    assert wrong(postgres, first, second) == []
+
+
+def test_each_data_collection_can_have_a_table_of_its_own(
+    postgres: PostgreSQL, runner: Runner, collection: Hosted, batch: Hosted
+) -> None:
+    for hosted, table in ((collection, "responses_breakfast"), (batch, "responses_captions")):
+        config: Row = {**FLATTENED, "stream_maps": {"responses": {"__alias__": table}}}
+        output = runner.sync(**config, **ids(hosted))
+        postgres.load(output.text)
+        [row, *_] = postgres.rows(table)
+        questions = {each["id"] for each in hosted.instructions}
+        names = {name.split("__")[1] for name in row if name.startswith("answers__")}
+        assert names == questions

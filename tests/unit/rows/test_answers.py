@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime, timezone
+from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +50,11 @@ CHOICE_WITH_UNIT = question(
     default_unit="g",
 )
 NUMBER_WITH_UNIT = question("multiple_choice_with_unit", options=options([1, 2]))
+DIGITS = options(["1", "2", "2.5", "true", "null"])
+ONE_DIGIT = question("multiple_choice", answer_limit=1, options=DIGITS)
+MANY_DIGITS = question("multiple_choice", answer_limit=-1, options=DIGITS)
+EXPLAINED_DIGIT = question("multiple_choice_with_free_text", options=DIGITS)
+DIGIT_WITH_UNIT = question("multiple_choice_with_unit", options=DIGITS, unit_options=UNITS)
 STARS = question("star_rating", max_stars=5)
 UNKNOWN = question("drawing")
 UNTYPED = question(None)
@@ -110,6 +116,14 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
     "number-as-text": (NUMBER, "42", 42),
     "number-as-text-with-spaces": (NUMBER, " -3 ", -3),
     "number-as-text-with-exponent": (NUMBER, "1.5e2", 150.0),
+    "number-as-text-with-a-zero-more": (NUMBER, "0.10", 0.1),
+    "number-as-text-without-a-zero": (NUMBER, ".5", 0.5),
+    "number-as-text-that-ends-with-its-point": (NUMBER, "-3.", -3.0),
+    "number-as-text-with-leading-zeros": (NUMBER, "05", 5),
+    "number-as-text-with-a-plus": (NUMBER, "+3", 3),
+    "number-as-text-with-17-digits": (NUMBER, "0.30000000000000004", 0.30000000000000004),
+    "number-as-large-as-floats-hold": (NUMBER, "9007199254740992", 1 << 53),
+    "with-unit-with-leading-zeros": (WEIGHT, "007.5", {"value": 7.5, "unit": None}),
     "choice": (ONE, "tea", "tea"),
     "choice-that-is-no-option": (ONE, "beer", "beer"),
     "choice-of-number": (ONE_NUMBER, 1, 1),
@@ -121,6 +135,19 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
     "choices": (MANY, "tea", ["tea"]),
     "choices-of-number": (MANY_NUMBERS, "1", [1]),
     "mixed-choices": (MANY_MIXED, True, ["true"]),
+    "option-of-text-as-number": (ONE_DIGIT, 2, "2"),
+    "option-of-text-as-fraction": (ONE_DIGIT, 2.5, "2.5"),
+    "option-of-text-as-boolean": (ONE_DIGIT, True, "true"),
+    "option-of-number-as-text-with-a-zero-more": (ONE_NUMBER, "2.50", 2.5),
+    "option-of-boolean-as-text": (ONE_BOOLEAN, "true", True),
+    "mixed-option-of-number-as-text": (ONE_MIXED, "2", "2"),
+    "options-of-text-as-number": (MANY_DIGITS, 1, ["1"]),
+    "explained-option-of-text-as-number": (
+        EXPLAINED_DIGIT,
+        1,
+        [{"value": "1", "explanation": None}],
+    ),
+    "option-of-text-with-unit-as-number": (DIGIT_WITH_UNIT, 2, {"value": "2", "unit": None}),
     "explained": (EXPLAINED, "a", [{"value": "a", "explanation": None}]),
     "explained-number": (EXPLAINED_NUMBER, -1, [{"value": -1, "explanation": None}]),
     "with-unit": (WEIGHT, "80", {"value": 80, "unit": None}),
@@ -272,11 +299,31 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
     "other-digits-for-number": (NUMBER, "4\u0662", MISFIT),
     "nan-for-number": (NUMBER, "NaN", MISFIT),
     "number-past-all-bounds": (NUMBER, "1e999", MISFIT),
+    "number-past-the-bounds-of-decimals": (NUMBER, "1e99999999999999999999", MISFIT),
+    "more-digits-than-a-float-has": (NUMBER, "12345678901234567.89", MISFIT),
+    "more-decimals-than-a-float-has": (NUMBER, "0.1000000000000000055", MISFIT),
+    "more-digits-than-a-float-has-with-unit": (
+        WEIGHT,
+        {"value": "3.14159265358979323846", "unit": "g"},
+        MISFIT,
+    ),
+    "next-to-nothing-is-not-nothing": (NUMBER, "1e-400", MISFIT),
+    "integer-that-no-float-holds": (NUMBER, (1 << 53) + 1, MISFIT),
+    "integer-that-no-float-holds-as-text": (NUMBER, "-9007199254740993", MISFIT),
+    "one-of-many-is-too-large": (MANY_NUMBERS, [1, 1 << 62], MISFIT),
+    "only-a-sign": (NUMBER, "+", MISFIT),
+    "only-a-point": (NUMBER, ".", MISFIT),
+    "two-points": (NUMBER, "1.2.3", MISFIT),
+    "digits-with-lines-between": (NUMBER, "1_000", MISFIT),
     "boolean-for-number": (NUMBER, True, MISFIT),
     "boolean-for-stars": (STARS, True, MISFIT),
     "half-a-star": (STARS, 3.5, MISFIT),
     "text-with-unit-for-number": (WEIGHT, {"value": "some", "unit": "g"}, MISFIT),
     "number-for-text": (TEXT, 5, MISFIT),
+    "number-that-is-no-option": (ONE_DIGIT, 7, MISFIT),
+    "boolean-that-is-no-option": (ONE_DIGIT, False, MISFIT),
+    "one-of-many-is-no-option": (MANY_DIGITS, [1, 7], MISFIT),
+    "null-is-no-option": (ONE_DIGIT, {"value": None}, NO_ANSWER),
     "number-for-boolean": (ONE_BOOLEAN, 1, MISFIT),
     "text-for-boolean": (ONE_BOOLEAN, "yes", MISFIT),
     "capital-text-for-boolean": (ONE_BOOLEAN, "True", MISFIT),
@@ -318,14 +365,29 @@ def test_a_number_that_no_float_can_hold_fits_nowhere(instruction: Instruction, 
     assert same(fitted(instruction, entry), MISFIT)
 
 
-@pytest.mark.parametrize("entry", [1e300, 2**63, "9223372036854775808", 3.5, "3.5"], ids=repr)
+@pytest.mark.parametrize("entry", [1e300, 2**63, "9007199254740993", 3.5, "3.5"], ids=repr)
 def test_stars_that_no_column_of_integers_can_hold_are_kept_as_they_came(entry: Any) -> None:
     assert same(fitted(STARS, entry), MISFIT)
 
 
 NAMES = ["value", "answer", "unit", "explanation", "free_text", "text", "type", "instruction_id"]
 NAMES += ["path", "file_key", "file_name", "content_type", "file_size_mb"]
-WORDS = ["", "tea", "5", " 5.50 ", "1e3", "true", "g", "q", "free_text", "files/s_a.png", "./x"]
+WORDS = [
+    "",
+    "tea",
+    "5",
+    " 5.50 ",
+    "+.5",
+    "05",
+    "0.1000000000000000055",
+    "1e3",
+    "true",
+    "g",
+    "q",
+    "free_text",
+    "files/s_a.png",
+    "./x",
+]
 scalar: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.sampled_from(WORDS) | st.text()
 )
@@ -341,11 +403,15 @@ entries = st.recursive(
 any_question = st.sampled_from(list(QUESTIONS.values()))
 
 
+# These fields of an answer only describe it.
+ABOUT = frozenset({"id", "created_at", "created_by", "description", "order", "type"})
+
+
 def leaves(node: Any, repeated: dict[str, Any]) -> Iterator[str]:
     """Yield all that a JSON value says; nulls and empty texts beside others say nothing."""
     if isinstance(node, dict):
         for name, value in node.items():
-            if name not in repeated or repeated[name] != value:
+            if name not in ABOUT and repeated.get(name, ...) != value:
                 yield from leaves(value, repeated)
     elif isinstance(node, list):
         for value in node:
@@ -354,15 +420,17 @@ def leaves(node: Any, repeated: dict[str, Any]) -> Iterator[str]:
         yield text
 
 
+WIDE = Context(prec=1000)
+
+
 def spelled(leaf: Any) -> str:
     """Return a leaf in the one spelling that a number, or a path, has of many."""
     text = (leaf if isinstance(leaf, str) else json.dumps(leaf)).lstrip("./")
     try:
-        number = json.loads(text.strip())
-    except ValueError:
+        number = Decimal(text.strip())
+    except InvalidOperation:
         return text
-    is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
-    return repr(float(number) + 0.0) if is_number else text
+    return str(number.normalize(WIDE) + 0) if number.is_finite() else text
 
 
 @settings(max_examples=400)
@@ -420,4 +488,47 @@ def test_whatever_comes_is_found_again_in_the_long_form(
     assert [row["answer_index"] for row in rows] == [*range(1, len(rows) + 1)]
     for row in rows:
         Draft7Validator(ANSWERS.json_schema()).validate(row)
-        assert row["value_number"] is None or json.loads(row["value"]) == row["value_number"]
+        assert row["value_number"] is None or Decimal(row["value"]) == Decimal(
+            repr(row["value_number"])
+        )
+
+
+def row_of(instruction: Instruction, entry: Any) -> dict[str, Any]:
+    """Return the only row of `answers` that an answer makes."""
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
+    [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
+    facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
+    [row] = AnswerTable(facts, columns, UPLOADS).rows([response])
+    return asdict(row)
+
+
+TRUE_OR_TEXT = question("multiple_choice", answer_limit=1, options=options([1, "1", "2", True]))
+NO_LABELS = question("multiple_choice", answer_limit=1, options=[{"value": "tea"}, {"value": 2}])
+OPTIONS: dict[str, tuple[Instruction, Any, tuple[Any, ...]]] = {
+    "text-for-number": (ONE_NUMBER, "1", ("1", 1, None, "Option 1")),
+    "text-with-a-zero-more": (ONE_NUMBER, "2.50", ("2.50", 2.5, None, "Option 2.5")),
+    "float-for-integer": (ONE_NUMBER, 1.0, ("1.0", 1.0, None, "Option 1")),
+    "number-for-text": (ONE_DIGIT, 2, ("2", None, None, "Option 2")),
+    "fraction-for-text": (ONE_DIGIT, 2.5, ("2.5", None, None, "Option 2.5")),
+    "boolean-for-text": (ONE_DIGIT, True, ("true", None, None, "Option true")),
+    "text-for-boolean": (ONE_BOOLEAN, "false", ("false", None, False, "Option False")),
+    "text-for-mixed-number": (ONE_MIXED, "2", ("2", 2, None, "Option 2")),
+    "text-for-mixed-boolean": (ONE_MIXED, "true", ("true", None, True, "Option True")),
+    "number-where-a-text-is-the-same": (TRUE_OR_TEXT, 1, ("1", 1, None, "Option 1")),
+    "text-where-a-number-is-the-same": (TRUE_OR_TEXT, "1", ("1", None, None, "Option 1")),
+    "number-for-mixed-text": (TRUE_OR_TEXT, 2, ("2", None, None, "Option 2")),
+    "text-for-mixed-number-without-label": (NO_LABELS, "2", ("2", 2, None, None)),
+    "no-option": (ONE_DIGIT, "7", ("7", None, None, None)),
+}
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize(("instruction", "value", "told"), OPTIONS.values(), ids=OPTIONS)
+def test_a_value_whose_text_is_that_of_one_option_is_that_option(
+    instruction: Instruction, value: Any, told: tuple[Any, ...], *, bare: bool
+) -> None:
+    row = row_of(instruction, value if bare else {"value": value})
+    columns = ("value", "value_number", "value_boolean", "value_label")
+    assert repr(tuple(row[name] for name in columns)) == repr(told)
+    assert row["raw"] is None

@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict
 
 from tap_prolific_export.archive.export_archive import Upload
+from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import fit, upload_path
+from tap_prolific_export.rows.catalog_answers import as_written
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
-from tap_prolific_export.rows.readers import LARGE, ODD, VALUE_COLUMNS, taker, teller, value_rows
+from tap_prolific_export.rows.readers import ODD, VALUE_COLUMNS, taker, teller, value_rows
 from tap_prolific_export.rows.responses import responses
+from tap_prolific_export.rows.scalars import LARGE
+from tap_prolific_export.rows.schema import TYPES
 from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import (
     AnswerTable,
@@ -60,12 +64,17 @@ YES_OR_NO: Row = {
 }
 BOTH_KINDS: Row = {"options": [*NUMBERED["options"], *LABELLED["options"], {"value": True}]}
 NO_LABELS: Row = {"options": [{"value": "tea"}, {"value": "milk"}]}
+SPELLED: Row = {
+    "options": [{"value": v, "label": f"as {v}"} for v in ("7", "7.5", "true", "1e16", "-1")],
+}
 KINDS = {
     "texts": LABELLED,
     "numbers": NUMBERED,
     "booleans": YES_OR_NO,
     "both": BOTH_KINDS,
     "bare": NO_LABELS,
+    "spelled": SPELLED,
+    "ambiguous": {"options": [{"value": value} for value in (1, "1", 2, True, "x")]},
     "none": {"options": []},
 }
 QUESTIONS: dict[str, Row] = {
@@ -445,6 +454,53 @@ def test_two_questions_of_one_key_share_a_column() -> None:
     assert row.answers == {key: "other"}
     found = AnswerTable(FACTS, columns, {}).rows([response])
     assert [each.value for each in found] == ["one", "other"]
+
+
+# A property that is text because the same question has another type elsewhere.
+WIDENED = as_written(COLUMNS, dict.fromkeys(COLUMNS, TYPES["text"]))
+
+
+@pytest.mark.parametrize("id_", QUESTIONS)
+def test_a_widened_column_holds_the_texts_of_what_its_own_would_hold(id_: str) -> None:
+    own, column = COLUMNS[id_], WIDENED[id_]
+    for each in ENTRIES:
+        fitted = fit(each, own.column_type, UPLOADS, own.repeated)
+        value = fitted.value
+        text = value if value is None or isinstance(value, str) else json_text(value)
+        found = fit(each, column.column_type, UPLOADS, column.repeated)
+        assert (found.value, found.lossless) == (text, fitted.lossless)
+
+
+FOREIGN = {
+    "text": WIDENED,
+    "number": as_written(COLUMNS, dict.fromkeys(COLUMNS, TYPES["number"])),
+}
+
+
+@pytest.mark.parametrize("type_", FOREIGN)
+@pytest.mark.parametrize("id_", USUAL)
+def test_what_is_typed_as_it_is_decoded_has_the_types_that_the_tables_need(
+    id_: str, type_: str
+) -> None:
+    own, column = COLUMNS[id_], FOREIGN[type_][id_]
+    columns = {id_: column, "other": OTHER}
+    table = ResponseTable(FACTS, columns, UPLOADS)
+    answers = AnswerTable(FACTS, {id_: own, "other": OTHER}, UPLOADS)
+    for entry in USUAL[id_]:
+        fitted = fit(entry, column.column_type, UPLOADS, own.repeated)
+        given_ = {id_: entry, "other": {"value": "x"}}
+        line = LineDecoder(columns).decode(
+            json.dumps({"submission_id": "s", "responses": given_}).encode()
+        )
+        assert line
+        plain = responses({"submission_id": "s", "responses": given_})
+        typed = responses(line.object)
+        assert typed[0].typed
+        for row in map(as_dict, table.rows([*plain, *typed])):
+            assert text_of(row["answers"]) == text_of({column.key: fitted.value, "other": "x"})
+            assert (row["additional_fields"] is None) == fitted.lossless
+        rows = [{*map(text_of, map(as_dict, answers.rows(each)))} for each in (plain, typed)]
+        assert rows[0] == rows[1]
 
 
 # Files.

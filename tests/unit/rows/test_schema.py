@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from tap_prolific_export.rows.schema import (
     answer_key,
     answer_schema,
     answers_schema,
+    holds,
     merged,
+    widened,
 )
 from tests.support.questions import options, question
 
@@ -124,10 +127,25 @@ def test_every_question_of_every_data_collection_is_a_property() -> None:
 LABELS: dict[str, tuple[str | None, str]] = {
     "question": ("What did you have?", "what_did_you_have"),
     "accents": ("Où est  le café (à Genève)?", "ou_est_le_cafe_a_geneve"),
-    "digits-first": ("2nd thing: 100%", "2nd_thing_100"),
+    "digits-first": ("2nd thing: 100%", "q_2nd_thing_100"),
+    "only-digits": ("42", "q_42"),
+    "digits-of-another-script": ("٣ أشياء", "q_3_shy"),
+    "digits-behind-markup": ("<p>3 things</p>", "q_3_things"),
+    "digits-behind-punctuation": ("_ 1) Why?", "q_1_why"),
+    "german": ("Größe in Metern", "grosse_in_metern"),
+    "polish": ("Gdzie łódź?", "gdzie_lodz"),
+    "russian": ("Сколько вам лет?", "skolko_vam_let"),
+    "chinese": ("你好", "nihao"),
+    "apostrophes": ("What's yours? Don\u2019t know", "whats_yours_dont_know"),
+    "markup": ('<p><strong style="color: red">What</strong> now?</p>', "what_now"),
+    "markup-inside-a-word": ("H<sub>2</sub>O", "h2o"),
+    "markup-between-words": ("Tea<br/>or<BR>milk<li>?</li>", "tea_or_milk"),
+    "entities": ("Tea&nbsp;&amp; milk&#33;", "tea_milk"),
+    "nothing-but-markup": ("<p><br></p>", "question"),
     "not-told": (None, "question"),
     "only-punctuation": ("?!…", "question"),
-    "only-other-scripts": ("朝ごはん", "question"),
+    "only-other-scripts": ("朝ごはん", "chaogohan"),
+    "too-long-with-a-digit-first": ("1" * 200, "q_" + "1" * 36),
     "too-long": ("x" * 200, "x" * 38),
     "too-long-with-a-gap-at-the-end": ("y" * 37 + " and more", "y" * 37),
 }
@@ -139,19 +157,46 @@ def test_a_label_is_the_question_and_a_digest_of_the_id(description: str | None,
     assert answer_key(made, "label") == f"{slug}_9aafdfa0"  # the id's sha256, by sha256sum
 
 
+TITLES: dict[str, tuple[str, str | None]] = {
+    "plain": ("What did you have?", "What did you have?"),
+    "markup": ('<p class="a">What <b>did</b> you<br>have?</p>', "What did you have?"),
+    "in-an-attribute": ("""<a title="x>y" href='>'>Look</a> here""", "Look here"),
+    "comment": ("<!-- draft -->Why?", "Why?"),
+    "entities": ("Fish &amp;&nbsp;chips: 2 &lt; 3&hellip;", "Fish & chips: 2 < 3…"),
+    "escaped-markup-is-text": ("What does &lt;b&gt; do?", "What does <b> do?"),
+    "less-and-greater-are-no-markup": ("Is x<y and y>z, 1 < 2 or <3?",) * 2,
+    "white-space": ("  A\n\n line\t", "A line"),
+    "nothing-but-markup": ("<p>&nbsp;</p>", None),
+}
+
+
+@pytest.mark.parametrize(("description", "title"), TITLES.values(), ids=TITLES)
+def test_a_title_is_the_text_of_the_question(description: str, title: str | None) -> None:
+    assert answer_schema(question(description=description)).get("title") == title
+
+
+@pytest.mark.parametrize("text", ['<p "', "<p ", "<p 'x\"", '<p"a"', "<!--", "&lt", "<"], ids=str)
+def test_looking_for_markup_takes_no_longer_than_the_text_is_long(text: str) -> None:
+    """Quadratic time would be minutes."""
+    description = text * (1_000_000 // len(text))
+    begin = time.process_time()
+    answer_schema(question(description=description))
+    assert time.process_time() - begin < 20
+
+
 @pytest.mark.parametrize("id_", ["q", "Q-1", "x" * 100, "é"])
 def test_an_instruction_id_is_a_key_as_it_is(id_: str) -> None:
     assert answer_key(question(id=id_, description="What?"), "instruction_id") == id_
 
 
 ids = st.text(min_size=1)
-descriptions = st.none() | st.text() | st.text("aé ?_朝", max_size=200)
+descriptions = st.none() | st.text() | st.text("aé ?_朝1<p>&;", max_size=200)
 
 
 @given(ids, descriptions)
 def test_a_label_is_a_name_that_every_database_takes(id_: str, description: str | None) -> None:
     key = answer_key(question(id=id_, description=description), "label")
-    assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*_[0-9a-f]{8}", key)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9a-f]{8}", key)
     assert len(f"answers__{key}__value".encode()) <= 63
 
 
@@ -206,7 +251,63 @@ def test_a_schema_grows(older: JsonSchema, newer: JsonSchema, expected: JsonSche
     assert merged(older, newer) == expected
 
 
+TYPES_OF_ONE_QUESTION: dict[str, tuple[JsonSchema, JsonSchema, JsonSchema]] = {
+    "same": (NUMBER, NUMBER, NUMBER),
+    "number-and-text": (NUMBER, TEXT, TEXT),
+    "boolean-and-number": (BOOLEAN, NUMBER, TEXT),
+    "one-and-several": (TEXT, scalar("string"), TEXT),
+    "numbers-and-texts": (scalar("number"), scalar("string"), TEXT),
+    "with-and-without-unit": (NUMBER, amount(NUMBER), TEXT),
+    "units-of-two-types": (amount(NUMBER), amount(TEXT), TEXT),
+    "choices-and-uploads": (objects(value=TEXT, explanation=TEXT), FILES, TEXT),
+    "stars-and-number": (INTEGER, NUMBER, NUMBER),
+    "never-null": ({"type": "string"}, TEXT, TEXT),
+}
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["", "turned"])
+@pytest.mark.parametrize(("one", "other", "both"), TYPES_OF_ONE_QUESTION.values())
+def test_a_question_with_two_types_has_a_wider_one(
+    one: JsonSchema, other: JsonSchema, both: JsonSchema, *, turned: bool
+) -> None:
+    older, newer = (other, one) if turned else (one, other)
+    found = widened({"q": {**older, "title": "Old"}}, {"q": {**newer, "title": "New"}})
+    assert found == {"q": {**both, "title": "New"}}
+
+
+def test_what_a_catalog_says_more_of_a_widened_property_stays() -> None:
+    assert widened({"q": {**NUMBER, "x-mine": 1}}, {"q": TEXT}) == {"q": {**TEXT, "x-mine": 1}}
+
+
+def test_one_question_of_two_data_collections_is_one_property() -> None:
+    fields: list[dict[str, Any]] = [{"type": "free_text", **AS_NUMBER}, {"type": "x"}]
+    ref = DataCollectionRef(Kind.COLLECTION, "c")
+    made = [parse(ref, {"instructions": [{"id": "q", **each}]}) for each in fields]
+    for collections in (made, made[::-1], [*made, made[0]]):
+        assert answers_schema(collections, "instruction_id") == {"q": TEXT}
+
+
 names = st.sampled_from("abc")
+goldens = st.sampled_from([expected for _, expected in GOLDENS.values()])
+typed = st.dictionaries(names, goldens)
+
+
+@given(st.lists(typed, max_size=4))
+def test_a_wider_property_holds_all_that_it_was_made_of(given_: list[JsonSchema]) -> None:
+    found: JsonSchema = {}
+    turned: JsonSchema = {}
+    for each in given_:
+        found = widened(found, each)
+    for each in given_[::-1]:
+        turned = widened(turned, each)
+    assert found == turned
+    for each in given_:
+        assert all(holds(found[name], schema) for name, schema in each.items())
+        assert widened(found, each) == found
+    for schema in found.values():
+        assert schema in [expected for _, expected in GOLDENS.values()]
+
+
 schemas: st.SearchStrategy[JsonSchema] = st.recursive(
     st.sampled_from([TEXT, NUMBER, INTEGER]),
     lambda inner: (

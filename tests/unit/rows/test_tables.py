@@ -167,8 +167,21 @@ FIELDS: dict[str, tuple[Row, Row, Any]] = {
     "text-for-integer": ({"max_stars": "5"}, {}, {"max_stars": "5"}),
     "float-for-integer": ({"answer_limit": 1.5}, {}, {"answer_limit": 1.5}),
     "boolean-for-number": ({"max_file_size_mb": True}, {}, {"max_file_size_mb": True}),
+    "integer-that-no-float-holds": (
+        {"max_file_size_mb": (1 << 53) + 1},
+        {},
+        {"max_file_size_mb": (1 << 53) + 1},
+    ),
     "names-of-ours": ({"page": 9, "position": 9}, {}, {"page": 9, "position": 9}),
 }
+
+
+def test_the_text_of_a_question_stays_as_it_came() -> None:
+    text = "<p>3&nbsp;<b>things</b></p>"
+    items = [{"id": "q", "type": "free_text", "description": text}]
+    [row] = instruction_rows(FACTS, parse(DIARY, {"instructions": items}), "label")
+    assert row["description"] == text
+    assert row["answer_key"].startswith("q_3_things_")
 
 
 @pytest.mark.parametrize(("fields", "columns", "kept"), FIELDS.values(), ids=FIELDS)
