@@ -24,6 +24,7 @@ from tap_prolific_export.archive.byte_source import (
     write_all,
     writing,
 )
+from tap_prolific_export.archive.host_error import MAX_ERROR_BYTES, error_code, is_expiry
 from tap_prolific_export.errors import DataCollectionError, ReplacedError, TryAgainError
 from tap_prolific_export.http import (
     RETRIED_STATUSES,
@@ -50,6 +51,8 @@ logger = logging.getLogger("tap-prolific-export")
 TAIL = 65 << 10
 # A slower transfer is treated as a failed one.
 MIN_BYTES_PER_SECOND = 1024
+# With these a host may mean that the URL has expired; the error document tells.
+_MAY_HAVE_EXPIRED = frozenset({codes.bad_request, codes.unauthorized})
 # How a host answers a range request with If-Match when the archive was replaced.
 _REPLACED_STATUSES = frozenset({codes.precondition_failed, codes.requested_range_not_satisfiable})
 _WRONG_RANGE = "it did not answer with the requested range."
@@ -327,8 +330,37 @@ class Downloader:
         except (requests.RequestException, HTTPError) as error:
             raise _interrupted(error) from None
         with response:
-            _check(response, what, host_of(url))
+            self._check(response, what, host_of(url))
             yield response
+
+    def _check(self, response: requests.Response, what: str, host: str) -> None:
+        """Raise the error for a response that does not contain archive data."""
+        status = response.status_code
+        problem = f"it answered {status}."
+        if status in {codes.ok, codes.partial_content, *_REPLACED_STATUSES}:
+            return
+        if status == codes.forbidden:
+            raise _ExpiredError(problem)
+        if status in _MAY_HAVE_EXPIRED:
+            document = self._error_document(response)
+            if code := error_code(document):
+                problem = f"it answered {status} ({code})."
+            if is_expiry(document):
+                raise _ExpiredError(problem)
+        if status in RETRIED_STATUSES or status >= codes.server_error:
+            wait = retry_after(response.headers.get("Retry-After"), utc_now())
+            raise TryAgainError(problem, retry_after=wait, status=status)
+        doing = f"Tried to fetch the archive from {host};"
+        raise DataCollectionError(what, f"{doing} {problem}", "Run again later.")
+
+    def _error_document(self, response: requests.Response) -> bytes:
+        """Return the beginning of an error's body."""
+        document = b""
+        for chunk in self._body(response, None):
+            document += chunk
+            if len(document) >= MAX_ERROR_BYTES:
+                break
+        return document[:MAX_ERROR_BYTES]
 
     def _body(
         self, response: requests.Response, length: int | None, throughput: _Throughput | None = None
@@ -379,21 +411,6 @@ class Downloader:
 
 def _interrupted(error: Exception) -> TryAgainError:
     return TryAgainError(f"it broke off ({type(error).__name__}).")
-
-
-def _check(response: requests.Response, what: str, host: str) -> None:
-    """Raise the error for a response that does not contain archive data."""
-    status = response.status_code
-    problem = f"it answered {status}."
-    if status in {codes.ok, codes.partial_content, *_REPLACED_STATUSES}:
-        return
-    if status == codes.forbidden:
-        raise _ExpiredError(problem)
-    if status in RETRIED_STATUSES or status >= codes.server_error:
-        wait = retry_after(response.headers.get("Retry-After"), utc_now())
-        raise TryAgainError(problem, retry_after=wait, status=status)
-    doing = f"Tried to fetch the archive from {host};"
-    raise DataCollectionError(what, f"{doing} {problem}", "Run again later.")
 
 
 def _check_piece(

@@ -79,6 +79,7 @@ class Host(ThreadingHTTPServer):
         sent: How many bytes of bodies it has sent.
         signed: Its URLs so far, as paths.
         expired: Those that it no longer takes.
+        expiry: What it answers then.
         refused: The paths that were asked for all the same.
         slept: How long the downloader was told to sleep.
         counted: What the downloader told of its requests.
@@ -101,6 +102,7 @@ class Host(ThreadingHTTPServer):
         self.sent = 0
         self.signed: list[str] = []
         self.expired: set[str] = set()
+        self.expiry = replace(BAD, status=403)
         self.refused: list[str] = []
         self.slept: list[float] = []
         self.counted: list[str] = []
@@ -149,7 +151,7 @@ class Host(ThreadingHTTPServer):
             self.asked.append(headers)
             if path in self.expired:
                 self.refused.append(path)
-                return replace(BAD, status=403)
+                return self.expiry
             truth = self.truth(headers)
             return (self.faults.pop(0) if self.faults else self.always)(truth)
 

@@ -16,6 +16,7 @@ from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.http import MAX_TRIES
 from tests.support.file_host import (
     ALL,
+    BAD,
     BEGIN,
     BYTES,
     END,
@@ -218,11 +219,36 @@ class TestAPiece:
             assert [headers.get("If-Match") for headers in host.asked] == [None, strong]
 
 
+def in_xml(code: str, message: str = "No.") -> bytes:
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n<Error>'
+    return f"{head}<Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+EXPIRIES = {
+    "403": replace(BAD, status=403),
+    "expired token": replace(BAD, status=400, body=in_xml("ExpiredToken")),
+    "invalid token": replace(BAD, status=400, body=in_xml("InvalidToken")),
+    "token to be refreshed": replace(BAD, status=400, body=in_xml("TokenRefreshRequired")),
+    "R2": replace(BAD, status=400, body=in_xml("ExpiredRequest")),
+    "only the message": replace(
+        BAD, status=400, body=in_xml("InvalidRequest", "Request has expired")
+    ),
+    "401": replace(BAD, status=401, body=in_xml("RequestExpired")),
+    "JSON": replace(BAD, status=400, body=b'{"error": {"code": "ExpiredToken", "a": 1}}'),
+    "a long document": replace(
+        BAD, status=400, body=in_xml("ExpiredToken") + b"<HostId>s3cret</HostId>" * 10_000
+    ),
+    "in chunks": in_chunks(replace(BAD, status=400, body=in_xml("ExpiredToken"))),
+}
+
+
 class TestAnExpiredURL:
     """A URL that has expired is had anew, and all goes on where it was."""
 
-    def test_in_the_middle_of_a_piece(self) -> None:
+    @pytest.mark.parametrize("expiry", EXPIRIES.values(), ids=EXPIRIES)
+    def test_in_the_middle_of_a_piece(self, expiry: Answer) -> None:
         with serving() as host, host.opened() as archive:
+            host.expiry = expiry
 
             def expire(answer: Answer) -> Answer:
                 host.expired.update(host.signed)
@@ -237,6 +263,57 @@ class TestAnExpiredURL:
             assert host.ranges()[1:] == [f"{begin}-{END - 1}" for begin in begins]
             assert paths == [one, one, two, two, three]
             assert len(host.slept) == 2
+
+    @pytest.mark.parametrize("expiry", EXPIRIES.values(), ids=EXPIRIES)
+    def test_one_that_had_expired_before_the_first_request(self, expiry: Answer) -> None:
+        with serving() as host:
+            host.expiry = expiry
+            host.expired.add("/x.zip?Signature=0")
+            with host.opened() as archive:
+                assert all_of(archive) == BYTES
+            assert host.refused == ["/x.zip?Signature=0"]
+            assert host.slept == []
+
+    @pytest.mark.parametrize(
+        ("answer", "says"),
+        [
+            (replace(BAD, status=400), r"it answered 400\. "),
+            (replace(BAD, status=400, body=b""), r"it answered 400\. "),
+            (replace(BAD, status=400, body=in_xml("InvalidArgument")), r"400 \(InvalidArgument\)"),
+            (replace(BAD, status=400, body=in_xml("Sig=nature1")), r"it answered 400\. "),
+            (replace(BAD, status=400, body=b" " * 5000 + in_xml("ExpiredToken")), "answered 400"),
+            (replace(BAD, status=401, body=in_xml("AccessDenied")), r"401 \(AccessDenied\)"),
+            (replace(BAD, status=404, body=in_xml("NoSuchBucket", "It expired")), "answered 404"),
+        ],
+    )
+    def test_what_has_another_meaning_is_final(self, answer: Answer, says: str) -> None:
+        with serving() as host:
+            host.always = lambda _: answer
+            with given_up(says), host.opened():
+                pass
+            assert len(host.asked) == len(host.signed) == 1
+
+    def test_one_that_expires_again_and_again_is_given_up_without_quoting_the_document(
+        self,
+    ) -> None:
+        body = in_xml("ExpiredToken", "The provided token s3cret has expired.")
+        with serving() as host:
+            host.always = lambda _: replace(BAD, status=400, body=body)
+            with (
+                pytest.raises(DataCollectionError, match=r"it answered 400 \(Exp") as raised,
+                host.opened(),
+            ):
+                pass
+            assert "s3cret" not in str(raised.value)
+            assert len(host.asked) == 2 * MAX_TRIES
+
+    def test_an_error_that_breaks_off_may_be_any(self) -> None:
+        with serving() as host:
+            broken = replace(BAD, status=400, body=in_xml("ExpiredToken"), comes=5, then="hang up")
+            host.faults = [lambda _: broken]
+            with host.opened() as archive:
+                assert all_of(archive) == BYTES
+            assert len(host.slept) == 1
 
     def test_if_there_is_no_other_the_reason_is_told(self) -> None:
         with serving() as host:
