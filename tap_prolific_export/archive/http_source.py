@@ -25,7 +25,12 @@ from tap_prolific_export.archive.byte_source import (
     writing,
 )
 from tap_prolific_export.archive.host_error import MAX_ERROR_BYTES, error_code, is_expiry
-from tap_prolific_export.errors import DataCollectionError, ReplacedError, TryAgainError
+from tap_prolific_export.errors import (
+    DataCollectionError,
+    GoneError,
+    ReplacedError,
+    TryAgainError,
+)
 from tap_prolific_export.http import (
     RETRIED_STATUSES,
     NoAuth,
@@ -53,6 +58,8 @@ TAIL = 65 << 10
 MIN_BYTES_PER_SECOND = 1024
 # With these a host may mean that the URL has expired; the error document tells.
 _MAY_HAVE_EXPIRED = frozenset({codes.bad_request, codes.unauthorized})
+# The archive was removed, although its job still says complete.
+_GONE_STATUSES = frozenset({codes.not_found, codes.gone})
 # How a host answers a range request with If-Match when the archive was replaced.
 _REPLACED_STATUSES = frozenset({codes.precondition_failed, codes.requested_range_not_satisfiable})
 _WRONG_RANGE = "it did not answer with the requested range."
@@ -179,6 +186,7 @@ class Downloader:
 
         Raises:
             DataCollectionError: The archive cannot be fetched.
+            GoneError: The archive is not there any more.
         """
         policy = self._policy(where, what)
         with ExitStack() as stack:
@@ -232,7 +240,7 @@ class Downloader:
 
         Raises:
             DataCollectionError: The range cannot be fetched.
-            ReplacedError: The archive was replaced.
+            ReplacedError: The archive was replaced, or is gone.
         """
         policy = self._policy(where, what)
         headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
@@ -350,6 +358,8 @@ class Downloader:
         if status in RETRIED_STATUSES or status >= codes.server_error:
             wait = retry_after(response.headers.get("Retry-After"), utc_now())
             raise TryAgainError(problem, retry_after=wait, status=status)
+        if status in _GONE_STATUSES:
+            raise GoneError(what, f"The archive is gone from {host}: {problem}", "Run again later.")
         doing = f"Tried to fetch the archive from {host};"
         raise DataCollectionError(what, f"{doing} {problem}", "Run again later.")
 

@@ -332,7 +332,7 @@ ALL = {
     )
 }
 FINAL = {
-    "404": HostFault(says(404), "it answered 404", 1),
+    "405": HostFault(says(405), "it answered 405", 1),
     "400": HostFault(says(400), "it answered 400", 1),
     "redirect": HostFault(says(302, Location="/y.zip"), "it answered 302", 1),
 }

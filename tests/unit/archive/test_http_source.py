@@ -12,7 +12,7 @@ import pytest
 
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL
 from tap_prolific_export.archive.http_source import TAIL, Downloader, PresignedUrl
-from tap_prolific_export.errors import DataCollectionError, ReplacedError
+from tap_prolific_export.errors import DataCollectionError, GoneError, ReplacedError
 from tap_prolific_export.http import MAX_TRIES
 from tests.support.file_host import (
     ALL,
@@ -283,7 +283,6 @@ class TestAnExpiredURL:
             (replace(BAD, status=400, body=in_xml("Sig=nature1")), r"it answered 400\. "),
             (replace(BAD, status=400, body=b" " * 5000 + in_xml("ExpiredToken")), "answered 400"),
             (replace(BAD, status=401, body=in_xml("AccessDenied")), r"401 \(AccessDenied\)"),
-            (replace(BAD, status=404, body=in_xml("NoSuchBucket", "It expired")), "answered 404"),
         ],
     )
     def test_what_has_another_meaning_is_final(self, answer: Answer, says: str) -> None:
@@ -362,6 +361,39 @@ class TestAnExpiredURL:
             assert host.refused.count(first) == threads
             assert host.signed[:-1] == sorted({*host.refused}, key=host.signed.index)
             assert len(host.signed) > 3
+
+
+class TestAnArchiveThatIsGone:
+    """Its host does not have it any more: an error of its own, as another export may be had."""
+
+    @pytest.mark.parametrize("status", [404, 410])
+    @pytest.mark.parametrize("takes_ranges", [True, False], ids=["", "ignores Range"])
+    def test_from_the_first(self, status: int, *, takes_ranges: bool) -> None:
+        with serving() as host:
+            host.takes_ranges = takes_ranges
+            host.always = says(status)
+            with pytest.raises(GoneError, match=rf"^collection x: .*{status}") as raised:
+                host.opened().__enter__()
+            assert "Signature" not in str(raised.value)
+            assert len(host.asked) == 1
+            assert host.slept == []
+
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_in_the_middle_of_a_piece(self, status: int) -> None:
+        with serving() as host, host.opened() as archive:
+            host.faults = [cut(HALF), says(status)]
+            got = b""
+            with pytest.raises(GoneError):  # noqa: PT012
+                for chunk in archive.read(BEGIN, END):
+                    got += chunk
+            assert got == BYTES[BEGIN : BEGIN + HALF]
+
+    def test_when_its_url_has_expired(self) -> None:
+        with serving() as host, host.opened() as archive:
+            host.expired.update(host.signed)
+            host.always = says(404)
+            with pytest.raises(GoneError):
+                all_of(archive)
 
 
 class TestAnotherArchive:

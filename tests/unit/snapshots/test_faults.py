@@ -40,11 +40,7 @@ def expected(call: str, fault: str, times: int) -> Expected:
     if fault in TRANSIENT:
         return None if once else (DataCollectionError, f"{doing}.*{MAX_TRIES} times")
     if call == "fetch":
-        if fault in UNREADABLE:
-            return (DataCollectionError, "damaged or not a ZIP")
-        if fault == "403":  # the URL may have expired
-            return None if once else (DataCollectionError, f"{doing}.*it answered 403")
-        return (DataCollectionError, f"{doing}.*it answered {fault}")
+        return expected_of_fetch(fault, doing, once=once)
     if fault == "401":
         return (FatalError, "The token is not valid")
     if call == "list" and (fault in REFUSED or fault == "no object"):
@@ -55,6 +51,16 @@ def expected(call: str, fault: str, times: int) -> Expected:
         return (DataCollectionError, f"{doing}.*answered {fault}")
     said = "JSON without a status" if fault == "no object" else "not JSON"
     return (DataCollectionError, f"{doing}.*{said}")
+
+
+def expected_of_fetch(fault: str, doing: str, *, once: bool) -> Expected:
+    if fault in UNREADABLE:
+        return (DataCollectionError, "damaged or not a ZIP")
+    if once and fault in {"403", "404"}:  # a fresh URL, or another export, is as good
+        return None
+    if fault == "404":
+        return (DataCollectionError, "has lost its archive; earlier attempts: 2")
+    return (DataCollectionError, f"{doing}.*it answered {fault}")
 
 
 def most_requests(call: str, fault: str, times: int, usual: int) -> int:
