@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, GoneError, RefusedError
-from tap_prolific_export.http import RetryPolicy, retry
+from tap_prolific_export.http import retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.prolific.client import ENDED, ExportStatus
 from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
@@ -221,7 +221,7 @@ class Exporter:
                 raise GoneError(error.what, error.problem, error.advice) from None
         else:
             # The older generation replies with its recent archive under a new URL.
-            policy = RetryPolicy(self._sleep, ref, "get a fresh URL for the archive")
+            policy = self._api.retry_policy(ref, "get a fresh URL for the archive")
             reply = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
         if reply.status != COMPLETE:
             raise GoneError(

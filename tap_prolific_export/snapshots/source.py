@@ -151,9 +151,10 @@ class SnapshotSource:
                 settings.api_token,
                 timeout=settings.request_timeout_seconds,
                 sleep=time.sleep,
+                max_retry_after=settings.export_timeout_seconds,
                 count=count,
             )
-            job_starter = JobStarter(api, delete=settings.delete_exports, sleep=time.sleep)
+            job_starter = JobStarter(api, delete=settings.delete_exports)
             exporter = Exporter(
                 api,
                 job_starter,
@@ -169,6 +170,7 @@ class SnapshotSource:
             sleep=time.sleep,
             count=count,
             concurrency=settings.files_concurrency,
+            max_retry_after=settings.export_timeout_seconds,
         )
         return cls(
             settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader

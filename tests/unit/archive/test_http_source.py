@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL
 from tap_prolific_export.archive.http_source import TAIL, Downloader, PresignedUrl
 from tap_prolific_export.errors import DataCollectionError, GoneError, ReplacedError
-from tap_prolific_export.http import MAX_TRIES
+from tap_prolific_export.http import BUSY_SECONDS, MAX_TRIES
 from tests.support.file_host import (
     ALL,
     BAD,
@@ -64,6 +65,14 @@ def have_been(slept: list[float], waits: tuple[float | None, ...]) -> bool:
     )
 
 
+def was_tried_enough(host: Host, asks: int, before: int) -> bool:
+    """Whether it was asked so often; 0: for as long as a host that answers that it is busy."""
+    asked = len(host.asked) - before
+    if asks:
+        return asked == asks
+    return sum(host.slept) >= BUSY_SECONDS and MAX_TRIES <= asked < 2 * MAX_TRIES + 8
+
+
 class TestTheEnd:
     """The first request is for the archive's end."""
 
@@ -95,8 +104,10 @@ class TestTheEnd:
             host.clock.a_read = fault.a_read
             with given_up(fault.says), host.opened():
                 pass
-            assert host.ranges() == [THE_END] * fault.asks
-            assert len(host.slept) == (0 if fault.asks == 1 else MAX_TRIES - 1)
+            assert {*host.ranges()} == {THE_END}
+            assert was_tried_enough(host, fault.asks, 0)
+            if fault.asks:
+                assert len(host.slept) == (0 if fault.asks == 1 else MAX_TRIES - 1)
 
     def test_an_archive_that_is_no_longer_than_that_takes_one_request(self) -> None:
         for size in (1, TAIL - 1, TAIL):
@@ -159,7 +170,7 @@ class TestAPiece:
                     got += chunk
             assert BYTES[BEGIN:END].startswith(got)
             assert (len(got) == HALF) == (fault.twist != drip)
-            assert len(host.asked[2:]) == fault.asks_after_one
+            assert was_tried_enough(host, fault.asks_after_one, 2)
 
     def test_what_breaks_off_again_and_again_comes_as_long_as_it_goes_on(self) -> None:
         with serving() as host, host.opened() as archive:
@@ -363,6 +374,33 @@ class TestAnExpiredURL:
             assert len(host.signed) > 3
 
 
+class TestABusyHost:
+    """One that is told to wait holds up the others, so that they do not fail, too."""
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_is_not_asked_for_another_archive_before_its_time(
+        self, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with serving() as host:
+            host.always = says(status, Retry_After="50")
+            with given_up(f"it answered {status}"), host.opened():
+                pass
+            host.always = lambda answer: answer
+            before = len(host.slept)
+            with caplog.at_level(logging.INFO), host.opened():
+                pass
+            assert host.slept[before:] == [pytest.approx(50)]
+            assert caplog.messages == ["collection x: waiting 50.0 s, as the host is busy."]
+
+    def test_that_is_no_longer_busy_is_asked_at_once(self) -> None:
+        with serving() as host:
+            host.faults = [says(503, Retry_After="50")]
+            for _ in range(2):
+                with host.opened() as archive:
+                    assert all_of(archive) == BYTES
+            assert host.slept == [50]
+
+
 class TestAnArchiveThatIsGone:
     """Its host does not have it any more: an error of its own, as another export may be had."""
 
@@ -512,7 +550,8 @@ class TestAHostThatIgnoresRange:
             host.clock.a_read = fault.a_read
             with given_up(fault.says), host.opened():
                 pass
-            assert host.ranges() == [THE_END, *[None] * fault.asks_after_one]
+            assert {*host.ranges()[1:]} == {None}
+            assert was_tried_enough(host, fault.asks_after_one, 1)
 
     def test_never_two_archives_in_one(self, host: Host) -> None:
         def become(answer: Answer) -> Answer:
