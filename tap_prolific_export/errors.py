@@ -64,6 +64,10 @@ class ReplacedError(DataCollectionError):
     """The archive was replaced while it was being read: read the new one from the start."""
 
 
+class GoneError(ReplacedError):
+    """The archive is gone although its job is complete: request another export."""
+
+
 class MemberError(DataCollectionError):
     """One member of an archive cannot be read; others may be readable."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
@@ -27,63 +29,189 @@ logger = logging.getLogger("tap-prolific-export")
 
 # Prolific advises waiting 1, 2, 4, 8 s when the API is busy: four waits between five tries.
 MAX_TRIES = 5
-MAX_WAIT_SECONDS = 60.0
+# A host that answers, but is busy, is tried for at least this long: limits are often per minute.
+BUSY_SECONDS = 120.0
+# The longest wait between two tries, unless the host asks for a longer one.
+MAX_WAIT_SECONDS = 30.0
+RETRIED_STATUSES = frozenset({408, 425, 429})
 ADVICE = "Run again later; status.prolific.com reports outages."
 
 
+def is_busy(status: int) -> bool:
+    """Whether a status means that the same request may succeed later."""
+    return status in RETRIED_STATUSES or status >= requests.codes.server_error
+
+
+class Cooldown:
+    """The pause that a busy host needs. All who send requests to the host share it.
+
+    While one of them waits, the others wait, too, and do not run into the same limit one by one.
+
+    Args:
+        sleep: Waits the given number of seconds.
+        monotonic: Seconds on a clock that never jumps.
+        max_retry_after: Maximum number of seconds to wait because the host asks for it.
+    """
+
+    def __init__(
+        self,
+        sleep: Sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        max_retry_after: float = BUSY_SECONDS,
+    ) -> None:
+        self.max_retry_after = max_retry_after
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._not_before: float | None = None
+        self._total = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def remaining(self) -> float:
+        """How many more seconds to wait for a host that has been busy ever since we waited."""
+        return max(BUSY_SECONDS, self.max_retry_after) - self._total
+
+    def extend(self, seconds: float) -> float:
+        """Let nobody send a request for some time; return when it ends, unless prolonged."""
+        with self._lock:
+            now = self._monotonic()
+            begin = max(now, self._not_before or now)
+            until = now + seconds
+            if until > begin:
+                self._total += until - begin
+                self._not_before = until
+            return until
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and let all others wait meanwhile."""
+        until = self.extend(seconds)
+        self._sleep(seconds)
+        self._end(until)
+
+    def wait_for_others(self, subject: object) -> None:
+        """Wait as long as somebody else was told to.
+
+        Args:
+            subject: The data collection, for the log.
+        """
+        until = self._not_before
+        if until is None:
+            return
+        seconds = until - self._monotonic()
+        if seconds > 0:
+            logger.info("%s: waiting %.1f s, as the host is busy.", subject, seconds)
+            self._sleep(seconds)
+        self._end(until)
+
+    def answered(self) -> None:
+        """Record that the host has answered a request and is not busy."""
+        with self._lock:
+            self._total = 0.0
+
+    def _end(self, until: float) -> None:
+        with self._lock:
+            if self._not_before is not None and self._not_before <= until:
+                self._not_before = None
+
+
 class RetryPolicy:
-    """Limits how often an action is retried in a row without progress.
+    """Limits how often and how long an action is retried in a row without progress.
+
+    What gets no answer, or an incomplete one, is tried `MAX_TRIES` times. A host that answers that
+    it is busy is tried for at least `BUSY_SECONDS`.
 
     Args:
         sleep: Waits the given number of seconds.
         subject: The data collection, for logs and errors.
         action: What is tried, as an infinitive that follows "tried to".
         advice: What the user can do when all tries have failed.
+        cooldown: The host's; None if nobody else sends requests to it.
 
     Attributes:
         tries: Number of failed tries since the last progress.
     """
 
-    def __init__(self, sleep: Sleep, subject: object, action: str, advice: str = ADVICE) -> None:
+    def __init__(
+        self,
+        sleep: Sleep,
+        subject: object,
+        action: str,
+        advice: str = ADVICE,
+        cooldown: Cooldown | None = None,
+    ) -> None:
         self._sleep = sleep
         self._subject = subject
         self._action = action
         self._advice = advice
+        self._cooldown = cooldown or Cooldown(sleep)
         self.reset()
 
     def reset(self) -> None:
-        """Reset the count after progress."""
+        """Reset the counts after progress."""
         self.tries = 0
+        self._tries_without_answer = 0
+        self._waited = 0.0
         self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
         self._waits.send(None)
 
     def wait(self, error: TryAgainError) -> None:
-        """Wait before the next try: as long as the server asks, up to `MAX_WAIT_SECONDS`.
+        """Wait before the next try, as long as the server asks if it does.
 
         Raises:
             DataCollectionError: This was the last try.
         """
         self.tries += 1
-        if self.tries >= MAX_TRIES:
+        self._tries_without_answer += error.status is None
+        wait = self._next_wait(error)
+        over = f" over {self._waited:.0f} s" if error.status is not None else ""
+        if self._is_last(error):
+            if error.status is not None:
+                self._cooldown.extend(wait)  # others should not fail like this one
             raise DataCollectionError(
                 str(self._subject),
-                f"Tried to {self._action}, {self.tries} times; {error}",
+                f"Tried to {self._action}, {self.tries} times{over}; {error}",
                 self._advice,
             ) from None
-        wait = error.retry_after
-        if wait is None:
-            wait = backoff.full_jitter(next(self._waits))
-        wait = min(wait, MAX_WAIT_SECONDS)
         logger.info(
-            "%s: tried to %s; %s Trying again in %.1f s (%d of %d).",
+            "%s: tried to %s; %s Trying again in %.1f s (try %d%s).%s",
             self._subject,
             self._action,
             error,
             wait,
             self.tries + 1,
-            MAX_TRIES,
+            over or f" of {MAX_TRIES}",
+            _shortened(error, wait),
         )
-        self._sleep(wait)
+        self._waited += wait
+        if error.status is None:
+            self._sleep(wait)
+        else:
+            self._cooldown.sleep(wait)
+
+    def _is_last(self, error: TryAgainError) -> bool:
+        if error.status is None:
+            return self._tries_without_answer >= MAX_TRIES
+        is_long_enough = self.tries >= MAX_TRIES and self._waited >= BUSY_SECONDS
+        return is_long_enough or self._cooldown.remaining <= 0
+
+    def _next_wait(self, error: TryAgainError) -> float:
+        longest = next(self._waits)
+        own = longest / 2 + backoff.full_jitter(longest / 2)
+        if error.retry_after is None:
+            return own
+        allowed = min(self._cooldown.max_retry_after, max(self._cooldown.remaining, own))
+        asked = min(error.retry_after, allowed)
+        # A host that asks for no wait again and again must not be asked without end.
+        return asked if self.tries < MAX_TRIES else max(asked, own)
+
+
+def _shortened(error: TryAgainError, wait: float) -> str:
+    if error.retry_after is None or error.retry_after <= wait:
+        return ""
+    return (
+        f" The server asks for {error.retry_after:.0f} s, which is more than "
+        "export_timeout_seconds allows."
+    )
 
 
 def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
@@ -97,9 +225,6 @@ def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
             return call()
         except TryAgainError as error:
             policy.wait(error)
-
-
-RETRIED_STATUSES = frozenset({408, 425, 429})
 
 
 class TokenAuth(requests.auth.AuthBase):

@@ -24,12 +24,20 @@ from tap_prolific_export.archive.byte_source import (
     write_all,
     writing,
 )
-from tap_prolific_export.errors import DataCollectionError, ReplacedError, TryAgainError
+from tap_prolific_export.archive.host_error import MAX_ERROR_BYTES, error_code, is_expiry
+from tap_prolific_export.errors import (
+    DataCollectionError,
+    GoneError,
+    ReplacedError,
+    TryAgainError,
+)
 from tap_prolific_export.http import (
-    RETRIED_STATUSES,
+    BUSY_SECONDS,
+    Cooldown,
     NoAuth,
     RetryPolicy,
     http_date,
+    is_busy,
     new_session,
     retry_after,
 )
@@ -50,6 +58,9 @@ logger = logging.getLogger("tap-prolific-export")
 TAIL = 65 << 10
 # A slower transfer is treated as a failed one.
 MIN_BYTES_PER_SECOND = 1024
+# With these a host may mean that the URL has expired; the error document tells.
+_MAY_HAVE_EXPIRED = frozenset({codes.bad_request, codes.unauthorized})
+_GONE_STATUSES = frozenset({codes.not_found, codes.gone})
 # How a host answers a range request with If-Match when the archive was replaced.
 _REPLACED_STATUSES = frozenset({codes.precondition_failed, codes.requested_range_not_satisfiable})
 _WRONG_RANGE = "it did not answer with the requested range."
@@ -134,10 +145,11 @@ class Downloader:
 
     Args:
         timeout: Seconds without a byte after which a request fails.
-        sleep: Waits between two attempts.
+        sleep: Waits between two tries.
         count: Called once per request, for metrics.
         concurrency: Number of threads that fetch at once.
         monotonic: Seconds on a clock that never jumps.
+        max_retry_after: Maximum number of seconds to wait because a host asks for it.
 
     Attributes:
         bytes_read: How many bytes of archives were fetched so far.
@@ -151,11 +163,14 @@ class Downloader:
         count: Callable[[str], None] = lambda _: None,
         concurrency: int = 1,
         monotonic: Callable[[], float] = time.monotonic,
+        max_retry_after: float = BUSY_SECONDS,
     ) -> None:
         self._timeout = timeout
         self._sleep = sleep
         self._count = count
         self._monotonic = monotonic
+        # Archives nearly always lie on one host.
+        self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
         self.bytes_read = 0
         self._session = new_session(NoAuth())
         # Ranges refer to the ZIP's own bytes, so the host must not compress them.
@@ -176,6 +191,7 @@ class Downloader:
 
         Raises:
             DataCollectionError: The archive cannot be fetched.
+            GoneError: The archive is not there any more.
         """
         policy = self._policy(where, what)
         with ExitStack() as stack:
@@ -229,7 +245,7 @@ class Downloader:
 
         Raises:
             DataCollectionError: The range cannot be fetched.
-            ReplacedError: The archive was replaced.
+            ReplacedError: The archive was replaced, or is gone.
         """
         policy = self._policy(where, what)
         headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
@@ -293,7 +309,8 @@ class Downloader:
         return LocalSource(file, size, modified, response.headers.get("ETag"))
 
     def _policy(self, where: PresignedUrl, what: str) -> RetryPolicy:
-        return RetryPolicy(self._sleep, what, f"fetch the archive from {host_of(where.url)}")
+        action = f"fetch the archive from {host_of(where.url)}"
+        return RetryPolicy(self._sleep, what, action, cooldown=self._cooldown)
 
     @contextmanager
     def _open_response(
@@ -315,6 +332,7 @@ class Downloader:
     @contextmanager
     def _get(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
         """Send a GET; yield the response before its body is read."""
+        self._cooldown.wait_for_others(what)
         self._count("GET /archive")
         try:
             request = self._session.prepare_request(requests.Request("GET", url, dict(headers)))
@@ -327,8 +345,37 @@ class Downloader:
         except (requests.RequestException, HTTPError) as error:
             raise _interrupted(error) from None
         with response:
-            _check(response, what, host_of(url))
+            self._check(response, what, host_of(url))
             yield response
+
+    def _check(self, response: requests.Response, what: str, host: str) -> None:
+        """Raise the error for a response that does not contain archive data."""
+        status = response.status_code
+        problem = f"it answered {status}."
+        if is_busy(status):
+            wait = retry_after(response.headers.get("Retry-After"), utc_now())
+            raise TryAgainError(problem, retry_after=wait, status=status)
+        self._cooldown.answered()
+        if status in {codes.ok, codes.partial_content, *_REPLACED_STATUSES}:
+            return
+        if status == codes.forbidden:
+            raise _ExpiredError(problem)
+        if status in _MAY_HAVE_EXPIRED:
+            document = self._error_document(response)
+            if code := error_code(document):
+                problem = f"it answered {status} ({code})."
+            if is_expiry(document):
+                raise _ExpiredError(problem)
+        problem = f"Tried to fetch the archive from {host}; {problem}"
+        error = GoneError if status in _GONE_STATUSES else DataCollectionError
+        raise error(what, problem, "Run again later.")
+
+    def _error_document(self, response: requests.Response) -> bytes:
+        """Return the beginning of an error's body."""
+        document, chunks = b"", self._body(response, None)
+        while len(document) < MAX_ERROR_BYTES and (chunk := next(chunks, b"")):
+            document += chunk
+        return document
 
     def _body(
         self, response: requests.Response, length: int | None, throughput: _Throughput | None = None
@@ -379,21 +426,6 @@ class Downloader:
 
 def _interrupted(error: Exception) -> TryAgainError:
     return TryAgainError(f"it broke off ({type(error).__name__}).")
-
-
-def _check(response: requests.Response, what: str, host: str) -> None:
-    """Raise the error for a response that does not contain archive data."""
-    status = response.status_code
-    problem = f"it answered {status}."
-    if status in {codes.ok, codes.partial_content, *_REPLACED_STATUSES}:
-        return
-    if status == codes.forbidden:
-        raise _ExpiredError(problem)
-    if status in RETRIED_STATUSES or status >= codes.server_error:
-        wait = retry_after(response.headers.get("Retry-After"), utc_now())
-        raise TryAgainError(problem, retry_after=wait, status=status)
-    doing = f"Tried to fetch the archive from {host};"
-    raise DataCollectionError(what, f"{doing} {problem}", "Run again later.")
 
 
 def _check_piece(

@@ -6,6 +6,7 @@ the configured host, the client sends requests there only and follows no redirec
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ import requests
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, RefusedError, TryAgainError
 from tap_prolific_export.http import (
-    RETRIED_STATUSES,
+    BUSY_SECONDS,
+    Cooldown,
     RetryPolicy,
     TokenAuth,
     http_date,
+    is_busy,
     new_session,
     retry,
     retry_after,
@@ -114,6 +117,8 @@ class ProlificAPI:
         timeout: Seconds without a byte after which a request fails.
         sleep: Waits between two tries.
         clock: Returns the current time, for replies without a Date header.
+        monotonic: Seconds on a clock that never jumps.
+        max_retry_after: Maximum number of seconds to wait because the API asks for it.
         count: Called for every request.
     """
 
@@ -125,6 +130,8 @@ class ProlificAPI:
         timeout: float,
         sleep: Sleep,
         clock: Clock = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+        max_retry_after: float = BUSY_SECONDS,
         count: Counter = lambda _: None,
     ) -> None:
         self.url = url
@@ -133,6 +140,7 @@ class ProlificAPI:
         self._sleep = sleep
         self._clock = clock
         self._count = count
+        self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
         self._session = new_session(TokenAuth(token))
         self._session.headers["Accept"] = "application/json"
 
@@ -146,7 +154,7 @@ class ProlificAPI:
             FatalError: The API refuses all requests.
         """
         action = "request an export"
-        response = self._send("POST", _path(EXPORTS, ref), export_filter.as_query())
+        response = self._send("POST", _path(EXPORTS, ref), ref, export_filter.as_query())
         return _status_of(self._read(response, ref, action), ref, action)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
@@ -256,15 +264,37 @@ class ProlificAPI:
         """
 
         def call() -> ApiReply:
-            response = self._send(method, path, query)
+            response = self._send(method, path, subject, query)
             if response.status_code in absent:
                 return ApiReply(None, self._date(response))
             return self._read(response, subject, action, empty=empty)
 
-        return retry(call, RetryPolicy(self._sleep, subject, action))
+        return retry(call, self.retry_policy(subject, action))
 
-    def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
+    def retry_policy(self, subject: object, action: str) -> RetryPolicy:
+        """Return a policy for calls that are not retried here.
+
+        Args:
+            subject: The data collection, for logs and errors.
+            action: What is tried, as an infinitive that follows "tried to".
+        """
+        return RetryPolicy(self._sleep, subject, action, cooldown=self._cooldown)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        subject: DataCollectionRef | str,
+        query: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        self._cooldown.wait_for_others(subject)
         self._count(_endpoint(method, path))
+        response = self._answer(method, path, query)
+        if not is_busy(response.status_code):
+            self._cooldown.answered()
+        return response
+
+    def _answer(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
         try:
             return self._session.request(
                 method,
@@ -295,7 +325,7 @@ class ProlificAPI:
         empty: bool = False,
     ) -> ApiReply:
         status = response.status_code
-        if status in RETRIED_STATUSES or status >= requests.codes.server_error:
+        if is_busy(status):
             raise TryAgainError(
                 f"the API answered {self._quote(response)}.",
                 status=status,
@@ -347,7 +377,7 @@ class ProlificAPI:
         other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
         try:
             path = _path(DATA_COLLECTION, DataCollectionRef(other, ref.id))
-            status = self._send("GET", path, None).status_code
+            status = self._send("GET", path, ref).status_code
         except (TryAgainError, FatalError):
             status = None
         if status == requests.codes.ok:

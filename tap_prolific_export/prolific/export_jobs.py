@@ -14,7 +14,6 @@ import msgspec
 from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
-from tap_prolific_export.http import RetryPolicy
 from tap_prolific_export.model import EVERYTHING, ExportFilter, text_or_none
 from tap_prolific_export.prolific.client import ENDED, ExportStatus
 from tap_prolific_export.prolific.contract import COMPLETE, EXPORT, FAILED, GENERATING, MAX_JOBS
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from tap_prolific_export.http import Sleep
     from tap_prolific_export.model import DataCollectionRef
     from tap_prolific_export.prolific.client import ExportJob, ProlificAPI
     from tap_prolific_export.settings import DeleteExports
@@ -70,13 +68,11 @@ class JobStarter:
     Args:
         api: The Prolific API.
         delete: Whether to delete our jobs once they are no longer needed, or never.
-        sleep: Waits the given number of seconds.
     """
 
-    def __init__(self, api: ProlificAPI, *, delete: DeleteExports, sleep: Sleep) -> None:
+    def __init__(self, api: ProlificAPI, *, delete: DeleteExports) -> None:
         self._api = api
         self._deletes = delete == "created"
-        self._sleep = sleep
         # Whether the API has a list of jobs, by its last reply; a refusal does not count.
         self._has_list: bool | None = None
         # Whether the API is of the older generation, without a list: do not ask for it again.
@@ -95,7 +91,7 @@ class JobStarter:
         ref, asked = wanted.ref, wanted.asked
         before = self.jobs(ref)
         self._forget_gone(ref, before, owned_jobs)
-        policy = RetryPolicy(self._sleep, ref, "request an export")
+        policy = self._api.retry_policy(ref, "request an export")
         lost = False
         while True:
             if lost and (found := self._started_by_lost_request(ref, before, asked)):

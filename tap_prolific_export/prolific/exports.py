@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from requests import codes
 
-from tap_prolific_export.errors import DataCollectionError, RefusedError
-from tap_prolific_export.http import RetryPolicy, retry
+from tap_prolific_export.errors import DataCollectionError, GoneError, RefusedError
+from tap_prolific_export.http import retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.client import ENDED
+from tap_prolific_export.prolific.client import ENDED, ExportStatus
 from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
 from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.http import Sleep
     from tap_prolific_export.model import DataCollectionRef
-    from tap_prolific_export.prolific.client import ExportJob, ExportStatus, ProlificAPI
+    from tap_prolific_export.prolific.client import ExportJob, ProlificAPI
     from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 
     Monotonic = Callable[[], float]
@@ -49,6 +49,7 @@ class Export:
         asked_at: Time of the reply that named this job, by the API's clock.
         created_at: When the job was created; None if the API does not say.
         applied: The filter that the API reports; it may ignore the one we ask for.
+        restarts: How many jobs before it failed, vanished or lost their archive.
     """
 
     ref: DataCollectionRef
@@ -57,6 +58,7 @@ class Export:
     asked_at: datetime
     created_at: datetime | None
     applied: ExportFilter
+    restarts: int = 0
 
     def exported_at(self, last_modified: datetime | None) -> datetime:
         """Return a time that is never later than the snapshot in the archive.
@@ -91,7 +93,7 @@ class _Pending:
         reply: The latest reply.
         listed: Whether the API has a list of jobs.
         next_poll: When to poll the job again.
-        restarts: How many of its jobs have failed or vanished.
+        restarts: How many of its jobs have failed, vanished or lost their archive.
     """
 
     wanted: Wanted
@@ -147,8 +149,35 @@ class Exporter:
         Raises:
             FatalError: The API refuses all requests.
         """
-        queue = deque(due)
-        pending: list[_Pending] = []
+        return self._outcomes(deque(due), [], owned_jobs)
+
+    def export_again(self, wanted: Wanted, gone: Export, owned_jobs: OwnedJobs) -> Outcome:
+        """Request an export again whose archive is gone, and wait for it.
+
+        A job that lost its archive counts like one that failed.
+
+        Raises:
+            DataCollectionError: It was requested as often as `retries` allows.
+            FatalError: The API refuses all requests.
+        """
+        now = self._monotonic()
+        reply = ExportStatus(FAILED, gone.asked_at, gone.export_id)
+        job = _Pending(
+            wanted, now, reply, reply, listed=False, next_poll=now, restarts=gone.restarts
+        )
+        self._restart(job, "has lost its archive", owned_jobs)
+        return next(self._outcomes(deque(), [job], owned_jobs))
+
+    def _outcomes(
+        self, queue: deque[Wanted], pending: list[_Pending], owned_jobs: OwnedJobs
+    ) -> Iterator[Outcome]:
+        """Yield each export as soon as it is complete.
+
+        Args:
+            queue: The exports to be requested.
+            pending: Those that have been requested.
+            owned_jobs: Our jobs.
+        """
         logged_at = self._monotonic()
         while queue or pending:
             if queue and len(pending) < self._max_pending:
@@ -179,17 +208,23 @@ class Exporter:
         """Return a new URL for an archive whose URL has expired.
 
         Raises:
-            DataCollectionError: The API has no new URL.
+            GoneError: The API no longer has this archive.
+            DataCollectionError: The API has no usable URL.
         """
         ref = export.ref
         if export.export_id:
-            reply = self._api.export_status(ref, export.export_id)
+            try:
+                reply = self._api.export_status(ref, export.export_id)
+            except RefusedError as error:
+                if error.status != codes.not_found:
+                    raise
+                raise GoneError(error.what, error.problem, error.advice) from None
         else:
             # The older generation replies with its recent archive under a new URL.
-            policy = RetryPolicy(self._sleep, ref, "get a fresh URL for the archive")
+            policy = self._api.retry_policy(ref, "get a fresh URL for the archive")
             reply = retry(lambda: self._api.request_export(ref, EVERYTHING), policy)
         if reply.status != COMPLETE:
-            raise DataCollectionError(
+            raise GoneError(
                 str(ref),
                 "The archive's URL has expired, and the API has no new one for it "
                 f"({_quoted(reply.status)}).",
@@ -254,15 +289,16 @@ class Exporter:
             )
 
     def _restart(self, job: _Pending, why: str, owned_jobs: OwnedJobs) -> None:
-        """Request an export again after its job failed or vanished."""
+        """Request an export again after its job failed, vanished or lost its archive."""
         ref, export_id = job.wanted.ref, job.first.export_id
+        what = f"export job {export_id}" if export_id else "the export"
         if job.restarts >= self._retries:
             raise DataCollectionError(
                 str(ref),
-                f"Prolific says: export job {export_id} {why}; earlier attempts: {job.restarts}.",
+                f"Prolific says: {what} {why}; earlier attempts: {job.restarts}.",
                 "Run again later to request a new one.",
             )
-        logger.info("%s: export job %s %s; requesting another.", ref, export_id, why)
+        logger.info("%s: %s %s; requesting another.", ref, what, why)
         job.restarts += 1
         job.first, job.listed = self._job_starter.start(job.wanted, owned_jobs)
         job.reply = job.first
@@ -286,6 +322,7 @@ class Exporter:
             asked_at=job.first.date,
             created_at=listed.created_at if listed else None,
             applied=applied,
+            restarts=job.restarts,
         )
 
     def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:

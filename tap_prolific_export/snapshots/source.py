@@ -5,20 +5,18 @@ This is the last module that does not know Singer; a notebook can stop here.
 
 from __future__ import annotations
 
-import glob
 import logging
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
 from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
 from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
-from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.errors import DataCollectionError, GoneError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
@@ -28,6 +26,7 @@ from tap_prolific_export.rows import inference
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
+from tap_prolific_export.snapshots.paths import archive_paths
 from tap_prolific_export.snapshots.snapshot import Snapshot
 from tap_prolific_export.times import utc_text
 from tap_prolific_export.uploads.transfer import Selection
@@ -35,6 +34,7 @@ from tap_prolific_export.uploads.transfer import Selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from tap_prolific_export.archive.export_archive import Metadata
     from tap_prolific_export.rows.collection import DataCollection
@@ -90,13 +90,13 @@ class Source:
     error: DataCollectionError | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class DueSnapshot:
     """A source whose snapshot can be opened without waiting.
 
     Attributes:
         source: The source.
-        outcome: The result of its export; None if no export was requested.
+        outcome: The result of its latest export; None if no export was requested.
     """
 
     source: Source
@@ -151,9 +151,10 @@ class SnapshotSource:
                 settings.api_token,
                 timeout=settings.request_timeout_seconds,
                 sleep=time.sleep,
+                max_retry_after=settings.export_timeout_seconds,
                 count=count,
             )
-            job_starter = JobStarter(api, delete=settings.delete_exports, sleep=time.sleep)
+            job_starter = JobStarter(api, delete=settings.delete_exports)
             exporter = Exporter(
                 api,
                 job_starter,
@@ -169,6 +170,7 @@ class SnapshotSource:
             sleep=time.sleep,
             count=count,
             concurrency=settings.files_concurrency,
+            max_retry_after=settings.export_timeout_seconds,
         )
         return cls(
             settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader
@@ -183,7 +185,7 @@ class SnapshotSource:
             ConfigError: A path or glob matches nothing.
             FatalError: The API rejects every request.
         """
-        for path in self._archive_paths():
+        for path in archive_paths(self._settings.archive_paths):
             yield Source(path=path)
         named = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
         named += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
@@ -255,13 +257,13 @@ class SnapshotSource:
                 snapshot = self._from_path(due.source.path, stack)
                 yield None if history.has(snapshot.context, snapshot.identity) else snapshot
             elif due.outcome:
-                yield self._from_export(due.outcome, history, stack)
+                yield self._from_latest_export(due, history, stack)
             else:
                 ref = self._require(due.source.ref)
                 described = self._look_up(ref)
                 if ref.kind is Kind.BATCH and not described.collection.instructions:
-                    outcome = self._export(ref, history)
-                    yield self._from_export(outcome, history, stack)
+                    due.outcome = self._export(ref, history)
+                    yield self._from_latest_export(due, history, stack)
                 else:
                     yield described
 
@@ -286,6 +288,18 @@ class SnapshotSource:
         """Request one export and wait for it."""
         exporter = self._require(self._exporter)
         return next(exporter.exports([self._wanted(ref, history)], history))
+
+    def _from_latest_export(
+        self, due: DueSnapshot, history: History, stack: ExitStack
+    ) -> Snapshot | None:
+        while True:
+            outcome = self._require(due.outcome)
+            try:
+                return self._from_export(outcome, history, stack)
+            except GoneError as error:
+                logger.info("%s", error)
+                gone, exporter = self._require(outcome.export), self._require(self._exporter)
+                due.outcome = exporter.export_again(outcome.wanted, gone, history)
 
     def _from_export(
         self, outcome: Outcome, history: History, stack: ExitStack, *, again: bool = False
@@ -382,19 +396,6 @@ class SnapshotSource:
             on_disk=True,
         )
 
-    def _archive_paths(self) -> list[Path]:
-        found: dict[Path, None] = {}
-        unmatched = []
-        for place, pattern in enumerate(self._settings.archive_paths, 1):
-            path = Path(pattern).expanduser()
-            matches = [str(path)] if path.is_file() else _glob(path)
-            if not matches:
-                unmatched.append(f"archive_paths: item {place} matches no file: {pattern}")
-            found.update(dict.fromkeys(Path(match) for match in matches))
-        if unmatched:
-            raise ConfigError(unmatched)
-        return sorted(found, key=_age)
-
     @staticmethod
     def _require(thing: _T | None) -> _T:
         if thing is None:  # a mistake of the caller: no setting leads here
@@ -429,18 +430,3 @@ def _earlier(moment: datetime, by: timedelta) -> datetime:
         return moment - by
     except OverflowError:
         return moment
-
-
-def _glob(pattern: Path) -> list[str]:
-    # Path.glob takes no absolute pattern.
-    return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-
-
-def _age(path: Path) -> tuple[float, str]:
-    """Return a sort key, oldest first: the newest member's date, else the file's own time."""
-    try:
-        with open_local(path) as opened:
-            newest = ExportArchive(opened, str(path)).newest_member() or opened.last_modified
-    except DataCollectionError:  # reported when its turn comes
-        newest = None
-    return (newest.timestamp() if newest else 0.0, str(path))

@@ -60,7 +60,7 @@ class TestJobsOfOurs:
     def test_what_a_crash_left_goes_with_the_next_success(
         self, runner: Runner, world: World, collection: Hosted
     ) -> None:
-        world.faults = [Fault("archives", "", status=404)]
+        world.faults = [Fault("archives", "", status=400)]
         first = runner.sync_and_fail(**ids(collection))
         [left] = jobs(world, collection)
         assert entry(first.state, "collections", collection)["exports"] == [left]
@@ -316,7 +316,7 @@ def test_the_sdks_metrics_count_what_was_sent(
 ) -> None:
     catalog = runner.catalog(**ids(collection, batch))
     world.requests.clear()
-    world.faults = [Fault("archives", "", status=404)]
+    world.faults = [Fault("archives", "", status=400)]
     with caplog.at_level(logging.INFO):
         runner.sync_and_fail(catalog, **ids(collection, batch))
     points = [

@@ -569,7 +569,7 @@ class TestFailures:
         self, runner: Runner, world: World, clock: Clock, collection: Hosted, batch: Hosted
     ) -> None:
         config = ids(collection, batch)
-        world.faults = [Fault("archives", "", status=404)]
+        world.faults = [Fault("archives", "", status=400)]
         first = runner.sync_and_fail(**config)
         clock.advance(days=2)
         second = runner.sync(state=first.state, **config)
@@ -800,7 +800,7 @@ class TestActivateVersion:
         collection: Hosted,
         batch: Hosted,
     ) -> None:
-        world.faults = [Fault("archives", "", status=404)]
+        world.faults = [Fault("archives", "", status=400)]
         config = {"emit_activate_version_messages": True, **ids(collection, batch)}
         assert runner.sync_and_fail(full_table, **config).of_type("ACTIVATE_VERSION") == []
 

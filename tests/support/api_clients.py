@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from tests.support.stand_in import Hosted, StandIn
 
 POLL_SECONDS = 4
+TIMEOUT_SECONDS = 600
 
 
 def make_api(stand_in: StandIn, clock: MonotonicClock, *, timeout: float = 5) -> ProlificAPI:
     """Return a client; only its `timeout` is in real seconds."""
     token = stand_in.world.token
-    return ProlificAPI(stand_in.api_url, token, timeout=timeout, sleep=clock.sleep)
+    return ProlificAPI(
+        stand_in.api_url,
+        token,
+        timeout=timeout,
+        sleep=clock.sleep,
+        monotonic=clock,
+        max_retry_after=TIMEOUT_SECONDS,
+    )
 
 
-def make_job_starter(
-    api: ProlificAPI, clock: MonotonicClock, *, delete: DeleteExports = "created"
-) -> JobStarter:
-    return JobStarter(api, delete=delete, sleep=clock.sleep)
+def make_job_starter(api: ProlificAPI, *, delete: DeleteExports = "created") -> JobStarter:
+    return JobStarter(api, delete=delete)
 
 
 def make_exporter(
@@ -43,7 +49,7 @@ def make_exporter(
         api,
         job_starter,
         poll_interval=POLL_SECONDS,
-        timeout=600,
+        timeout=TIMEOUT_SECONDS,
         retries=retries,
         max_pending=max_pending,
         sleep=clock.sleep,
@@ -61,11 +67,11 @@ def make_source(
         "collection_ids": [each.id for each in hosted],
     }
     api = make_api(stand_in, clock, timeout=timeout)
-    job_starter = make_job_starter(api, clock)
+    job_starter = make_job_starter(api)
     return SnapshotSource(
         Settings.from_config(config, {}),
         api=api,
         job_starter=job_starter,
         exporter=make_exporter(api, job_starter, clock),
-        downloader=Downloader(timeout=timeout, sleep=clock.sleep),
+        downloader=Downloader(timeout=timeout, sleep=clock.sleep, max_retry_after=TIMEOUT_SECONDS),
     )

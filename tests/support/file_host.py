@@ -79,6 +79,7 @@ class Host(ThreadingHTTPServer):
         sent: How many bytes of bodies it has sent.
         signed: Its URLs so far, as paths.
         expired: Those that it no longer takes.
+        expiry: What it answers then.
         refused: The paths that were asked for all the same.
         slept: How long the downloader was told to sleep.
         counted: What the downloader told of its requests.
@@ -101,6 +102,7 @@ class Host(ThreadingHTTPServer):
         self.sent = 0
         self.signed: list[str] = []
         self.expired: set[str] = set()
+        self.expiry = replace(BAD, status=403)
         self.refused: list[str] = []
         self.slept: list[float] = []
         self.counted: list[str] = []
@@ -112,6 +114,7 @@ class Host(ThreadingHTTPServer):
             sleep=self.sleep,
             count=self.counted.append,
             monotonic=self.clock,
+            max_retry_after=3600,
         )
 
     def handle_error(self, *_: object) -> None:
@@ -149,7 +152,7 @@ class Host(ThreadingHTTPServer):
             self.asked.append(headers)
             if path in self.expired:
                 self.refused.append(path)
-                return replace(BAD, status=403)
+                return self.expiry
             truth = self.truth(headers)
             return (self.faults.pop(0) if self.faults else self.always)(truth)
 
@@ -273,7 +276,7 @@ class HostFault(NamedTuple):
     Attributes:
         twist: What it makes of an answer.
         says: How an error calls it.
-        asks: How often is asked until it is given up.
+        asks: How often is asked until it is given up; 0: as long as a busy host is.
         waits: How long is slept after it; None: some time.
         timeout: Of requests: no longer than it takes to see what is to be seen.
         a_read: How long a read lasts, by the clock.
@@ -289,7 +292,7 @@ class HostFault(NamedTuple):
     @property
     def asks_after_one(self) -> int:
         """How often is asked where the first of the tries has broken off otherwise."""
-        return self.asks * (MAX_TRIES - 1) // MAX_TRIES or 1
+        return self.asks and (self.asks * (MAX_TRIES - 1) // MAX_TRIES or 1)
 
 
 PASSING = {
@@ -300,11 +303,11 @@ PASSING = {
     "reset behind the head": HostFault(cut(0, "reset"), r"it broke off \("),
     "stalled": HostFault(cut(0, "stall"), r"it broke off \(ReadTimeoutError\)", timeout=0.4),
     "drips": HostFault(drip, "only [0-9]+ bytes arrived in [15] s", a_read=1),
-    "408": HostFault(says(408), "it answered 408"),
-    "429": HostFault(says(429), "it answered 429"),
-    "500": HostFault(says(500), "it answered 500"),
-    "503": HostFault(says(503), "it answered 503"),
-    "503 with a wait": HostFault(says(503, Retry_After="7"), "it answered 503", waits=(7,)),
+    "408": HostFault(says(408), "it answered 408", 0),
+    "429": HostFault(says(429), "it answered 429", 0),
+    "500": HostFault(says(500), "it answered 500", 0),
+    "503": HostFault(says(503), "it answered 503", 0),
+    "503 with a wait": HostFault(says(503, Retry_After="7"), "it answered 503", 0, waits=(7,)),
     "403": HostFault(says(403), "it answered 403", asks=2 * MAX_TRIES, waits=()),
 }
 NO_PIECE = {
@@ -330,7 +333,7 @@ ALL = {
     )
 }
 FINAL = {
-    "404": HostFault(says(404), "it answered 404", 1),
+    "405": HostFault(says(405), "it answered 405", 1),
     "400": HostFault(says(400), "it answered 400", 1),
     "redirect": HostFault(says(302, Location="/y.zip"), "it answered 302", 1),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,10 +13,11 @@ import pytest
 
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL
 from tap_prolific_export.archive.http_source import TAIL, Downloader, PresignedUrl
-from tap_prolific_export.errors import DataCollectionError, ReplacedError
-from tap_prolific_export.http import MAX_TRIES
+from tap_prolific_export.errors import DataCollectionError, GoneError, ReplacedError
+from tap_prolific_export.http import BUSY_SECONDS, MAX_TRIES
 from tests.support.file_host import (
     ALL,
+    BAD,
     BEGIN,
     BYTES,
     END,
@@ -63,6 +65,14 @@ def have_been(slept: list[float], waits: tuple[float | None, ...]) -> bool:
     )
 
 
+def was_tried_enough(host: Host, asks: int, before: int) -> bool:
+    """Whether it was asked so often; 0: for as long as a host that answers that it is busy."""
+    asked = len(host.asked) - before
+    if asks:
+        return asked == asks
+    return sum(host.slept) >= BUSY_SECONDS and MAX_TRIES <= asked < 2 * MAX_TRIES + 8
+
+
 class TestTheEnd:
     """The first request is for the archive's end."""
 
@@ -94,8 +104,10 @@ class TestTheEnd:
             host.clock.a_read = fault.a_read
             with given_up(fault.says), host.opened():
                 pass
-            assert host.ranges() == [THE_END] * fault.asks
-            assert len(host.slept) == (0 if fault.asks == 1 else MAX_TRIES - 1)
+            assert {*host.ranges()} == {THE_END}
+            assert was_tried_enough(host, fault.asks, 0)
+            if fault.asks:
+                assert len(host.slept) == (0 if fault.asks == 1 else MAX_TRIES - 1)
 
     def test_an_archive_that_is_no_longer_than_that_takes_one_request(self) -> None:
         for size in (1, TAIL - 1, TAIL):
@@ -158,7 +170,7 @@ class TestAPiece:
                     got += chunk
             assert BYTES[BEGIN:END].startswith(got)
             assert (len(got) == HALF) == (fault.twist != drip)
-            assert len(host.asked[2:]) == fault.asks_after_one
+            assert was_tried_enough(host, fault.asks_after_one, 2)
 
     def test_what_breaks_off_again_and_again_comes_as_long_as_it_goes_on(self) -> None:
         with serving() as host, host.opened() as archive:
@@ -218,11 +230,36 @@ class TestAPiece:
             assert [headers.get("If-Match") for headers in host.asked] == [None, strong]
 
 
+def in_xml(code: str, message: str = "No.") -> bytes:
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n<Error>'
+    return f"{head}<Code>{code}</Code><Message>{message}</Message></Error>".encode()
+
+
+EXPIRIES = {
+    "403": replace(BAD, status=403),
+    "expired token": replace(BAD, status=400, body=in_xml("ExpiredToken")),
+    "invalid token": replace(BAD, status=400, body=in_xml("InvalidToken")),
+    "token to be refreshed": replace(BAD, status=400, body=in_xml("TokenRefreshRequired")),
+    "R2": replace(BAD, status=400, body=in_xml("ExpiredRequest")),
+    "only the message": replace(
+        BAD, status=400, body=in_xml("InvalidRequest", "Request has expired")
+    ),
+    "401": replace(BAD, status=401, body=in_xml("RequestExpired")),
+    "JSON": replace(BAD, status=400, body=b'{"error": {"code": "ExpiredToken", "a": 1}}'),
+    "a long document": replace(
+        BAD, status=400, body=in_xml("ExpiredToken") + b"<HostId>s3cret</HostId>" * 10_000
+    ),
+    "in chunks": in_chunks(replace(BAD, status=400, body=in_xml("ExpiredToken"))),
+}
+
+
 class TestAnExpiredURL:
     """A URL that has expired is had anew, and all goes on where it was."""
 
-    def test_in_the_middle_of_a_piece(self) -> None:
+    @pytest.mark.parametrize("expiry", EXPIRIES.values(), ids=EXPIRIES)
+    def test_in_the_middle_of_a_piece(self, expiry: Answer) -> None:
         with serving() as host, host.opened() as archive:
+            host.expiry = expiry
 
             def expire(answer: Answer) -> Answer:
                 host.expired.update(host.signed)
@@ -237,6 +274,56 @@ class TestAnExpiredURL:
             assert host.ranges()[1:] == [f"{begin}-{END - 1}" for begin in begins]
             assert paths == [one, one, two, two, three]
             assert len(host.slept) == 2
+
+    @pytest.mark.parametrize("expiry", EXPIRIES.values(), ids=EXPIRIES)
+    def test_one_that_had_expired_before_the_first_request(self, expiry: Answer) -> None:
+        with serving() as host:
+            host.expiry = expiry
+            host.expired.add("/x.zip?Signature=0")
+            with host.opened() as archive:
+                assert all_of(archive) == BYTES
+            assert host.refused == ["/x.zip?Signature=0"]
+            assert host.slept == []
+
+    @pytest.mark.parametrize(
+        ("answer", "says"),
+        [
+            (replace(BAD, status=400), r"it answered 400\. "),
+            (replace(BAD, status=400, body=b""), r"it answered 400\. "),
+            (replace(BAD, status=400, body=in_xml("InvalidArgument")), r"400 \(InvalidArgument\)"),
+            (replace(BAD, status=400, body=in_xml("Sig=nature1")), r"it answered 400\. "),
+            (replace(BAD, status=400, body=b" " * 5000 + in_xml("ExpiredToken")), "answered 400"),
+            (replace(BAD, status=401, body=in_xml("AccessDenied")), r"401 \(AccessDenied\)"),
+        ],
+    )
+    def test_what_has_another_meaning_is_final(self, answer: Answer, says: str) -> None:
+        with serving() as host:
+            host.always = lambda _: answer
+            with given_up(says), host.opened():
+                pass
+            assert len(host.asked) == len(host.signed) == 1
+
+    def test_one_that_expires_again_and_again_is_given_up_without_quoting_the_document(
+        self,
+    ) -> None:
+        body = in_xml("ExpiredToken", "The provided token s3cret has expired.")
+        with serving() as host:
+            host.always = lambda _: replace(BAD, status=400, body=body)
+            with (
+                pytest.raises(DataCollectionError, match=r"it answered 400 \(Exp") as raised,
+                host.opened(),
+            ):
+                pass
+            assert "s3cret" not in str(raised.value)
+            assert len(host.asked) == 2 * MAX_TRIES
+
+    def test_an_error_that_breaks_off_may_be_any(self) -> None:
+        with serving() as host:
+            broken = replace(BAD, status=400, body=in_xml("ExpiredToken"), comes=5, then="hang up")
+            host.faults = [lambda _: broken]
+            with host.opened() as archive:
+                assert all_of(archive) == BYTES
+            assert len(host.slept) == 1
 
     def test_if_there_is_no_other_the_reason_is_told(self) -> None:
         with serving() as host:
@@ -285,6 +372,66 @@ class TestAnExpiredURL:
             assert host.refused.count(first) == threads
             assert host.signed[:-1] == sorted({*host.refused}, key=host.signed.index)
             assert len(host.signed) > 3
+
+
+class TestABusyHost:
+    """One that is told to wait holds up the others, so that they do not fail, too."""
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_is_not_asked_for_another_archive_before_its_time(
+        self, status: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with serving() as host:
+            host.always = says(status, Retry_After="50")
+            with given_up(f"it answered {status}"), host.opened():
+                pass
+            host.always = lambda answer: answer
+            before = len(host.slept)
+            with caplog.at_level(logging.INFO), host.opened():
+                pass
+            assert host.slept[before:] == [pytest.approx(50)]
+            assert caplog.messages == ["collection x: waiting 50.0 s, as the host is busy."]
+
+    def test_that_is_no_longer_busy_is_asked_at_once(self) -> None:
+        with serving() as host:
+            host.faults = [says(503, Retry_After="50")]
+            for _ in range(2):
+                with host.opened() as archive:
+                    assert all_of(archive) == BYTES
+            assert host.slept == [50]
+
+
+class TestAnArchiveThatIsGone:
+    """Its host does not have it any more: an error of its own, as another export may be had."""
+
+    @pytest.mark.parametrize("status", [404, 410])
+    @pytest.mark.parametrize("takes_ranges", [True, False], ids=["", "ignores Range"])
+    def test_from_the_first(self, status: int, *, takes_ranges: bool) -> None:
+        with serving() as host:
+            host.takes_ranges = takes_ranges
+            host.always = says(status)
+            with pytest.raises(GoneError, match=rf"^collection x: .*{status}") as raised:
+                host.opened().__enter__()
+            assert "Signature" not in str(raised.value)
+            assert len(host.asked) == 1
+            assert host.slept == []
+
+    @pytest.mark.parametrize("status", [404, 410])
+    def test_in_the_middle_of_a_piece(self, status: int) -> None:
+        with serving() as host, host.opened() as archive:
+            host.faults = [cut(HALF), says(status)]
+            got = b""
+            with pytest.raises(GoneError):  # noqa: PT012
+                for chunk in archive.read(BEGIN, END):
+                    got += chunk
+            assert got == BYTES[BEGIN : BEGIN + HALF]
+
+    def test_when_its_url_has_expired(self) -> None:
+        with serving() as host, host.opened() as archive:
+            host.expired.update(host.signed)
+            host.always = says(404)
+            with pytest.raises(GoneError):
+                all_of(archive)
 
 
 class TestAnotherArchive:
@@ -403,7 +550,8 @@ class TestAHostThatIgnoresRange:
             host.clock.a_read = fault.a_read
             with given_up(fault.says), host.opened():
                 pass
-            assert host.ranges() == [THE_END, *[None] * fault.asks_after_one]
+            assert {*host.ranges()[1:]} == {None}
+            assert was_tried_enough(host, fault.asks_after_one, 1)
 
     def test_never_two_archives_in_one(self, host: Host) -> None:
         def become(answer: Answer) -> Answer:

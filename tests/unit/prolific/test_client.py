@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
-from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
+from tap_prolific_export.http import BUSY_SECONDS, MAX_TRIES, MAX_WAIT_SECONDS
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import CLOCK_DOUBT, ProlificAPI
+from tests.support.clocks import MonotonicClock
 from tests.support.stand_in import Fault, samples
 
 if TYPE_CHECKING:
@@ -26,8 +29,17 @@ class Client(ProlificAPI):
     """The client, with a clock that stands still and a sleep that only counts."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.slept: list[float] = []
-        super().__init__(url, token, timeout=5, sleep=self.slept.append, clock=lambda: OUR_CLOCK)
+        self.time = MonotonicClock()
+        self.slept = self.time.slept
+        super().__init__(
+            url,
+            token,
+            timeout=5,
+            sleep=self.time.sleep,
+            clock=lambda: OUR_CLOCK,
+            monotonic=self.time,
+            max_retry_after=3600,
+        )
 
 
 @pytest.fixture
@@ -234,28 +246,141 @@ def test_what_passes_by_itself_is_tried_again(
     assert all(0 <= wait <= 2**place for place, wait in enumerate(api.slept))
 
 
-def test_what_does_not_pass_is_given_up(api: Client, ref: DataCollectionRef, world: World) -> None:
-    world.faults = [Fault("api", "", times=99, status=503)]
-    with pytest.raises(DataCollectionError, match=r"5 times; the API answered 503.*status\.prol"):
+def test_no_answer_at_all_is_given_up_after_five_tries(
+    api: Client, ref: DataCollectionRef, world: World
+) -> None:
+    world.faults = [Fault("api", "", times=99, status=0)]
+    with pytest.raises(DataCollectionError, match=r", 5 times; no answer from .*status\.prol"):
         api.data_collection(ref)
     assert len(world.requests) == MAX_TRIES
 
 
-@pytest.mark.parametrize(
-    ("header", "waited"),
-    [
-        ("7", 7.0),
-        ("Wed, 01 Jan 2031 00:00:09 GMT", 9.0),
-        ("Tue, 01 Jan 2030 00:00:00 GMT", 0.0),
-        ("86400", MAX_WAIT_SECONDS),
-    ],
-)
-def test_retry_after_is_honoured_within_reason(
-    header: str, waited: float, api: Client, ref: DataCollectionRef, world: World
-) -> None:
-    world.faults = [Fault("api", "", status=429, headers={"Retry-After": header})]
-    api.data_collection(ref)
-    assert api.slept == [waited]
+class TestABusyAPI:
+    """The API answers, but with 429 or 5xx."""
+
+    @pytest.mark.parametrize("status", [408, 429, 500, 503])
+    @pytest.mark.parametrize("minutes", [1, 1.9])
+    def test_is_waited_for(
+        self, minutes: float, status: int, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        until(api, world, status, 60 * minutes)
+        assert api.data_collection(ref).body["id"] == ref.id
+        assert 60 * minutes <= sum(api.slept) <= 60 * minutes + MAX_WAIT_SECONDS
+
+    @pytest.mark.parametrize("status", [429, 502])
+    def test_that_stays_so_is_given_up(
+        self, status: int, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.faults = [Fault("api", "", times=99, status=status)]
+        says = rf" times over \d+ s; the API answered {status}.*status\.prol"
+        with pytest.raises(DataCollectionError, match=says):
+            api.data_collection(ref)
+        assert BUSY_SECONDS <= sum(api.slept) <= BUSY_SECONDS + MAX_WAIT_SECONDS
+        assert max(api.slept) <= MAX_WAIT_SECONDS
+        assert len(world.requests) == len(api.slept) + 1 < 16
+
+    @pytest.mark.parametrize("header", ["0", "1", "Tue, 01 Jan 2030 00:00:00 GMT"])
+    def test_that_asks_for_too_short_a_wait_is_not_asked_without_end(
+        self, header: str, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        busy = Fault("api", "", times=99, status=429, headers={"Retry-After": header})
+        world.faults = [busy]
+        with pytest.raises(DataCollectionError, match="429"):
+            api.data_collection(ref)
+        assert sum(api.slept) >= BUSY_SECONDS
+        assert len(world.requests) < 16
+
+    def test_that_breaks_off_now_and_then_is_still_busy(
+        self, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        world.faults = [
+            Fault("api", "", times=3, status=429),
+            Fault("api", "", times=4, status=0),
+            Fault("api", "", status=503),
+        ]
+        assert api.data_collection(ref).body["id"] == ref.id
+
+    @pytest.mark.parametrize(
+        ("header", "waited"),
+        [
+            ("7", 7.0),
+            ("300", 300.0),
+            ("3000", 3000.0),
+            ("Wed, 01 Jan 2031 00:00:09 GMT", 9.0),
+            ("Wed, 01 Jan 2031 00:10:00 GMT", 600.0),
+            ("Tue, 01 Jan 2030 00:00:00 GMT", 0.0),
+            ("86400", 3600.0),
+        ],
+    )
+    def test_is_left_alone_for_as_long_as_it_asks(  # noqa: PLR0917
+        self,
+        header: str,
+        waited: float,
+        api: Client,
+        ref: DataCollectionRef,
+        world: World,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        world.faults = [Fault("api", "", status=429, headers={"Retry-After": header})]
+        with caplog.at_level(logging.INFO):
+            api.data_collection(ref)
+        assert api.slept == [waited]
+        [line] = caplog.messages
+        assert "429" in line
+        assert f"Trying again in {waited:.1f} s" in line
+        assert ("asks for 86400 s" in line) is (header == "86400")
+
+    @pytest.mark.parametrize("header", ["500", "3600", "86400"])
+    def test_that_asks_again_and_again_is_given_up_when_the_time_is_over(
+        self, header: str, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        busy = Fault("api", "", times=99, status=429, headers={"Retry-After": header})
+        world.faults = [busy]
+        for _ in range(3):
+            with pytest.raises(DataCollectionError, match="429"):
+                api.data_collection(ref)
+        # All three together: the second and the third do not wait anew.
+        assert sum(api.slept) <= 3600 + MAX_WAIT_SECONDS
+
+    def test_is_asked_by_nobody_before_its_time(
+        self, api: Client, world: World, collection: Hosted, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One that is given up leaves its last wait to the next."""
+        refs = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in ("gone", collection.id)]
+        busy = Fault("api", "/gone", times=99, status=429, headers={"Retry-After": "50"})
+        world.faults = [busy]
+        asked: list[float] = []
+        world.watch = lambda _: asked.append(api.time.now)
+        with pytest.raises(DataCollectionError, match="429"):
+            api.data_collection(refs[0])
+        with caplog.at_level(logging.INFO):
+            api.data_collection(refs[1])
+        assert min(later - earlier for earlier, later in pairwise(asked)) == 50
+        [line] = [line for line in caplog.messages if line.startswith(f"{refs[1]}: waiting")]
+        assert "waiting 50.0 s" in line
+        api.data_collection(refs[1])
+        assert asked[-1] == asked[-2]
+
+    def test_and_then_answers_has_all_of_its_time_anew(
+        self, api: Client, ref: DataCollectionRef, world: World
+    ) -> None:
+        for _ in range(3):
+            world.faults = [Fault("api", "", status=429, headers={"Retry-After": "2000"})]
+            api.data_collection(ref)
+        assert api.slept == [2000] * 3
+
+
+def until(api: Client, world: World, status: int, seconds: float) -> None:
+    """Answer with a status for some time."""
+    fault = Fault("api", "", times=99, status=status)
+    world.faults = [fault]
+    end = api.time.now + seconds
+
+    def watch(_: str) -> None:
+        if api.time.now >= end:
+            world.faults = []
+
+    world.watch = watch
 
 
 def test_an_answer_is_dated_by_the_apis_own_clock(

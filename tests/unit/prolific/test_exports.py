@@ -54,7 +54,7 @@ class Making:
         self._time = time
 
     def job_starter(self, delete: DeleteExports = "created") -> JobStarter:
-        return make_job_starter(make_api(self._stand_in, self._time), self._time, delete=delete)
+        return make_job_starter(make_api(self._stand_in, self._time), delete=delete)
 
     def exporter(
         self, *, retries: int = 2, max_pending: int = 16, delete: DeleteExports = "created"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
-from tap_prolific_export.http import MAX_TRIES, MAX_WAIT_SECONDS
-from tests.support.api_clients import POLL_SECONDS, make_source
+from tap_prolific_export.http import BUSY_SECONDS, MAX_TRIES
+from tests.support.api_clients import POLL_SECONDS, TIMEOUT_SECONDS, make_source
 from tests.support.faults import CALLS, FAULTS, FOR_EVER, deliver
 from tests.support.generations import idempotent_slow
 from tests.support.stand_in import Fault
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.support.stand_in import Hosted, StandIn, World
 
 
-TRANSIENT = {"reset", "silence", "408", "429", "500", "503", "half"}
-TRANSIENT |= {"429 with a wait", "429 until a date", "502 of a proxy"}
+BUSY = {"408", "429", "500", "503", "429 with a wait", "429 until a date", "502 of a proxy"}
+TRANSIENT = {"reset", "silence", "half"} | BUSY
 REFUSED = {"400", "403", "404", "405", "409"}
 UNREADABLE = {"HTML", "nothing", "no object"}
 
@@ -38,13 +38,10 @@ def expected(call: str, fault: str, times: int) -> Expected:
     if call == "delete":  # the rows have been delivered by then
         return (FatalError, "The token is not valid") if fault == "401" else None
     if fault in TRANSIENT:
-        return None if once else (DataCollectionError, f"{doing}.*{MAX_TRIES} times")
+        times_said = r"\d+ times over \d+ s" if fault in BUSY else f"{MAX_TRIES} times"
+        return None if once else (DataCollectionError, f"{doing}.*, {times_said}; ")
     if call == "fetch":
-        if fault in UNREADABLE:
-            return (DataCollectionError, "damaged or not a ZIP")
-        if fault == "403":  # the URL may have expired
-            return None if once else (DataCollectionError, f"{doing}.*it answered 403")
-        return (DataCollectionError, f"{doing}.*it answered {fault}")
+        return expected_of_fetch(fault, doing, once=once)
     if fault == "401":
         return (FatalError, "The token is not valid")
     if call == "list" and (fault in REFUSED or fault == "no object"):
@@ -57,13 +54,23 @@ def expected(call: str, fault: str, times: int) -> Expected:
     return (DataCollectionError, f"{doing}.*{said}")
 
 
+def expected_of_fetch(fault: str, doing: str, *, once: bool) -> Expected:
+    if fault in UNREADABLE:
+        return (DataCollectionError, "damaged or not a ZIP")
+    if once and fault in {"403", "404"}:  # a fresh URL, or another export, is as good
+        return None
+    if fault == "404":
+        return (DataCollectionError, "has lost its archive; earlier attempts: 2")
+    return (DataCollectionError, f"{doing}.*it answered {fault}")
+
+
 def most_requests(call: str, fault: str, times: int, usual: int) -> int:
     """Return how often a call may be made at the most."""
     if times == 1:
         return usual + 2  # a second try, and the list that is looked at before a POST is repeated
     if call == "fetch" and fault == "403":
         return 2 * MAX_TRIES
-    return MAX_TRIES + usual
+    return (3 * MAX_TRIES if fault in BUSY else MAX_TRIES) + usual
 
 
 @idempotent_slow
@@ -99,13 +106,15 @@ def test_a_fault_is_lived_through_or_said(  # noqa: PLR0917
     assert real_time.monotonic() - began < min([*time.slept, POLL_SECONDS]) + 2
     sent = sum(Fault(which.server, which.pattern).matches(request) for request in requests(world))
     assert sent <= most_requests(call, fault, times, usual)
+    if fault in BUSY and usual and times == FOR_EVER:
+        assert sum(time.slept) >= BUSY_SECONDS
     if fault in TRANSIENT and usual and times == 1:
         assert sent > usual
         assert len(time.slept) == 1
         if "with a wait" in fault:
             assert time.slept == [7]
         if "until a date" in fault:
-            assert time.slept == [MAX_WAIT_SECONDS]
+            assert time.slept == [TIMEOUT_SECONDS]
     if error is None and call != "delete" and world.generation == "fresh":
         left = len(world.jobs["collections", collection.id])
         # One that nobody can be sure is ours is left: where there was no list, or no answer.
