@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.safe_json import json_text
+from tap_prolific_export.archive.safe_json import INT64, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,13 +30,27 @@ def as_number(value: Scalar) -> float | int | None:
     None, too, for what a column of numbers would not hold exactly: an integer beyond `LARGE`, and a
     text of more digits than its float gives back.
     """
+    number = _number(value)
+    is_large = isinstance(number, int) and not -LARGE <= number <= LARGE
+    return None if is_large else number
+
+
+def as_integer(value: Scalar) -> int | None:
+    """Return the 64-bit integer that a number or a text is; None for anything else."""
+    number = _number(value)
+    if number is None or number != number // 1 or int(number) not in INT64:
+        return None
+    return int(number)
+
+
+def _number(value: Scalar) -> float | int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         value = _parsed(value.strip())
-    if isinstance(value, int):
-        return value if -LARGE <= value <= LARGE else None
-    return value if isinstance(value, float) and math.isfinite(value) else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
 
 
 def _parsed(text: str) -> float | int | None:
@@ -46,14 +60,6 @@ def _parsed(text: str) -> float | int | None:
         return int(text)
     number = float(text)
     return number if Decimal(text) == Decimal(repr(number)) else None
-
-
-def as_integer(value: Scalar) -> int | None:
-    """Return the whole number that a number or text is; None for anything else."""
-    number = as_number(value)
-    if number is None or number != number // 1 or not -LARGE <= number <= LARGE:
-        return None
-    return int(number)
 
 
 def as_boolean(value: Scalar) -> bool | None:

@@ -579,6 +579,7 @@ BAD_LINES = {
 # The text of the second line's responses, and what comes of it: answers, what is kept in
 # additional_fields under answers, and value, number and raw of the rows in answers.
 FITTING = 2**63 - 1
+EXACT = 2**53  # in a column of numbers
 ODD_ANSWERS: dict[str, tuple[str, Row, str | None, dict[str, tuple[Any, Any, Any]]]] = {
     "nul": (
         rf'{{"q-text": "{SAID}\u0000."}}',
@@ -627,12 +628,21 @@ ODD_ANSWERS: dict[str, tuple[str, Row, str | None, dict[str, tuple[Any, Any, Any
         },
     ),
     "fitting": (
-        f'{{"q-number": {FITTING}, "q-stars": {-FITTING - 1}}}',
-        {"q-number": FITTING, "q-stars": -FITTING - 1},
+        f'{{"q-number": {EXACT}, "q-stars": {-FITTING - 1}}}',
+        {"q-number": EXACT, "q-stars": -FITTING - 1},
         None,
         {
-            "q-number": (f"{FITTING}", FITTING, None),
-            "q-stars": (f"{-FITTING - 1}", -FITTING - 1, None),
+            "q-number": (f"{EXACT}", EXACT, None),
+            "q-stars": (f"{-FITTING - 1}", None, None),
+        },
+    ),
+    "not-exact": (
+        f'{{"q-number": {EXACT + 1}, "q-stars": {EXACT + 1}}}',
+        {"q-number": None, "q-stars": EXACT + 1},
+        f'{{"q-number":{EXACT + 1}}}',
+        {
+            "q-number": (f"{EXACT + 1}", None, f"{EXACT + 1}"),
+            "q-stars": (f"{EXACT + 1}", None, None),
         },
     ),
     **{

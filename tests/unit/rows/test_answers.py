@@ -158,6 +158,7 @@ GIVEN: dict[str, tuple[Instruction, Any, Any]] = {
     "stars": (STARS, 4, 4),
     "stars-as-text": (STARS, "4", 4),
     "stars-as-float": (STARS, 4.0, 4),
+    "stars-beyond-what-floats-hold": (STARS, (1 << 53) + 1, (1 << 53) + 1),
 }
 
 
@@ -365,7 +366,7 @@ def test_a_number_that_no_float_can_hold_fits_nowhere(instruction: Instruction, 
     assert same(fitted(instruction, entry), MISFIT)
 
 
-@pytest.mark.parametrize("entry", [1e300, 2**63, "9007199254740993", 3.5, "3.5"], ids=repr)
+@pytest.mark.parametrize("entry", [1e300, 2**63, "9223372036854775808", 3.5, "3.5"], ids=repr)
 def test_stars_that_no_column_of_integers_can_hold_are_kept_as_they_came(entry: Any) -> None:
     assert same(fitted(STARS, entry), MISFIT)
 
