@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tap_prolific_export.archive.byte_source import CHUNK, SMALL, open_local
 from tap_prolific_export.archive.export_archive import ExportArchive, Part
 from tap_prolific_export.archive.http_source import TAIL
-from tap_prolific_export.errors import DataCollectionError
+from tap_prolific_export.errors import DataCollectionError, GoneError
 from tests.support.file_host import (
     BEGIN,
     BYTES,
@@ -310,7 +310,7 @@ class TestWhatIsKept:
     def test_one_goes_on_where_another_has_failed(self) -> None:
         with serving() as host, host.opened() as archive:
             host.faults = [cut(HALF), says(404)]
-            with given_up("404"):
+            with pytest.raises(GoneError, match="404"):
                 b"".join(archive.read(BEGIN, END, keep=True))
             assert b"".join(archive.read(BEGIN, END, keep=True)) == BYTES[BEGIN:END]
             rest = f"{BEGIN + HALF}-{END - 1}"
