@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tap_prolific_export.archive.json_lines import BOM, lines_in, whole_lines
 from tap_prolific_export.archive.safe_json import InvalidJsonError, decode, decode_usual
 from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.model import ID, DataCollectionRef, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.byte_source import ByteSource
@@ -40,12 +41,6 @@ UPLOADS = "files/"
 
 # Prolific's client names a download <id>-export-<time>.zip.
 _VENDOR_NAME = re.compile(rf"(?P<id>{ID.pattern})-export-[^/]*\.zip", re.IGNORECASE)
-_BOM = b"\xef\xbb\xbf"
-# A line from its first character that is no white space.
-_NOT_BLANK = re.compile(rb"\S[^\n]*")
-# Lines that are shorter, on average, are blank for the most part.
-_SHORT = 16
-_AT_ONCE = 20
 _NUL = b"\\u0000"
 
 # These bound what a hostile archive can make us read. No user has a reason to change them.
@@ -205,7 +200,7 @@ class ExportArchive:
             limit = self._limits.max_metadata_bytes
             if (size := self._members[name].size) > limit:
                 raise too_large(self.name, name, size, limit)
-            text = b"".join(self._content(name, name)).removeprefix(_BOM)
+            text = b"".join(self._content(name, name)).removeprefix(BOM)
             try:
                 value = decode(text).value
             except InvalidJsonError:
@@ -277,10 +272,10 @@ class ExportArchive:
         limit = self._limits.max_line_bytes
         bad = first = 0
         number = size = 0  # of the lines before
-        for block in _blocks(self._content(name, name, keep=True), limit):
+        for block in whole_lines(self._content(name, name, keep=True), limit):
             size += len(block or b"")
             has_nul = block is not None and block.rfind(_NUL) >= 0
-            for count, texts in _texts(block, is_first=not number):
+            for count, texts in lines_in(block, is_first=not number):
                 lines = None if has_nul else _decode_usual(texts, limit, decode_line)
                 for after, text in enumerate(texts, 1) if lines is None else ():
                     lines = lines or []
@@ -351,39 +346,6 @@ class ExportArchive:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
-def _texts(block: bytes | None, *, is_first: bool) -> Iterator[tuple[int, Sequence[bytes | None]]]:
-    """Yield the lines of a block, a few at a time, and how many of the member's lines they are.
-
-    Few lines at a time stay in the processor's cache until their rows have been written. Runs of
-    blank lines are passed over without looking at each: a few MB may hold billions of them.
-
-    Args:
-        block: Whole lines; None for one that is too long.
-        is_first: Whether it is the first block of the member.
-    """
-    if block is None:
-        yield 1, [None]
-        return
-    if is_first:
-        block = block.removeprefix(_BOM)
-    if block.isspace():
-        yield block.count(b"\n"), ()
-        return
-    texts = block.removesuffix(b"\n").split(b"\n")
-    if len(texts) * _SHORT > len(block):  # most of them are blank
-        end = 0
-        for found in _NOT_BLANK.finditer(block):
-            if blank := block.count(b"\n", end, found.start()):
-                yield blank, ()
-            end = block.find(b"\n", found.end() - 1) + 1 or len(block)
-            yield 1, [found[0]]
-        yield block.count(b"\n", end), ()
-        return
-    for begin in range(0, len(texts), _AT_ONCE):
-        few = texts[begin : begin + _AT_ONCE]
-        yield len(few), few
-
-
 def _decode_usual(
     texts: Sequence[bytes | None], limit: int, decode_line: DecodeLine | None
 ) -> list[Line] | None:
@@ -398,35 +360,6 @@ def _decode_usual(
     except InvalidJsonError:
         return None
     return lines
-
-
-def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
-    """Yield a text in blocks of whole lines; only a line feed ends a line.
-
-    For a line that is longer than the limit, yield None. Not much more than the limit is buffered.
-    """
-    parts: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            begin = 0
-            if size > limit:  # the end of a line that is too long
-                begin = chunk.index(b"\n") + 1
-                parts = []
-                yield None
-            if block := b"".join([*parts, memoryview(chunk)[begin:end]]):
-                yield block
-            parts, size = [], 0
-        size += len(chunk) - end
-        if size <= limit:
-            parts.append(chunk[end:])
-        else:
-            parts.clear()
-    if size > limit:
-        yield None
-    elif block := b"".join(parts):
-        yield block
 
 
 def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:
