@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_prolific_export.archive.json_lines import BOM, lines_in, whole_lines
+from tap_prolific_export.archive.member_names import portable_paths
 from tap_prolific_export.archive.safe_json import InvalidJsonError, decode, decode_usual
 from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
@@ -139,13 +140,15 @@ class ExportArchive:
         self._source = source
         self._limits = limits
         self._zip = ZipReader(source, name, limits.max_metadata_bytes)
-        root = self._find_root()
+        # The archive's own names are needed only to read the members.
+        paths = portable_paths([member.path for member in self._zip.all])
+        root = _root_of(paths)
         self._members: dict[str, Member] = {}
         repeated = 0
-        for member in self._zip.all:
-            if not member.path.startswith(root) or member.path.endswith("/"):
+        for path_in_zip, member in zip(paths, self._zip.all, strict=True):
+            if not path_in_zip.startswith(root) or path_in_zip.endswith("/"):
                 continue
-            path = member.path.removeprefix(root)
+            path = path_in_zip.removeprefix(root)
             known = self._members.get(path)
             if known and (known.size, known.crc32) != (member.size, member.crc32):
                 if path in METADATA or path in LINES:
@@ -326,24 +329,24 @@ class ExportArchive:
             raise MemberError.of(too_large(self.name, label, member.size, limit))
         return self._zip.content(member, label, keep=keep)
 
-    def _find_root(self) -> str:
-        """Return the folder that holds the metadata, else the lines, as a prefix of names."""
-        names = [member.path for member in self._zip.all]
-        for wanted in (METADATA, LINES):
-            folders = [
-                name.rpartition("/")[0]
-                for name in names
-                if name.rpartition("/")[2] in wanted
-                and name.count("/") <= 1
-                # Participants choose the names of uploaded files: ignore those.
-                and not name.startswith(UPLOADS)
-            ]
-            if folders:
-                return "" if "" in folders else f"{folders[0]}/"
-        return ""
-
     def _error(self, problem: str) -> DataCollectionError:
         return DataCollectionError(self.name, problem, ADVICE)
+
+
+def _root_of(paths: Sequence[str]) -> str:
+    """Return the folder that holds the metadata, else the lines, as a prefix of paths."""
+    for wanted in (METADATA, LINES):
+        folders = [
+            path.rpartition("/")[0]
+            for path in paths
+            if path.rpartition("/")[2] in wanted
+            and path.count("/") <= 1
+            # Participants choose the names of uploaded files: ignore those.
+            and not path.startswith(UPLOADS)
+        ]
+        if folders:
+            return "" if "" in folders else f"{folders[0]}/"
+    return ""
 
 
 def _decode_usual(
