@@ -1288,11 +1288,19 @@ def of_members(random: Random) -> Case:
         flags = random.choice((0, 1 << 11, 1 << 11))
         entries.append(Entry(name, b"photo %d" % (number % 3), flags, **_oddly(random)))
         try:
-            path = _clean(name.decode("utf-8" if flags else "cp437"))
-        except UnicodeDecodeError:  # nobody can tell what is meant
-            uploads = None
+            path = _clean(name.decode())
+        except UnicodeDecodeError:
+            path = _clean(name.decode("cp437"))
+            if flags:  # nobody can tell what is meant
+                uploads = None
         if uploads is not None and not path.endswith("/"):
             uploads[path.removeprefix(top)] = entries[-1].content
+    if uploads is not None:
+        forms = Counter(unicodedata.normalize("NFC", path) for path in uploads)
+        uploads = {
+            form if forms[form := unicodedata.normalize("NFC", path)] == 1 else path: content
+            for path, content in uploads.items()
+        }
     prefix, comment = random.choice((b"", b"", b"#!")), random.choice((b"", b"", b"PK\1\2 comment"))
     return Case(
         pack_entries(entries, prefix, comment),

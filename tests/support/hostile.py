@@ -11,7 +11,9 @@ import os
 import random
 import struct
 import tempfile
+import unicodedata
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
@@ -261,7 +263,12 @@ def numbered(names: Sequence[str]) -> dict[str, bytes]:
 
 def kept(uploads: Mapping[str, bytes], *others: Entry) -> Case:
     """Return the case of an archive of which all uploads are stored."""
-    files = {path.replace("\0", "\ufffd"): content for path, content in uploads.items()}
+    clean = {path.replace("\0", "\ufffd"): content for path, content in uploads.items()}
+    forms = Counter(unicodedata.normalize("NFC", path) for path in clean)
+    files = {
+        form if forms[form := unicodedata.normalize("NFC", path)] == 1 else path: content
+        for path, content in clean.items()
+    }
     return Case(zipped([*members(uploads=uploads), *others]), files=files)
 
 
