@@ -53,6 +53,9 @@ _HAS_DATA_DESCRIPTOR = 1 << 3
 _UTF_8 = 1 << 11
 _ZIP64_EXTRA = 1
 _IN_EXTRA_FIELD = 0xFFFFFFFF
+# The first year of MS-DOS dates. Programs that do not know a date, or do not want one, write one of
+# this year, mostly its first moment.
+_NO_DATE_YEAR = 1980
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,12 @@ class Member:
     def modified_at(self) -> datetime | None:
         """The modification time, read as UTC; None if not set."""
         date, time = self.dated
+        year = (date >> 9) + _NO_DATE_YEAR
+        if year == _NO_DATE_YEAR:
+            return None
         try:
             return datetime(
-                (date >> 9) + 1980,
+                year,
                 (date >> 5) & 15,
                 date & 31,
                 time >> 11,

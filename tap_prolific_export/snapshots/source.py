@@ -433,11 +433,19 @@ def _glob(pattern: Path) -> list[str]:
     return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
 
 
-def _age(path: Path) -> tuple[float, str]:
-    """Return a sort key, oldest first: the newest member's date, else the file's own time."""
+def _age(path: Path) -> tuple[float, float, str]:
+    """Return a sort key, oldest first: the newest member's date, else the file's own time.
+
+    The file's own time also decides between archives whose members have the same date.
+    """
     try:
         with open_local(path) as opened:
-            newest = ExportArchive(opened, str(path)).newest_member() or opened.last_modified
+            written = opened.last_modified
+            newest = ExportArchive(opened, str(path)).newest_member() or written
     except DataCollectionError:  # reported when its turn comes
-        newest = None
-    return (newest.timestamp() if newest else 0.0, str(path))
+        newest = written = None
+    return (_seconds(newest), _seconds(written), str(path))
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0

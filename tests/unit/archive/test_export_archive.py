@@ -467,6 +467,9 @@ def newest(*dates: Date) -> datetime | None:
     [
         pytest.param((2030, 0, 1, 0, 0, 0), id="month 0"),
         pytest.param((2030, 15, 1, 0, 0, 0), id="month 15"),
+        pytest.param((1980, 1, 1, 0, 0, 0), id="1980"),
+        pytest.param((1980, 1, 1, 12, 1, 0), id="noon in 1980"),
+        pytest.param((1980, 2, 1, 0, 0, 0), id="February 1980"),
         pytest.param((2030, 1, 1, 31, 63, 62), id="past midnight"),
     ],
 )
