@@ -125,6 +125,7 @@ class ExportArchive:
     Attributes:
         skipped: By member, the lines that the last complete reading skipped.
         has_lines: Whether the lines of the responses hold any; None until they were read.
+        is_unanswered: Whether there are no responses yet; False until the metadata was read.
         lines_ahead: Estimated number of lines after those already read, from their average size.
 
     Raises:
@@ -137,11 +138,13 @@ class ExportArchive:
         self.skipped: dict[str, Skipped] = {}
         self.lines_ahead = 0
         self.has_lines: bool | None = None
+        self.is_unanswered = False
         self._source = source
         self._limits = limits
         self._zip = ZipReader(source, name, limits.max_metadata_bytes)
         # The archive's own names are needed only to read the members.
         paths = portable_paths([member.path for member in self._zip.all])
+        self._may_hold_answers = any(map(_may_hold_answers, paths))
         root = _root_of(paths)
         self._members: dict[str, Member] = {}
         repeated = 0
@@ -210,6 +213,8 @@ class ExportArchive:
                 return Metadata(kind, {}, f"{name} is no valid JSON.")
             if not isinstance(value, dict):
                 return Metadata(kind, {}, f"{name} holds no JSON object.")
+            if value and not self._may_hold_answers:
+                self.is_unanswered, self.has_lines = True, False
             return Metadata(kind, value)
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join([*METADATA, *LINES])}.")
@@ -232,6 +237,8 @@ class ExportArchive:
             DataCollectionError: The member is missing, or a line is not a JSON object.
             ReplacedError: The archive was replaced.
         """
+        if self.is_unanswered:
+            return
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join(LINES)}.")
         self.has_lines = False
@@ -347,6 +354,13 @@ def _root_of(paths: Sequence[str]) -> str:
         if folders:
             return "" if "" in folders else f"{folders[0]}/"
     return ""
+
+
+def _may_hold_answers(path: str) -> bool:
+    """Whether a file may be an upload or hold lines, wherever it is and whatever its name is."""
+    folder, _, name = path.lower().rpartition("/")
+    is_upload = bool(name) and UPLOADS in f"{folder}/"
+    return is_upload or name.startswith("responses") or name.endswith(("jsonl", "ndjson"))
 
 
 def _decode_usual(
