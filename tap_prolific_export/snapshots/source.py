@@ -5,19 +5,17 @@ This is the last module that does not know Singer; a notebook can stop here.
 
 from __future__ import annotations
 
-import glob
 import logging
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
 from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
-from tap_prolific_export.errors import ConfigError, DataCollectionError, TapError
+from tap_prolific_export.errors import DataCollectionError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
@@ -26,6 +24,7 @@ from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
+from tap_prolific_export.snapshots.archive_paths import find_archives
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 from tap_prolific_export.snapshots.snapshot import Snapshot
 from tap_prolific_export.times import utc_text
@@ -34,6 +33,7 @@ from tap_prolific_export.uploads.transfer import Selection
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from tap_prolific_export.archive.export_archive import Metadata
     from tap_prolific_export.rows.collection import DataCollection
@@ -179,10 +179,12 @@ class SnapshotSource:
         In this order the newest rows are the last, which is what a target keeps.
 
         Raises:
-            ConfigError: A path or glob matches nothing.
             FatalError: The API rejects every request.
         """
-        for path in self._archive_paths():
+        yield from self._sources(logger.debug)
+
+    def _sources(self, log: Callable[..., None]) -> Iterator[Source]:
+        for path in find_archives(self._settings.archive_paths, log):
             yield Source(path=path)
         named = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
         named += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
@@ -223,11 +225,10 @@ class SnapshotSource:
             history: What earlier runs delivered.
 
         Raises:
-            ConfigError: A path or glob matches nothing.
             FatalError: The API rejects every request.
         """
         exported = {}
-        for source in self.sources():
+        for source in self._sources(logger.warning):
             if source.ref and with_archive:
                 exported[source.ref] = source
             else:
@@ -379,19 +380,6 @@ class SnapshotSource:
             on_disk=True,
         )
 
-    def _archive_paths(self) -> list[Path]:
-        found: dict[Path, None] = {}
-        unmatched = []
-        for place, pattern in enumerate(self._settings.archive_paths, 1):
-            path = Path(pattern).expanduser()
-            matches = [str(path)] if path.is_file() else _glob(path)
-            if not matches:
-                unmatched.append(f"archive_paths: item {place} matches no file: {pattern}")
-            found.update(dict.fromkeys(Path(match) for match in matches))
-        if unmatched:
-            raise ConfigError(unmatched)
-        return sorted(found, key=_age)
-
     @staticmethod
     def _require(thing: _T | None) -> _T:
         if thing is None:  # a mistake of the caller: no setting leads here
@@ -426,26 +414,3 @@ def _earlier(moment: datetime, by: timedelta) -> datetime:
         return moment - by
     except OverflowError:
         return moment
-
-
-def _glob(pattern: Path) -> list[str]:
-    # Path.glob takes no absolute pattern.
-    return sorted(glob.glob(str(pattern), recursive=True))  # noqa: PTH207
-
-
-def _age(path: Path) -> tuple[float, float, str]:
-    """Return a sort key, oldest first: the newest member's date, else the file's own time.
-
-    The file's own time also decides between archives whose members have the same date.
-    """
-    try:
-        with open_local(path) as opened:
-            written = opened.last_modified
-            newest = ExportArchive(opened, str(path)).newest_member() or written
-    except DataCollectionError:  # reported when its turn comes
-        newest = written = None
-    return (_seconds(newest), _seconds(written), str(path))
-
-
-def _seconds(moment: datetime | None) -> float:
-    return moment.timestamp() if moment else 0.0

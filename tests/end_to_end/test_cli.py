@@ -111,9 +111,9 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], str]] = {
     "id with ?": ({"workspace_ids": ["a?b"]}, "workspace_ids: item 1 is not"),
     "id with a space": ({"workspace_ids": ["a b"]}, "workspace_ids: item 1 is not"),
     "no array": ({"collection_ids": "x"}, "collection_ids: must be an array"),
-    "glob without a match": (
-        {**NO_IDS, "archive_paths": ["nowhere/*.zip"]},
-        "archive_paths: item 1 matches no file: nowhere/*.zip",
+    "path without a file": (
+        {**NO_IDS, "archive_paths": ["nowhere/x.zip"]},
+        "archive nowhere/x.zip: Cannot be read (No such file or directory).",
     ),
     "no ZIP": (
         {**NO_IDS, "archive_paths": ["config.json"]},

@@ -326,6 +326,60 @@ class TestArchivesOnDisk:
         out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
         assert [row["name"] for row in out.rows("collections")] == ["b", "c", "a"]
 
+    @pytest.mark.parametrize("discovered", [True, False], ids=["run", "with a catalog"])
+    @pytest.mark.parametrize("empty", ["drop/*.zip", "drop/**/*.zip", "nowhere/[ab].zip", "dro?"])
+    def test_a_glob_may_match_nothing(  # noqa: PLR0917
+        self,
+        empty: str,
+        discovered: bool,  # noqa: FBT001
+        runner: Runner,
+        folder: Path,
+        collection: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        (folder / "drop").mkdir()
+        good = f"{folder}/{collection.id}*.zip"
+        config: dict[str, Any] = {"archive_paths": [f"{folder}/{empty}", good], "api_token": None}
+        catalog = None if discovered else runner.catalog(**config)
+        out = runner.sync(catalog, **config)
+        assert len(out.rows("responses")) == 8
+        [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert warning == f"archive_paths: item 1 matches no file: {folder}/{empty}"
+
+    def test_no_archive_at_all_is_no_error(
+        self, runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        assert out.of_type("RECORD") == []
+        assert out.schema("collections")
+        assert "item 1 matches no file" in caplog.text
+
+    def test_a_path_without_a_file_fails_alone(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        good = f"{folder}/{collection.id}*.zip"
+        config: dict[str, Any] = {"archive_paths": [f"{folder}/x.zip", good], "api_token": None}
+        out = runner.sync_and_fail(**config)
+        assert f"archive {folder}/x.zip" in out.error
+        assert "Cannot be read (No such file or directory)" in out.error
+        assert len(out.rows("responses")) == 8
+        assert out.state["bookmarks"]["responses"]["partitions"]
+
+    def test_folders_that_a_glob_matches_are_no_archives(
+        self, runner: Runner, folder: Path
+    ) -> None:
+        (folder / "done").mkdir()
+        out = runner.sync(archive_paths=[f"{folder}/*"], api_token=None)
+        assert len(out.rows("collections")) == 2
+
+    def test_a_name_with_a_bracket_is_a_path_where_there_is_such_a_file(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        [path] = folder.glob(f"{collection.id}*.zip")
+        path.rename(folder / "export [1].zip")
+        out = runner.sync(archive_paths=[f"{folder}/export [1].zip"], api_token=None)
+        assert len(out.rows("responses")) == 8
+
     def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
         catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)
         answers = answer_columns(schema_of(catalog, "responses"))
