@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tap_prolific_export.archive.file_name import parse_file_name
+from tap_prolific_export.archive.json_lines import BOM, lines_in, whole_lines
+from tap_prolific_export.archive.member_names import portable_paths
 from tap_prolific_export.archive.safe_json import InvalidJsonError, decode, decode_usual
 from tap_prolific_export.archive.zip_reader import ADVICE, ZipReader, too_large
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.model import ID, DataCollectionRef, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.byte_source import ByteSource
@@ -39,12 +40,6 @@ BY_TASK = "responses-by-task.jsonl"
 LINES = ("responses.jsonl", "responses-by-submission.jsonl", BY_TASK)
 UPLOADS = "files/"
 
-_BOM = b"\xef\xbb\xbf"
-# A line from its first character that is no white space.
-_NOT_BLANK = re.compile(rb"\S[^\n]*")
-# Lines that are shorter, on average, are blank for the most part.
-_SHORT = 16
-_AT_ONCE = 20
 _NUL = b"\\u0000"
 
 # These bound what a hostile archive can make us read. No user has a reason to change them.
@@ -128,6 +123,7 @@ class ExportArchive:
     Attributes:
         skipped: By member, the lines that the last complete reading skipped.
         has_lines: Whether the lines of the responses hold any; None until they were read.
+        is_unanswered: Whether there are no responses yet; False until the metadata was read.
         lines_ahead: Estimated number of lines after those already read, from their average size.
 
     Raises:
@@ -140,16 +136,20 @@ class ExportArchive:
         self.skipped: dict[str, Skipped] = {}
         self.lines_ahead = 0
         self.has_lines: bool | None = None
+        self.is_unanswered = False
         self._source = source
         self._limits = limits
         self._zip = ZipReader(source, name, limits.max_metadata_bytes)
-        root = self._find_root()
+        # The archive's own names are needed only to read the members.
+        paths = portable_paths([member.path for member in self._zip.all])
+        self._may_hold_answers = any(map(_may_hold_answers, paths))
+        root = _root_of(paths)
         self._members: dict[str, Member] = {}
         repeated = 0
-        for member in self._zip.all:
-            if not member.path.startswith(root) or member.path.endswith("/"):
+        for path_in_zip, member in zip(paths, self._zip.all, strict=True):
+            if not path_in_zip.startswith(root) or path_in_zip.endswith("/"):
                 continue
-            path = member.path.removeprefix(root)
+            path = path_in_zip.removeprefix(root)
             known = self._members.get(path)
             if known and (known.size, known.crc32) != (member.size, member.crc32):
                 if path in METADATA or path in LINES:
@@ -204,13 +204,15 @@ class ExportArchive:
             limit = self._limits.max_metadata_bytes
             if (size := self._members[name].size) > limit:
                 raise too_large(self.name, name, size, limit)
-            text = b"".join(self._content(name, name)).removeprefix(_BOM)
+            text = b"".join(self._content(name, name)).removeprefix(BOM)
             try:
                 value = decode(text).value
             except InvalidJsonError:
                 return Metadata(kind, {}, f"{name} is no valid JSON.")
             if not isinstance(value, dict):
                 return Metadata(kind, {}, f"{name} holds no JSON object.")
+            if value and not self._may_hold_answers:
+                self.is_unanswered, self.has_lines = True, False
             return Metadata(kind, value)
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join([*METADATA, *LINES])}.")
@@ -233,6 +235,8 @@ class ExportArchive:
             DataCollectionError: The member is missing, or a line is not a JSON object.
             ReplacedError: The archive was replaced.
         """
+        if self.is_unanswered:
+            return
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join(LINES)}.")
         self.has_lines = False
@@ -276,10 +280,10 @@ class ExportArchive:
         limit = self._limits.max_line_bytes
         bad = first = 0
         number = size = 0  # of the lines before
-        for block in _blocks(self._content(name, name, keep=True), limit):
+        for block in whole_lines(self._content(name, name, keep=True), limit):
             size += len(block or b"")
             has_nul = block is not None and block.rfind(_NUL) >= 0
-            for count, texts in _texts(block, is_first=not number):
+            for count, texts in lines_in(block, is_first=not number):
                 lines = None if has_nul else _decode_usual(texts, limit, decode_line)
                 for after, text in enumerate(texts, 1) if lines is None else ():
                     lines = lines or []
@@ -330,57 +334,31 @@ class ExportArchive:
             raise MemberError.of(too_large(self.name, label, member.size, limit))
         return self._zip.content(member, label, keep=keep)
 
-    def _find_root(self) -> str:
-        """Return the folder that holds the metadata, else the lines, as a prefix of names."""
-        names = [member.path for member in self._zip.all]
-        for wanted in (METADATA, LINES):
-            folders = [
-                name.rpartition("/")[0]
-                for name in names
-                if name.rpartition("/")[2] in wanted
-                and name.count("/") <= 1
-                # Participants choose the names of uploaded files: ignore those.
-                and not name.startswith(UPLOADS)
-            ]
-            if folders:
-                return "" if "" in folders else f"{folders[0]}/"
-        return ""
-
     def _error(self, problem: str) -> DataCollectionError:
         return DataCollectionError(self.name, problem, ADVICE)
 
 
-def _texts(block: bytes | None, *, is_first: bool) -> Iterator[tuple[int, Sequence[bytes | None]]]:
-    """Yield the lines of a block, a few at a time, and how many of the member's lines they are.
+def _root_of(paths: Sequence[str]) -> str:
+    """Return the folder that holds the metadata, else the lines, as a prefix of paths."""
+    for wanted in (METADATA, LINES):
+        folders = [
+            path.rpartition("/")[0]
+            for path in paths
+            if path.rpartition("/")[2] in wanted
+            and path.count("/") <= 1
+            # Participants choose the names of uploaded files: ignore those.
+            and not path.startswith(UPLOADS)
+        ]
+        if folders:
+            return "" if "" in folders else f"{folders[0]}/"
+    return ""
 
-    Few lines at a time stay in the processor's cache until their rows have been written. Runs of
-    blank lines are passed over without looking at each: a few MB may hold billions of them.
 
-    Args:
-        block: Whole lines; None for one that is too long.
-        is_first: Whether it is the first block of the member.
-    """
-    if block is None:
-        yield 1, [None]
-        return
-    if is_first:
-        block = block.removeprefix(_BOM)
-    if block.isspace():
-        yield block.count(b"\n"), ()
-        return
-    texts = block.removesuffix(b"\n").split(b"\n")
-    if len(texts) * _SHORT > len(block):  # most of them are blank
-        end = 0
-        for found in _NOT_BLANK.finditer(block):
-            if blank := block.count(b"\n", end, found.start()):
-                yield blank, ()
-            end = block.find(b"\n", found.end() - 1) + 1 or len(block)
-            yield 1, [found[0]]
-        yield block.count(b"\n", end), ()
-        return
-    for begin in range(0, len(texts), _AT_ONCE):
-        few = texts[begin : begin + _AT_ONCE]
-        yield len(few), few
+def _may_hold_answers(path: str) -> bool:
+    """Whether a file may be an upload or hold lines, wherever it is and whatever its name is."""
+    folder, _, name = path.lower().rpartition("/")
+    is_upload = bool(name) and UPLOADS in f"{folder}/"
+    return is_upload or name.startswith("responses") or name.endswith(("jsonl", "ndjson"))
 
 
 def _decode_usual(
@@ -397,35 +375,6 @@ def _decode_usual(
     except InvalidJsonError:
         return None
     return lines
-
-
-def _blocks(chunks: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
-    """Yield a text in blocks of whole lines; only a line feed ends a line.
-
-    For a line that is longer than the limit, yield None. Not much more than the limit is buffered.
-    """
-    parts: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        end = chunk.rfind(b"\n") + 1
-        if end:
-            begin = 0
-            if size > limit:  # the end of a line that is too long
-                begin = chunk.index(b"\n") + 1
-                parts = []
-                yield None
-            if block := b"".join([*parts, memoryview(chunk)[begin:end]]):
-                yield block
-            parts, size = [], 0
-        size += len(chunk) - end
-        if size <= limit:
-            parts.append(chunk[end:])
-        else:
-            parts.clear()
-    if size > limit:
-        yield None
-    elif block := b"".join(parts):
-        yield block
 
 
 def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:

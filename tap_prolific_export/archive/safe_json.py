@@ -3,7 +3,7 @@
 JSON, and what is often accepted as JSON, allows more than tables can store:
 
 - U+0000, which PostgreSQL rejects, and lone surrogates, which are not valid text, become U+FFFD in
-  strings and field names. `Decoded` has the original value, too.
+  strings and field names. `Decoded` has the original value, too; `json_text` writes it.
 - Numbers that overflow a float (``1e400``), integers of thousands of digits, ``NaN`` and
   ``Infinity`` become strings.
 - If several fields have the same name, the last one wins, as is usual.
@@ -23,7 +23,7 @@ import msgspec
 from tap_prolific_export.model import sha256_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # The integers that every target can store.
 INT64 = range(-(1 << 63), 1 << 63)
@@ -32,6 +32,7 @@ MAX_DEPTH = 200
 REPLACEMENT = "\ufffd"
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _NOT_DECODED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ESCAPED_NUL = b"\\u0000"
 _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 
@@ -79,7 +80,7 @@ def decode(text: bytes) -> Decoded:
         value = _decode_tolerantly(text)
         is_clean = False
     else:
-        is_clean = b"\\u0000" not in text
+        is_clean = _ESCAPED_NUL not in text
     if may_be_deep(text) and depth_of(value) > MAX_DEPTH:
         raise InvalidJsonError
     if is_clean:
@@ -129,14 +130,7 @@ def _int(text: str) -> int | str:
 
 def cleaned(value: Any) -> Any:
     """Return a JSON value in which every target can store every string."""
-    if isinstance(value, str):
-        return cleaned_text(value)
-    if isinstance(value, list):
-        return [cleaned(item) for item in value]
-    if isinstance(value, dict):
-        names = cleaned_names(value)
-        return {names[name]: cleaned(item) for name, item in value.items()}
-    return value
+    return _replaced(value, cleaned_text)
 
 
 def cleaned_names(names: Iterable[str]) -> dict[str, str]:
@@ -144,11 +138,27 @@ def cleaned_names(names: Iterable[str]) -> dict[str, str]:
 
     The result does not depend on the order of the names.
     """
-    found = {name: cleaned_text(name) for name in names}
+    return _replaced_names(names, cleaned_text)
+
+
+def _replaced(value: Any, replace: Callable[[str], str]) -> Any:
+    """Return a JSON value with its strings and the names of its fields replaced."""
+    if isinstance(value, str):
+        return replace(value)
+    if isinstance(value, list):
+        return [_replaced(item, replace) for item in value]
+    if isinstance(value, dict):
+        names = _replaced_names(value, replace)
+        return {names[name]: _replaced(item, replace) for name, item in value.items()}
+    return value
+
+
+def _replaced_names(names: Iterable[str], replace: Callable[[str], str]) -> dict[str, str]:
+    found = {name: replace(name) for name in names}
     counts = Counter(found.values())
-    for name, clean in found.items():
-        if name != clean and counts[clean] > 1:
-            found[name] = f"{clean}-{sha256_hex(name, 16)}"
+    for name, new in found.items():
+        if name != new and counts[new] > 1:
+            found[name] = f"{new}-{sha256_hex(name, 16)}"
     return found
 
 
@@ -158,9 +168,19 @@ def cleaned_text(text: str) -> str:
 
 
 def json_text(value: Any) -> str:
-    """Return a JSON value as a text that every target can store."""
+    r"""Return a JSON value as a text that every target can store and PostgreSQL casts to jsonb.
+
+    jsonb takes neither U+0000 nor lone surrogates, even if they are escaped. In their place stand
+    the six characters of the escape: a backslash, ``u`` and four digits.
+    """
     try:
-        return msgspec.json.encode(value).decode()
-    except (UnicodeEncodeError, ValueError, RecursionError):
-        # The standard encoder escapes lone surrogates. Non-finite floats cannot occur here.
-        return json.dumps(value, separators=(",", ":"))
+        text = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # lone surrogates
+        text = _ESCAPED_NUL
+    if _ESCAPED_NUL in text:
+        text = msgspec.json.encode(_replaced(value, _escaped_text))
+    return text.decode()
+
+
+def _escaped_text(text: str) -> str:
+    return _INVALID_CHARACTERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.safe_json import INT64, cleaned_text
+from tap_prolific_export.archive.member_names import UNICODE_PATH, decoded_name
+from tap_prolific_export.archive.safe_json import INT64
 from tap_prolific_export.errors import DataCollectionError, MemberError
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ _HAS_DATA_DESCRIPTOR = 1 << 3
 _UTF_8 = 1 << 11
 _ZIP64_EXTRA = 1
 _IN_EXTRA_FIELD = 0xFFFFFFFF
+# The first year of MS-DOS dates. Programs that do not know a date, or do not want one, write one of
+# this year, mostly its first moment.
+_NO_DATE_YEAR = 1980
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Member:
 
     Attributes:
         path: Its name.
+        raw_name: The bytes of its name; None if these are its path in UTF-8.
         offset: Where its header begins.
         packed: Compressed size in bytes.
         size: Uncompressed size in bytes.
@@ -71,6 +76,7 @@ class Member:
     """
 
     path: str
+    raw_name: bytes | None
     offset: int
     packed: int
     size: int
@@ -84,9 +90,12 @@ class Member:
     def modified_at(self) -> datetime | None:
         """The modification time, read as UTC; None if not set."""
         date, time = self.dated
+        year = (date >> 9) + _NO_DATE_YEAR
+        if year == _NO_DATE_YEAR:
+            return None
         try:
             return datetime(
-                (date >> 9) + 1980,
+                year,
                 (date >> 5) & 15,
                 date & 31,
                 time >> 11,
@@ -284,8 +293,10 @@ def _entry(fields: tuple[int, ...], texts: bytes, shift: int) -> Member:
         # Cap absurd values at the largest integer that a table can store.
         values = _in_64_bits(extra, (size, packed, offset))
         size, packed, offset = (min(value, INT64.stop - 1) for value in values)
+    path = _decoded(name, flags, extra)
     return Member(
-        path=_decoded(name, flags),
+        path=path,
+        raw_name=None if name == path.encode() else name,
         offset=offset + shift,
         packed=packed,
         size=size,
@@ -299,14 +310,7 @@ def _entry(fields: tuple[int, ...], texts: bytes, shift: int) -> Member:
 
 def _in_64_bits(extra: bytes, values: tuple[int, ...]) -> Iterator[int]:
     """Yield the values, taking those that exceed 32 bits from the extra field."""
-    position = 0
-    found = b""
-    while position + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, position)
-        if kind == _ZIP64_EXTRA:
-            found = extra[position + 4 : position + 4 + length]
-            break
-        position += 4 + length
+    found = _extra_field(extra, _ZIP64_EXTRA)
     for value in values:
         if value == _IN_EXTRA_FIELD and found:
             if len(found) < 8:  # noqa: PLR2004
@@ -317,10 +321,22 @@ def _in_64_bits(extra: bytes, values: tuple[int, ...]) -> Iterator[int]:
             yield value
 
 
-def _decoded(name: bytes, flags: int) -> str:
-    """Return a member's name, decoded as its flags say."""
+def _extra_field(extra: bytes, wanted: int) -> bytes:
+    """Return the content of the first extra field of a kind; empty without one."""
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, position)
+        if kind == wanted:
+            return extra[position + 4 : position + 4 + length]
+        position += 4 + length
+    return b""
+
+
+def _decoded(name: bytes, flags: int, extra: bytes) -> str:
+    """Return a member's name."""
     try:
-        return cleaned_text(name.decode("utf-8" if flags & _UTF_8 else "cp437"))
+        unicode_path = _extra_field(extra, UNICODE_PATH)
+        return decoded_name(name, unicode_path, is_utf_8=bool(flags & _UTF_8))
     except UnicodeDecodeError:
         raise _BadZipError("its directory has a name that is not valid UTF-8") from None
 
@@ -336,11 +352,14 @@ def _header_size(head: bytes) -> int:
 def _header_matches(head: bytes, member: Member) -> bool:
     """Whether a member's header agrees with the directory."""
     signature, _, flags, method, *_, name_length, _ = _HEADER.unpack_from(head)
-    name = head[_HEADER.size : _HEADER.size + name_length]
+    name_end = _HEADER.size + name_length
+    name, extra = head[_HEADER.size : name_end], head[name_end : _header_size(head)]
+    known = member.path.encode() if member.raw_name is None else member.raw_name
     return (
         signature == _HEADER_SIGNATURE
         and method == member.method
-        and _decoded(name, flags) == member.path
+        # One of the two may lack the flag or the extra field that tells how to decode the name.
+        and (name == known or _decoded(name, flags, extra) == member.path)
     )
 
 

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import UNSET, to_builtins
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.rows.answers import ColumnKind, ScalarType, upload_path
+from tap_prolific_export.archive.member_names import composed
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType, path_in, upload_path
 from tap_prolific_export.rows.entries import read
 
 if TYPE_CHECKING:
@@ -119,17 +120,20 @@ class FileFinder:
         for place, id_, texts_of in self._texts:
             answer = typed[place]
             if answer.__class__ is str:
-                if answer[tail] in tails:
+                text = answer if answer.isascii() else composed(answer)
+                if text[tail] in tails:
                     yield id_, answer
             elif answer is UNSET or answer is None:
                 continue
-            elif not tails.isdisjoint([text[tail] for text in texts_of(answer)]):
+            elif not tails.isdisjoint([composed(text)[tail] for text in texts_of(answer)]):
                 yield id_, answer
 
     def _add_named(self, response: Response, instruction_id: str, entry: Any) -> None:
         column = self._columns.get(instruction_id)
         for value in read(entry, column.repeated if column else {}) or ():
             path = upload_path(value, self._uploads)
+            if path is not None and path not in self._uploads:  # in another Unicode form?
+                path = path_in(composed(path), self._uploads)
             if path is not None and path in self._uploads:
                 file = NamedFile(
                     response.submission_id,
@@ -184,7 +188,8 @@ def may_name_file(entry: Any, names: Collection[str]) -> bool:
         names: The files' names, without folders.
     """
     if entry.__class__ is str:
-        return (entry.rpartition("/")[2] if "/" in entry else entry) in names
+        name = entry.rpartition("/")[2] if "/" in entry else entry
+        return name in names or (not name.isascii() and composed(name) in names)
     left = [entry]
     while left:
         value = left.pop()

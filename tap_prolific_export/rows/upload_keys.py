@@ -1,7 +1,8 @@
-"""Find the files that answers name by a key, as Prolific's API does; pure functions.
+"""Find the files that answers name by a key, or in another Unicode form; pure functions.
 
 Prolific names an uploaded file in the archive after its submission and its own name. An answer may
-name it by the key under which Prolific stores it, which is nowhere in the archive.
+name it by the key under which Prolific stores it, which is nowhere in the archive. An archive's
+paths are in NFC; an answer may name the same file in NFD.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
+from tap_prolific_export.archive.member_names import composed
 from tap_prolific_export.rows.answers import path_in
 from tap_prolific_export.rows.deduplicate import SeenIds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from tap_prolific_export.rows.responses import Response
 
 
 class UploadKeys:
-    """Puts paths in the archive in place of the keys of uploads, where it is sure which is meant.
+    """Puts paths in the archive in place of the names that answers give uploads.
+
+    A key is replaced only where it is sure which file is meant.
 
     Args:
         uploads: The uploaded files in the archive, by path.
@@ -36,12 +40,15 @@ class UploadKeys:
         self._shared: set[str] | None = None
 
     def resolved(self, responses: list[Response]) -> list[Response]:
-        """Return the responses, with paths in place of keys."""
+        """Return the responses, with the archive's paths in place of keys and other forms."""
         if not self._uploads:
             return responses
         return [self._resolved(each) if each.answers else each for each in responses]
 
     def _resolved(self, response: Response) -> Response:
+        if any(in_archives_form(t, self._uploads) != t for t in _texts(response.answers)):
+            answers = {id_: self._composed(e) for id_, e in response.answers.items()}
+            response = replace(response, answers=answers)
         if not any(self._keys(response)):
             return response
         answers = {id_: self._with_paths(e, response) for id_, e in response.answers.items()}
@@ -58,12 +65,22 @@ class UploadKeys:
             return {"path": path, **entry}
         return {name: self._with_paths(value, response) for name, value in entry.items()}
 
+    def _composed(self, entry: Any) -> Any:
+        """Return an entry with paths in the form that the archive has."""
+        if isinstance(entry, str):
+            return in_archives_form(entry, self._uploads)
+        if isinstance(entry, list):
+            return [self._composed(each) for each in entry]
+        if isinstance(entry, dict):
+            return {name: self._composed(value) for name, value in entry.items()}
+        return entry
+
     def _path(self, entry: dict[str, Any], response: Response) -> str | None:
         """Return the path that an upload's file should have in the archive; None if it has none."""
         key, name = entry.get("file_key"), entry.get("file_name")
         if not (isinstance(key, str) and isinstance(name, str) and response.submission_id):
             return None
-        path = f"{UPLOADS}{response.submission_id}_{name}"
+        path = in_archives_form(f"{UPLOADS}{response.submission_id}_{name}", self._uploads)
         is_found = "path" in entry or path_in(key, self._uploads) in self._uploads
         return path if path in self._uploads and not is_found else None
 
@@ -90,3 +107,24 @@ class UploadKeys:
                     if paths.add_all([path]) and is_new_key:
                         self._shared.add(path)
         return self._shared
+
+
+def in_archives_form(text: str, uploads: Collection[str]) -> str:
+    """Return a text in the Unicode form in which it names an upload, if it names one."""
+    if text.isascii() or path_in(text, uploads) in uploads:
+        return text
+    form = composed(text)
+    return form if path_in(form, uploads) in uploads else text
+
+
+def _texts(answers: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the texts in all answers of a response, however deep."""
+    left: list[Any] = [*answers.values()]
+    while left:
+        entry = left.pop()
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, list):
+            left += entry
+        elif isinstance(entry, dict):
+            left += entry.values()

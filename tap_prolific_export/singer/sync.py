@@ -224,6 +224,8 @@ class Sync:
             ref = str(snapshot.collection.ref)
             self._skipped += [(ref, each) for each in archive.skipped.values()]
             self._has_empty_snapshot |= archive.has_lines is False
+            if archive.is_unanswered:
+                logger.warning("%s: zero responses: its archive holds only its metadata.", ref)
         self._has_narrowed_snapshot |= snapshot.may_be_narrowed
         self._write_collection(snapshot, response_count)
         if len(self._failures) == failures:

@@ -25,8 +25,8 @@ from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
+from tap_prolific_export.snapshots.archive_paths import find_archives
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
-from tap_prolific_export.snapshots.paths import archive_paths
 from tap_prolific_export.snapshots.snapshot import Snapshot
 from tap_prolific_export.times import utc_text
 from tap_prolific_export.uploads.transfer import Selection
@@ -182,10 +182,12 @@ class SnapshotSource:
         In this order the newest rows are the last, which is what a target keeps.
 
         Raises:
-            ConfigError: A path or glob matches nothing.
             FatalError: The API rejects every request.
         """
-        for path in archive_paths(self._settings.archive_paths):
+        yield from self._sources(logger.debug)
+
+    def _sources(self, log: Callable[..., None]) -> Iterator[Source]:
+        for path in find_archives(self._settings.archive_paths, log):
             yield Source(path=path)
         named = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
         named += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
@@ -226,11 +228,10 @@ class SnapshotSource:
             history: What earlier runs delivered.
 
         Raises:
-            ConfigError: A path or glob matches nothing.
             FatalError: The API rejects every request.
         """
         exported = {}
-        for source in self.sources():
+        for source in self._sources(logger.warning):
             if source.ref and with_archive:
                 exported[source.ref] = source
             else:

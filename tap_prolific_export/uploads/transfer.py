@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import mimetypes
 import queue
 import threading
 import time
@@ -22,11 +21,12 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.http import RetryPolicy, retry
+from tap_prolific_export.uploads.content_types import content_type_of, is_unknown
 from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import ensure_stored, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from typing_extensions import Self
 
@@ -62,23 +62,39 @@ class Selection:
         """Return the selection from the settings."""
         return cls(settings.files_include, settings.files_max_bytes)
 
-    def takes(self, size: int, names: Iterable[str], content_type: str | None = None) -> bool:
+    def takes(self, size: int, names: Collection[str], content_type: str | None = None) -> bool:
         """Whether a file is stored.
 
         Args:
             size: Size in bytes.
-            names: Its names. Without a content type, the extension of the first one decides.
+            names: Its names. Without a content type, the first known extension decides.
             content_type: Its content type, if known.
         """
         if self.max_bytes is not None and size > self.max_bytes:
             return False
         basenames = [name.rpartition("/")[2].lower() for name in names]
-        type_ = (content_type or mimetypes.guess_type(basenames[0])[0] or "").lower()
-        type_ = type_.partition(";")[0].strip()
+        type_ = _type_of(names, content_type)
         return not self.include or any(
             any(fnmatchcase(one, item.lower()) for one in ([type_] if "/" in item else basenames))
             for item in self.include
         )
+
+    def lacks_type(self, size: int, names: Collection[str], content_type: str | None) -> bool:
+        """Whether a file is left out although it might be stored if its type were known."""
+        return (
+            any("/" in item for item in self.include)
+            and (self.max_bytes is None or size <= self.max_bytes)
+            and is_unknown(_type_of(names, content_type))
+            and not self.takes(size, names, content_type)
+        )
+
+
+def _type_of(names: Iterable[str], content_type: str | None) -> str:
+    """Return a file's content type, in lower case and without parameters; see `is_unknown`."""
+    told = (content_type or "").partition(";")[0].strip().lower()
+    if is_unknown(told):
+        return next(filter(None, map(content_type_of, names)), told)
+    return told
 
 
 class _StoppedError(TapError):
@@ -163,6 +179,7 @@ class Transfers:
             while pool.pending:
                 yield from transfer.finish(pool)
         transfer.log_progress("stored")
+        transfer.log_without_type()
         transfer.raise_failures()
 
 
@@ -201,7 +218,7 @@ class _Transfer:
         sizes = [u.size for path, u in archive.uploads.items() if takes(u.size, [path])]
         self._files, self._size = len(sizes), sum(sizes)
         self._started_at = self._logged_at = config.monotonic()
-        self._done = self._already_stored = self._bytes = 0
+        self._done = self._already_stored = self._bytes = self._without_type = 0
         self._lock = threading.Lock()
         self._failed: list[TapError] = []
 
@@ -213,7 +230,9 @@ class _Transfer:
     def selects(self, row: Row) -> bool:
         """Whether a row's file is to be stored."""
         size, names = self._archive.uploads[row["path"]].size, [row["path"], row["file_name"]]
-        return self._config.selection.takes(size, names, row["content_type"])
+        selection, type_ = self._config.selection, row["content_type"]
+        self._without_type += selection.lacks_type(size, names, type_)
+        return selection.takes(size, names, type_)
 
     def job(self, row: Row) -> _Job:
         """Return the job that stores a row's file."""
@@ -275,6 +294,16 @@ class _Transfer:
             seconds,
             _size(self._bytes / seconds),
         )
+
+    def log_without_type(self) -> None:
+        """Log how many files were left out because nothing tells their content type."""
+        if self._without_type:
+            logger.warning(
+                "%s: %d uploaded files are not stored, as neither answers nor names tell their "
+                "content type. Add globs of names to files_include to store them.",
+                self._what,
+                self._without_type,
+            )
 
     def raise_failures(self) -> None:
         """Raise an error if any file failed."""

@@ -111,9 +111,9 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], str]] = {
     "id with ?": ({"workspace_ids": ["a?b"]}, "workspace_ids: item 1 is not"),
     "id with a space": ({"workspace_ids": ["a b"]}, "workspace_ids: item 1 is not"),
     "no array": ({"collection_ids": "x"}, "collection_ids: must be an array"),
-    "glob without a match": (
-        {**NO_IDS, "archive_paths": ["nowhere/*.zip"]},
-        "archive_paths: item 1 matches no file: nowhere/*.zip",
+    "path without a file": (
+        {**NO_IDS, "archive_paths": ["nowhere/x.zip"]},
+        "archive nowhere/x.zip: Cannot be read (No such file or directory).",
     ),
     "no ZIP": (
         {**NO_IDS, "archive_paths": ["config.json"]},
@@ -162,11 +162,24 @@ def test_bad_input_gets_a_clear_error_and_nothing_is_emitted(
 
 @pytest.mark.parametrize("option", ["", "--test"], ids=["sync", "test"])
 def test_an_archive_without_responses_names_the_file(option: str, tmp_path: Path) -> None:
-    (tmp_path / "x.zip").write_bytes(pack({"collection.json": '{"id": "x"}'}))
+    members = {"collection.json": '{"id": "x"}', "files/s1_a.png": ""}
+    (tmp_path / "x.zip").write_bytes(pack(members))
     done = run_tap(*filter(None, [option]), config={"archive_paths": ["x.zip"]}, folder=tmp_path)
     assert done.returncode == 1
     assert "archive x.zip: It has neither responses.jsonl nor" in done.stderr
     assert "Traceback" not in done.stderr
+    assert read(done.stdout).rows("responses") == []
+
+
+@pytest.mark.parametrize("name", ["collection.json", "batch.json"])
+def test_an_archive_that_nobody_has_answered_is_no_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_bytes(pack({name: '{"id": "x"}', "README.md": ""}))
+    done = run_tap(config={"archive_paths": ["x.zip"]}, folder=tmp_path)
+    assert done.returncode == 0
+    assert "WARNING" in done.stderr
+    assert "zero responses" in done.stderr
+    [row] = read(done.stdout).rows("collections")
+    assert (row["data_collection_id"], row["exported_response_count"]) == ("x", 0)
     assert read(done.stdout).rows("responses") == []
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.stand_in import Hosted, World
     from tests.support.tap import Runner
+    from tests.support.zips import Date
 
 
 @pytest.mark.parametrize("lines", ["nested", "flat", "by task"])
@@ -320,6 +323,93 @@ class TestArchivesOnDisk:
         assert [row["exported_at"] for row in out.rows("collections")] == [
             f"{year}-01-02T03:04:06+00:00" for year in (2024, 2025, 2026)
         ]
+
+    @pytest.mark.parametrize(
+        "date", [(1980, 1, 1, 0, 0, 0), (1980, 1, 1, 12, 1, 0), (1980, 2, 1, 0, 0, 0)]
+    )
+    def test_where_no_member_has_a_date_the_time_of_the_file_counts(
+        self, date: Date, runner: Runner, tmp_path: Path
+    ) -> None:
+        for name, year in (("b", 2024), ("a", 2026), ("c", 2025)):
+            lines = f'{{"submission_id": "s", "year": {year}}}'
+            members = {"collection.json": '{"id": "x"}', "responses.jsonl": lines, "files/s": ""}
+            path = tmp_path / f"{name}.zip"
+            path.write_bytes(pack(members, date=date))
+            written = datetime(year, 5, 6, tzinfo=timezone.utc).timestamp()
+            os.utime(path, (written, written))
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        rows = out.rows("responses")
+        assert [row["exported_at"] for row in rows] == [
+            f"{year}-05-06T00:00:00+00:00" for year in (2024, 2025, 2026)
+        ]
+        assert [json.loads(row["additional_fields"])["year"] for row in rows] == [2024, 2025, 2026]
+        assert {row["modified_at"] for row in out.rows("files")} == {None}
+
+    def test_of_archives_whose_members_have_one_date_the_newer_file_comes_last(
+        self, runner: Runner, tmp_path: Path
+    ) -> None:
+        for name, year in (("b", 2024), ("a", 2026), ("c", 2025)):
+            members = {"collection.json": f'{{"id": "x", "name": "{name}"}}', "responses.jsonl": ""}
+            path = tmp_path / f"{name}.zip"
+            path.write_bytes(pack(members, date=(2010, 1, 1, 0, 0, 0)))
+            written = datetime(year, 5, 6, tzinfo=timezone.utc).timestamp()
+            os.utime(path, (written, written))
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        assert [row["name"] for row in out.rows("collections")] == ["b", "c", "a"]
+
+    @pytest.mark.parametrize("discovered", [True, False], ids=["run", "with a catalog"])
+    @pytest.mark.parametrize("empty", ["drop/*.zip", "drop/**/*.zip", "nowhere/[ab].zip", "dro?"])
+    def test_a_glob_may_match_nothing(  # noqa: PLR0917
+        self,
+        empty: str,
+        discovered: bool,  # noqa: FBT001
+        runner: Runner,
+        folder: Path,
+        collection: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        (folder / "drop").mkdir()
+        good = f"{folder}/{collection.id}*.zip"
+        config: dict[str, Any] = {"archive_paths": [f"{folder}/{empty}", good], "api_token": None}
+        catalog = None if discovered else runner.catalog(**config)
+        out = runner.sync(catalog, **config)
+        assert len(out.rows("responses")) == 8
+        [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert warning == f"archive_paths: item 1 matches no file: {folder}/{empty}"
+
+    def test_no_archive_at_all_is_no_error(
+        self, runner: Runner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        out = runner.sync(archive_paths=[f"{tmp_path}/*.zip"], api_token=None)
+        assert out.of_type("RECORD") == []
+        assert out.schema("collections")
+        assert "item 1 matches no file" in caplog.text
+
+    def test_a_path_without_a_file_fails_alone(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        good = f"{folder}/{collection.id}*.zip"
+        config: dict[str, Any] = {"archive_paths": [f"{folder}/x.zip", good], "api_token": None}
+        out = runner.sync_and_fail(**config)
+        assert f"archive {folder}/x.zip" in out.error
+        assert "Cannot be read (No such file or directory)" in out.error
+        assert len(out.rows("responses")) == 8
+        assert out.state["bookmarks"]["responses"]["partitions"]
+
+    def test_folders_that_a_glob_matches_are_no_archives(
+        self, runner: Runner, folder: Path
+    ) -> None:
+        (folder / "done").mkdir()
+        out = runner.sync(archive_paths=[f"{folder}/*"], api_token=None)
+        assert len(out.rows("collections")) == 2
+
+    def test_a_name_with_a_bracket_is_a_path_where_there_is_such_a_file(
+        self, runner: Runner, folder: Path, collection: Hosted
+    ) -> None:
+        [path] = folder.glob(f"{collection.id}*.zip")
+        path.rename(folder / "export [1].zip")
+        out = runner.sync(archive_paths=[f"{folder}/export [1].zip"], api_token=None)
+        assert len(out.rows("responses")) == 8
 
     def test_discovery_reads_the_archives(self, runner: Runner, folder: Path) -> None:
         catalog = runner.catalog(archive_paths=[f"{folder}/*.zip"], api_token=None)

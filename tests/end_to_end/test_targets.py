@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.rows.schema import STREAMS
 from tests.support.expected import KEYS
 from tests.support.generations import fresh
 from tests.support.meltano import needs_loaders
 from tests.support.stand_in import samples
 from tests.support.tap import ids
 from tests.support.targets import Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
+from tests.support.zips import pack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,3 +208,66 @@ def test_each_data_collection_can_have_a_table_of_its_own(
         questions = {each["id"] for each in hosted.instructions}
         names = {name.split("__")[1] for name in row if name.startswith("answers__")}
         assert names == questions
+
+
+# Text that JSON can hold, but neither jsonb nor a text column of PostgreSQL.
+ODD = {
+    "caption": "a\0b",
+    "half\ud800": ["\udc00\ud83d", "\U0001f600", "\\u0000"],
+    "\0": {"\\u0000": "\0"},
+}
+QUESTION = {
+    "id": "q\0",
+    "type": "free_text",
+    "options": [ODD],
+    "unit_options": [ODD],
+    "validation": ODD,
+    "accepted_file_types": ["\0"],
+    "more": ODD,
+}
+
+
+def save_odd_archive(folder: Path) -> None:
+    """Write an archive in which all that becomes JSON text holds odd text."""
+    metadata = {
+        "id": "c1",
+        "task_details": ODD,
+        "datasets": [ODD],
+        "batch_items": [ODD],
+        "instructions": [QUESTION, {**QUESTION, "id": "q"}],
+        "more": ODD,
+    }
+    task = {"task_id": "t", "datapoint": ODD, "more": ODD}
+    answers = {"q": {"value": "\0", "extra": ODD}, "q\0": {"value": "\ud800"}, "gone": ODD}
+    line = {"submission_id": "s", "tasks": [{**task, "responses": answers}], "\0": "\ud800"}
+    by_task = {**task, "submissions": []}
+    members = {
+        "batch.json": json.dumps(metadata),
+        "responses-by-submission.jsonl": json.dumps(line),
+        "responses-by-task.jsonl": json.dumps(by_task),
+    }
+    (folder / "odd.zip").write_bytes(pack(members))
+
+
+def test_every_json_text_casts_to_jsonb(
+    postgres: PostgreSQL, runner: Runner, tmp_path: Path
+) -> None:
+    save_odd_archive(tmp_path)
+    run(runner, postgres, archive_paths=[str(tmp_path / "odd.zip")], api_token=None)
+    for stream in STREAMS:
+        for column in (each.name for each in stream.columns if each.type == "json"):
+            cast = f"SELECT {column}::jsonb::text FROM {stream.name} WHERE {column} IS NOT NULL"  # noqa: S608
+            if column != "export_filter":  # what the API was asked for
+                assert postgres.sql(cast), column
+    [task] = postgres.sql(
+        "SELECT datapoint::jsonb ->> 'caption' AS caption, "
+        "datapoint::jsonb -> 'half\\ud800' AS halves FROM tasks"
+    )
+    assert task == {"caption": r"a\u0000b", "halves": [r"\udc00\ud83d", "\U0001f600", r"\u0000"]}
+    extra = postgres.sql(
+        "SELECT additional_fields::jsonb #>> '{answers,q,value}' AS answer, "
+        "additional_fields::jsonb ->> '\\u0000' AS field FROM responses"
+    )
+    assert extra == [{"answer": r"\u0000", "field": r"\ud800"}]
+    raw = "SELECT raw::jsonb ->> 'value' AS told, value FROM answers WHERE instruction_id = 'q'"
+    assert postgres.sql(raw) == [{"told": r"\u0000", "value": "\ufffd"}]

@@ -62,6 +62,7 @@ from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.snapshot import Snapshot, Tasks
 from tap_prolific_export.snapshots.source import _collection
 from tap_prolific_export.uploads.names import collision_key, store_keys
+from tests.support.json_texts import UNTEXTUAL, escaped
 from tests.support.stand_in import archives, samples
 from tests.support.zips import Pipe, pack
 
@@ -455,9 +456,8 @@ def _listening(said: list[str]) -> Iterator[None]:
 BAD, UNSURE = object(), object()
 # Nobody has promised more, or less.
 DEEP = 150
-_UNTEXTUAL = re.compile("[\0\ud800-\udfff]")
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-_clean = partial(_UNTEXTUAL.sub, "\ufffd")
+_clean = partial(UNTEXTUAL.sub, "\ufffd")
 _JSON_NUMBER = re.compile(r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
 Leaf = tuple[str, str]
 
@@ -564,7 +564,7 @@ def texts_of(rows: Iterable[Row]) -> set[str]:
 
 
 def lost(wanted: Iterable[Leaf], found: set[str]) -> list[Leaf]:
-    return [leaf for leaf in wanted if found.isdisjoint(spellings(leaf[1]))]
+    return [leaf for leaf in wanted if found.isdisjoint(spellings(escaped(leaf[1])))]
 
 
 def is_time(leaf: Leaf) -> bool:
@@ -636,7 +636,7 @@ def compiled(schema: Mapping[str, Any]) -> Callable[[Any], bool]:
         if kind not in kinds:
             return False
         if kind is str:
-            return not _UNTEXTUAL.search(value) and (not is_date or bool(_TIME.fullmatch(value)))
+            return not UNTEXTUAL.search(value) and (not is_date or bool(_TIME.fullmatch(value)))
         if kind is dict:
             return required <= value.keys() <= properties.keys() and all(
                 properties[name](item) for name, item in value.items()
@@ -889,7 +889,7 @@ def own_laws(found: Reading, given: Sequence[Row]) -> Iterator[Finding]:
         if id_ not in said:  # cleaned, and with something added if that is another's
             like = [entries for each, entries in said.items() if id_.startswith(_clean(each))]
             said[id_] = [entry for entries in like for entry in entries]
-        if row["raw"] and loads(row["raw"].encode()) not in [UNSURE, *said[id_]]:
+        if row["raw"] and loads(row["raw"].encode()) not in [UNSURE, *escaped(said[id_])]:
             yield Finding("an answer that is told as it came is its question's", repr(id_))
         if id_ not in texts:
             texts[id_] = {"true", "false", *map(_clean, texts_of([{"": said[id_]}]))}
@@ -1290,11 +1290,19 @@ def of_members(random: Random) -> Case:
         flags = random.choice((0, 1 << 11, 1 << 11))
         entries.append(Entry(name, b"photo %d" % (number % 3), flags, **_oddly(random)))
         try:
-            path = _clean(name.decode("utf-8" if flags else "cp437"))
-        except UnicodeDecodeError:  # nobody can tell what is meant
-            uploads = None
+            path = _clean(name.decode())
+        except UnicodeDecodeError:
+            path = _clean(name.decode("cp437"))
+            if flags:  # nobody can tell what is meant
+                uploads = None
         if uploads is not None and not path.endswith("/"):
             uploads[path.removeprefix(top)] = entries[-1].content
+    if uploads is not None:
+        forms = Counter(unicodedata.normalize("NFC", path) for path in uploads)
+        uploads = {
+            form if forms[form := unicodedata.normalize("NFC", path)] == 1 else path: content
+            for path, content in uploads.items()
+        }
     prefix, comment = random.choice((b"", b"", b"#!")), random.choice((b"", b"", b"PK\1\2 comment"))
     return Case(
         pack_entries(entries, prefix, comment),

@@ -11,12 +11,16 @@ import os
 import random
 import struct
 import tempfile
+import unicodedata
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tests.support.json_texts import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -261,7 +265,12 @@ def numbered(names: Sequence[str]) -> dict[str, bytes]:
 
 def kept(uploads: Mapping[str, bytes], *others: Entry) -> Case:
     """Return the case of an archive of which all uploads are stored."""
-    files = {path.replace("\0", "\ufffd"): content for path, content in uploads.items()}
+    clean = {path.replace("\0", "\ufffd"): content for path, content in uploads.items()}
+    forms = Counter(unicodedata.normalize("NFC", path) for path in clean)
+    files = {
+        form if forms[form := unicodedata.normalize("NFC", path)] == 1 else path: content
+        for path, content in clean.items()
+    }
     return Case(zipped([*members(uploads=uploads), *others]), files=files)
 
 
@@ -584,20 +593,20 @@ ODD_ANSWERS: dict[str, tuple[str, Row, str | None, dict[str, tuple[Any, Any, Any
     "nul": (
         rf'{{"q-text": "{SAID}\u0000."}}',
         {"q-text": f"{SAID}\ufffd."},
-        rf'{{"q-text":"{SAID}\u0000."}}',
-        {"q-text": (f"{SAID}\ufffd.", None, rf'"{SAID}\u0000."')},
+        rf'{{"q-text":"{SAID}\\u0000."}}',
+        {"q-text": (f"{SAID}\ufffd.", None, rf'"{SAID}\\u0000."')},
     ),
     "surrogate": (
         rf'{{"q-text": "{SAID}\ud800."}}',
         {"q-text": f"{SAID}\ufffd."},
-        rf'{{"q-text":"{SAID}\ud800."}}',
-        {"q-text": (f"{SAID}\ufffd.", None, rf'"{SAID}\ud800."')},
+        rf'{{"q-text":"{SAID}\\ud800."}}',
+        {"q-text": (f"{SAID}\ufffd.", None, rf'"{SAID}\\ud800."')},
     ),
     "pairs": (
         r'{"q-text": "\udc00\ud800\ud83d\ude00"}',
         {"q-text": "\ufffd\ufffd\U0001f600"},
-        r'{"q-text":"\udc00\ud800\ud83d\ude00"}',
-        {"q-text": ("\ufffd\ufffd\U0001f600", None, r'"\udc00\ud800\ud83d\ude00"')},
+        r'{"q-text":"\\udc00\\ud800' + '\U0001f600"}',
+        {"q-text": ("\ufffd\ufffd\U0001f600", None, r'"\\udc00\\ud800' + '\U0001f600"')},
     ),
     "nul-within": (
         r'{"q-file": {"path": "files/\u0000"}, "q-text": "x"}',
@@ -608,13 +617,13 @@ ODD_ANSWERS: dict[str, tuple[str, Row, str | None, dict[str, tuple[Any, Any, Any
             ],
             "q-text": "x",
         },
-        r'{"q-file":{"path":"files/\u0000"}}',
-        {"q-file": (None, None, r'{"path":"files/\u0000"}'), "q-text": ("x", None, None)},
+        r'{"q-file":{"path":"files/\\u0000"}}',
+        {"q-file": (None, None, r'{"path":"files/\\u0000"}'), "q-text": ("x", None, None)},
     ),
     "nul-key": (
         r'{"q\u0000": "x"}',
         {},
-        r'{"q\u0000":"x"}',
+        r'{"q\\u0000":"x"}',
         {"q\ufffd": ("x", None, '"x"')},
     ),
     "nan": (
@@ -715,12 +724,12 @@ ODD_LINES: dict[str, tuple[str, str, Response]] = {
     "nul-id": (
         r'{"submission_id": "s\u00002"}',
         "s\ufffd2",
-        ({}, r'{"submission_id":"s\u00002"}'),
+        ({}, r'{"submission_id":"s\\u00002"}'),
     ),
     "nul-field": (
         rf'{{"submission_id": "s2", "{SAID}\u0000": "\u0000", "b": {{"\ud800": [NaN]}}}}',
         "s2",
-        ({}, rf'{{"{SAID}\u0000":"\u0000","b":{{"\ud800":["NaN"]}}}}'),
+        ({}, rf'{{"{SAID}\\u0000":"\\u0000","b":{{"\\ud800":["NaN"]}}}}'),
     ),
     "large-field": (
         f'{{"submission_id": "s2", "a": {10**30}, "b": 1e400}}',
@@ -1000,7 +1009,7 @@ def odd_question(name: str, question: Row, value: Any) -> Case:
         json_lines(line(1, **{id_: "x", f"{id_}\0": "y"})), json.dumps(metadata).encode()
     )
     answers = {id_: value, f"{id_}\ufffd": "y"}
-    additional = f'{{"answers":{{"{id_}\\u0000":"y"}}}}'
+    additional = f'{{"answers":{{"{id_}\\\\u0000":"y"}}}}'
     return Case(zipped(entries), responses={"s1": (answers, additional)})
 
 
@@ -1042,17 +1051,16 @@ def same_keys() -> Cases:
     for name, keys in {"nul-first": "\0\ufffd", "nul-last": "\ufffd\0", "both": "\0\ud800"}.items():
         first, last = (f"q{key}" for key in keys)
         text = json.dumps(line(2, **{first: "x", last: "y"}))
-        # As they came, and what came otherwise last; halves of pairs have all that is none escaped.
-        answers = dict(sorted({first: "x", last: "y"}.items(), key=lambda it: it[0] != "q\ufffd"))
-        ascii_ = "\ud800" in keys
-        additional = json.dumps({"answers": answers}, separators=(",", ":"), ensure_ascii=ascii_)
+        # In the order of the names as they came.
+        answers = escaped(dict(sorted({first: "x", last: "y"}.items())))
+        additional = json.dumps({"answers": answers}, separators=(",", ":"), ensure_ascii=False)
         cases[name] = with_line(text, responses=RESPONSES | {"s2": ({}, additional)})
     return cases
 
 
 def nul_response_id() -> Cases:
     text = r'{"submission_id": "s2", "id": "r\u0000"}'
-    response: Response = ({}, r'{"response_id":"r\u0000"}')
+    response: Response = ({}, r'{"response_id":"r\\u0000"}')
     return {"nul-response-id": with_line(text, responses={**RESPONSES, "r\ufffd": response})}
 
 

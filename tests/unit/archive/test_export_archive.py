@@ -383,6 +383,46 @@ def test_missing_lines_are_named() -> None:
     assert failure(pack(members)) == f"It has neither {' nor '.join(NAMES)}."
 
 
+ONLY_METADATA = {"collection.json": METADATA_TEXT}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param(ONLY_METADATA, id="metadata alone"),
+        pytest.param(ONLY_METADATA | {"README.md": b"About it.", "files/": b""}, id="a README"),
+        pytest.param({"x/": b"", "x/collection.json": METADATA_TEXT}, id="in a folder"),
+        pytest.param({"batch.json": METADATA_TEXT}, id="a batch"),
+    ],
+)
+def test_metadata_without_lines_and_uploads_has_no_responses_yet(members: dict[str, bytes]) -> None:
+    archive = open_archive(pack(members))
+    assert archive.metadata().fields == METADATA
+    assert archive.is_unanswered
+    assert archive.has_lines is False
+    assert lines_of(archive) == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param(ONLY_METADATA | {"files/s1": b""}, id="an upload"),
+        pytest.param({"x/collection.json": METADATA_TEXT, "files/s1": b""}, id="one elsewhere"),
+        pytest.param(ONLY_METADATA | {"x/responses.jsonl": LINES}, id="lines elsewhere"),
+        pytest.param(ONLY_METADATA | {"responses.json": LINES}, id="lines of another name"),
+        pytest.param(ONLY_METADATA | {"answers.ndjson": LINES}, id="lines of no known name"),
+        pytest.param({"collection.json": b"{}"}, id="metadata that says nothing"),
+        pytest.param({"collection.json": b"?"}, id="metadata that is no JSON"),
+    ],
+)
+def test_lines_that_should_be_there_are_missed(members: dict[str, bytes]) -> None:
+    archive = open_archive(pack(members))
+    archive.metadata()
+    assert not archive.is_unanswered
+    with pytest.raises(DataCollectionError, match=r"neither responses\.jsonl nor"):
+        lines_of(archive)
+
+
 NOT_UTF_8 = pack({"ä": b""}).replace("ä".encode(), b"\xff\xff")
 # The directory's offset lies behind its end; a file on disk raises OSError, one in memory not.
 FAR_AWAY = pack(COLLECTION)[:-6] + b"\xff\xff\xff\x00\x00\x00"
@@ -467,6 +507,9 @@ def newest(*dates: Date) -> datetime | None:
     [
         pytest.param((2030, 0, 1, 0, 0, 0), id="month 0"),
         pytest.param((2030, 15, 1, 0, 0, 0), id="month 15"),
+        pytest.param((1980, 1, 1, 0, 0, 0), id="1980"),
+        pytest.param((1980, 1, 1, 12, 1, 0), id="noon in 1980"),
+        pytest.param((1980, 2, 1, 0, 0, 0), id="February 1980"),
         pytest.param((2030, 1, 1, 31, 63, 62), id="past midnight"),
     ],
 )

@@ -127,13 +127,8 @@ FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "any header will do": ("fields", members, "_header_matches", always, "the rows are those"),
     "an id is one response": ("json", distinct, "content_hash", no_bytes, "responses that differ"),
     "order matters": ("json", distinct, "content_hash", in_this_order, "responses that differ"),
-    "the root is the top": (
-        "members",
-        archive.ExportArchive,
-        "_find_root",
-        no_text,
-        "what is packed oddly",
-    ),
+    "the root is the top": ("members", archive, "_root_of", no_text, "what is packed oddly"),
+    "paths are as they came": ("members", archive, "portable_paths", as_it_is, "uploads are those"),
     "one bad line more": ("text", archive, "Skipped", one_more, "bad lines are counted"),
 }
 

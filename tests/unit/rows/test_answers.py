@@ -19,6 +19,7 @@ from tap_prolific_export.rows.collection import DataCollection, Instruction
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
 from tap_prolific_export.rows.tables import AnswerTable, ExportFacts, answer_columns
+from tests.support.json_texts import escaped
 from tests.support.questions import options, question
 
 if TYPE_CHECKING:
@@ -426,7 +427,7 @@ WIDE = Context(prec=1000)
 
 def spelled(leaf: Any) -> str:
     """Return a leaf in the one spelling that a number, or a path, has of many."""
-    text = (leaf if isinstance(leaf, str) else json.dumps(leaf)).lstrip("./")
+    text = (escaped(leaf) if isinstance(leaf, str) else json.dumps(leaf)).lstrip("./")
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
@@ -444,7 +445,7 @@ def test_whatever_comes_is_said_again_or_said_to_be_kept(
         return
     value = found.value
     if instruction in (UNKNOWN, UNTYPED) and entry is not None:
-        assert json.loads(value) == entry
+        assert json.loads(value) == escaped(entry)
         return
     lost = Counter(leaves(entry, known(instruction))) - Counter(leaves(value, {}))
     assert not lost

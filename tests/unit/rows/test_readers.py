@@ -32,6 +32,7 @@ from tap_prolific_export.rows.tables import (
     answer_columns,
 )
 from tap_prolific_export.rows.typed import LineDecoder
+from tests.support.json_texts import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -221,11 +222,12 @@ def check_rows(
     [row] = RESPONSES.rows([response])
     assert text_of(row.answers) == text_of({column.key: value})
     kept = None if lossless else {"answers": {id_: entry}}
-    assert text_of(row.additional_fields and json.loads(row.additional_fields)) == text_of(kept)
+    told = row.additional_fields and json.loads(row.additional_fields)
+    assert text_of(told) == text_of(escaped(kept))
     assert RESPONSES.misfits - before == is_misfit
     found = map(asdict, ANSWERS.rows([response]))
-    told = [tuple(each[name] for name in VALUE_COLUMNS) for each in found]
-    assert all_of(told) == all_of(value_rows(entry, column, UPLOADS))
+    values = [tuple(each[name] for name in VALUE_COLUMNS) for each in found]
+    assert all_of(values) == all_of(value_rows(entry, column, UPLOADS))
     check_typed(response)
 
 

@@ -30,6 +30,7 @@ from tap_prolific_export.rows.tables import (
     collection_row,
     instruction_rows,
 )
+from tests.support.json_texts import escaped
 from tests.support.questions import scalars
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ def test_answers_may_stand_under_their_questions() -> None:
 def leaves(node: Any) -> list[str]:
     """Return all that a JSON value says, as text; nulls say nothing."""
     found = [each for each in scalars(node) if each is not None]
-    return [each if isinstance(each, str) else json.dumps(each) for each in found]
+    return [escaped(each) if isinstance(each, str) else json.dumps(each) for each in found]
 
 
 def lost(raw: Any, *told: tuple[StreamColumns, Row]) -> Counter[str]:

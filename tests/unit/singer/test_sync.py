@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.errors import FatalError
-from tests.support.stand_in import samples
+from tests.support.stand_in import archives, samples
 from tests.support.tap import entry, full_table, ids, read
 from tests.support.zips import pack_export
 
@@ -124,6 +124,30 @@ class TestWithdrawn:
         assert activated(out) == set()
         assert out.rows("collections")[0]["full_exported_at"] is None
         assert world.requests
+
+    def test_an_archive_of_metadata_alone_withdraws_nothing(
+        self,
+        runner: Runner,
+        collection: Hosted,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        catalog = runner.catalog(**ids(collection))
+        full = full_table(catalog)
+        first = runner.sync(catalog, **ids(collection))
+        [before] = first.rows("collections")
+        assert before["full_exported_at"]
+        metadata = pack_export(collection='{"name": "Not yet answered"}')
+        monkeypatch.setattr(archives, "build", lambda *_: metadata)
+        out = runner.sync(catalog, state=first.state, **ids(collection))
+        [row] = out.rows("collections")
+        assert row["name"] == "Not yet answered"
+        assert row["exported_response_count"] == 0
+        assert row["full_exported_at"] == before["full_exported_at"]
+        assert out.rows("responses") == []
+        assert "zero responses" in caplog.text
+        out = runner.sync(full, emit_activate_version_messages=True, **ids(collection))
+        assert activated(out) == set()
 
     @pytest.mark.parametrize("empty", [0, 1])
     def test_one_archive_without_lines_is_enough_to_withdraw_nothing(

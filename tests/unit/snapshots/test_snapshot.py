@@ -97,5 +97,5 @@ def test_a_task_that_is_told_twice_is_one() -> None:
     assert tasks_of(one + other + one, b"") == [2, 1]
 
 
-def test_what_a_task_is_about_stays_as_it_came() -> None:
-    assert tasks_of(line(task_id="t", datapoint="\0"), b"") == ["\0"]
+def test_what_a_task_is_about_stays_as_it_came_with_odd_characters_escaped() -> None:
+    assert tasks_of(line(task_id="t", datapoint="\0"), b"") == [r"\u0000"]

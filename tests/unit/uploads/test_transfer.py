@@ -63,6 +63,14 @@ LIMIT = 30  # seconds, for the day that something hangs
         (["image/*"], ["x.png"], "", True),
         (["image/?p*g"], ["x"], "image/jpeg", True),
         (["image/*"], ["image/x"], None, False),
+        (["image/*"], ["x.heic"], "application/octet-stream", True),
+        (["image/*"], ["x.HEIC"], "", True),
+        (["image/*"], ["x"], "application/octet-stream", False),
+        (["application/*"], ["x"], "application/octet-stream", True),
+        (["image/*"], ["files/0001", "photo.webp"], None, True),
+        (["image/*"], ["files/s1_.webp"], None, True),
+        (["image/*"], ["files/.webp"], None, False),
+        (["image/*"], ["files/x.webp/y"], None, False),
         (["*.pdf"], ["files/s1_x.pdf"], None, True),
         (["*.PDF"], ["files/s1_x.pdf"], "text/plain", True),
         (["*.pdf"], ["files/s1_x.Pdf"], None, True),
@@ -585,6 +593,25 @@ class TestWhatGoesWrong:
 
 class TestProgress:
     """What the log says of a transfer."""
+
+    def test_it_counts_what_is_left_out_because_nothing_tells_its_type(
+        self, root: Path, log: pytest.LogCaptureFixture
+    ) -> None:
+        uploads = dict.fromkeys(["a.png", "b.webp"], b"stored")
+        uploads |= dict.fromkeys(["c", "d.unheard-of"], b"unknown")
+        uploads |= {"e.pdf": b"known", "f.note": b"by name", "g": b"too large" * 99}
+        stores = Stores(root, selection=Selection(("image/*", "*.note"), 500))
+        assert len([*stores(Source(uploads))]) == len(uploads)
+        assert tree(root).keys() == {f"{ID}/{name}" for name in ("a.png", "b.webp", "f.note")}
+        [warning] = [each for each in log.messages if "content type" in each]
+        assert warning.startswith(f"{WHAT}: 2 uploaded files are not stored")
+
+    @pytest.mark.parametrize("include", [(), ("*.png",), ("image/*", "*")])
+    def test_it_does_not_where_no_type_is_asked_for_or_the_name_will_do(
+        self, include: tuple[str, ...], root: Path, log: pytest.LogCaptureFixture
+    ) -> None:
+        assert len([*Stores(root, selection=Selection(include))(Source({"c": b"unknown"}))]) == 1
+        assert not any("content type" in each for each in log.messages)
 
     def test_in_the_end_it_says_how_much_there_was(
         self, root: Path, log: pytest.LogCaptureFixture
