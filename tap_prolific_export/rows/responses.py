@@ -295,11 +295,12 @@ def _take_answers(
     fields: dict[str, Any],
 ) -> tuple[tuple[Any, ...] | UnsetType, Mapping[str, Any]]:
     """Remove the answers: an object by instruction id, or one answer, or a list, with their ids."""
+    raw = fields.get("responses")
+    if raw.__class__ is Typed:
+        del fields["responses"]
+        return raw.values, raw.others
     name = next((each for each in ANSWER_FIELDS if each in fields), "")
     raw = fields.get(name)
-    if isinstance(raw, Typed):
-        del fields[name]
-        return raw.values, raw.others
     if isinstance(raw, dict) and not isinstance(raw.get("instruction_id"), str):
         del fields[name]
         return UNSET, raw

@@ -91,8 +91,10 @@ class LineDecoder:
         pairs = zip(self._names, astuple(found), strict=False)
         fields = {name: value for name, value in pairs if value is not UNSET}
         if (answers := fields.get("responses")) is not None:
-            entries = [(id_, get(answers)) for id_, get in self._untyped]
-            others = {id_: entry for id_, entry in entries if entry is not UNSET}
+            others = {}
+            for id_, get in self._untyped:
+                if (entry := get(answers)) is not UNSET:
+                    others[id_] = entry
             if others:
                 nests.append(others)
             fields["responses"] = Typed(self._take(answers), others)
