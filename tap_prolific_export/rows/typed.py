@@ -20,7 +20,7 @@ from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
 from tap_prolific_export.rows.responses import Typed
-from tap_prolific_export.rows.scalars import LARGE
+from tap_prolific_export.rows.scalars import LARGE, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -32,8 +32,7 @@ _MAX_NAMES, _MAX_CHANGES = 1000, 50
 _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields of such names
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
 # What a field of a line may hold without being looked at for how deep it is.
-_Scalar = str | int | float | bool | None
-_Flat = _Scalar | dict[str, _Scalar] | list[_Scalar]
+_Flat = Scalar | dict[str, Scalar] | list[Scalar]
 _Integer = Annotated[int, Meta(ge=-LARGE, le=LARGE)]
 _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.STRING: str,
@@ -151,7 +150,7 @@ _decode_ids = msgspec.json.Decoder(
         [
             ("submission_id", str),
             *_OF_TASK[1:],
-            ("tasks", list[_Task] | UnsetType, UNSET),  # type: ignore[valid-type]
+            ("tasks", GenericAlias(list, (_Task,)) | UnsetType, UNSET),
             ("submissions", Raw | UnsetType, UNSET),
             ("responses", Raw | UnsetType, UNSET),
         ],

@@ -164,7 +164,7 @@ class TestJobsOfOthers:
         assert row["full_exported_at"] == row["exported_at"]
 
     @pytest.mark.parametrize("listed", NARROWED)
-    def test_nothing_looks_withdrawn_where_our_own_job_is_listed_as_narrowed(  # noqa: PLR0917
+    def test_nothing_looks_withdrawn_where_our_own_job_is_listed_as_narrowed(  # noqa: PLR0917  # fixtures
         self,
         listed: dict[str, Any],
         runner: Runner,

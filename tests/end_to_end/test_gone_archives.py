@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NO_SUCH_KEY = b"<Error><Code>NoSuchKey</Code><Message>It does not exist.</Message></Error>"
 # Too long for the archive to be fetched at once.
-FILM = random.Random(3).randbytes(SMALL)  # noqa: S311
+FILM = random.Random(3).randbytes(SMALL)  # noqa: S311  # test data, not a secret
 GONE = {
     "NoSuchKey": Fault("archives", "", status=404, body=NO_SUCH_KEY),
     "404 without a document": Fault("archives", "", status=404),
