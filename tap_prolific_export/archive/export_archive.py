@@ -10,7 +10,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,14 +23,15 @@ from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.model import ID, DataCollectionRef, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.zip_reader import Member
 
-    DecodeLine = Callable[[bytes], "Line | None"]
+    FastWay = Callable[[bytes], "Iterable[T] | None"]
 
+T = TypeVar("T")
 logger = logging.getLogger("tap-prolific-export")
 
 METADATA = {"collection.json": Kind.COLLECTION, "batch.json": Kind.BATCH}
@@ -224,12 +225,15 @@ class ExportArchive:
         """The member that `lines` reads."""
         return next((name for name in LINES if name in self._members), None)
 
-    def lines(self, decode_line: DecodeLine | None = None) -> Iterator[list[Line]]:
-        """Yield the decoded lines of the responses in blocks, without blank ones.
+    def lines(
+        self, read: Callable[[Line], Iterable[T]], decode: FastWay[T] | None = None
+    ) -> Iterator[list[T]]:
+        """Yield what the lines of the responses hold, in blocks; blank lines are passed over.
 
         Args:
-            decode_line: Decodes a line without U+0000, if it holds nothing odd. If it returns None,
-                the line is decoded as without it.
+            read: Returns what a decoded line holds.
+            decode: A faster way to the same from the text of a line without U+0000; it returns None
+                for a line that needs a closer look.
 
         Raises:
             DataCollectionError: The member is missing, or a line is not a JSON object.
@@ -240,14 +244,18 @@ class ExportArchive:
         if self.lines_name is None:
             raise self._error(f"It has neither {' nor '.join(LINES)}.")
         self.has_lines = False
-        for lines in self._lines(self.lines_name, decode_line):
-            self.has_lines = self.has_lines or bool(lines)
-            yield lines
+        for found in self._lines(self.lines_name, read, decode):
+            self.has_lines = True
+            yield found
 
-    def lines_by_task(self) -> Iterator[list[Line]]:
-        """Yield the lines by task; none if there is no such member or `lines` reads it."""
+    def lines_by_task(self, read: Callable[[Line], Iterable[T]]) -> Iterator[list[T]]:
+        """Yield what the lines by task hold; none if there is no such member or `lines` reads it.
+
+        Args:
+            read: Returns what a decoded line holds.
+        """
         if BY_TASK in self._members and self.lines_name != BY_TASK:
-            yield from self._lines(BY_TASK)
+            yield from self._lines(BY_TASK, read)
 
     def content(self, path: str) -> Iterator[bytes]:
         """Yield the content of an uploaded file, in chunks; several threads may do so at once.
@@ -275,8 +283,10 @@ class ExportArchive:
         dates = (member.modified_at for member in self._zip.all)
         return max((date for date in dates if date), default=None)
 
-    def _lines(self, name: str, decode_line: DecodeLine | None = None) -> Iterator[list[Line]]:
-        """Yield the lines of a member, without bad ones if `skip_bad_lines` is set."""
+    def _lines(
+        self, name: str, read: Callable[[Line], Iterable[T]], decode: FastWay[T] | None = None
+    ) -> Iterator[list[T]]:
+        """Read the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
         number = size = 0  # of the lines before
@@ -284,23 +294,23 @@ class ExportArchive:
             size += len(block or b"")
             has_nul = block is not None and block.rfind(_NUL) >= 0
             for count, texts in lines_in(block, is_first=not number):
-                lines = None if has_nul else _decode_usual(texts, limit, decode_line)
-                for after, text in enumerate(texts, 1) if lines is None else ():
-                    lines = lines or []
+                found = None if has_nul else _decode_usual(texts, limit, read, decode)
+                for after, text in enumerate(texts, 1) if found is None else ():
+                    found = found or []
                     try:
                         if line := self._line(name, number + after, text):
-                            lines.append(line)
+                            found += read(line)
                     except DataCollectionError:
                         if not self._limits.skip_bad_lines:
-                            if lines:  # what came before it
-                                yield lines
+                            if found:  # what came before it
+                                yield found
                             raise
                         bad += 1
                         first = first or number + after
                 number += count
                 self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
-                if lines:
-                    yield lines
+                if found:
+                    yield found
         if bad:
             self.skipped[name] = Skipped(name, bad, first)
 
@@ -362,19 +372,22 @@ def _may_hold_answers(path: str) -> bool:
 
 
 def _decode_usual(
-    texts: Sequence[bytes | None], limit: int, decode_line: DecodeLine | None
-) -> list[Line] | None:
-    """Decode lines; None if any of them is too long, or needs a closer look."""
-    lines = []
+    texts: Sequence[bytes | None],
+    limit: int,
+    read: Callable[[Line], Iterable[T]],
+    decode: FastWay[T] | None,
+) -> list[T] | None:
+    """Return what lines hold; None if any of them is too long, or needs a closer look."""
+    every: list[T] = []
     try:
         for text in texts:
             if text is None or len(text) > limit:
                 return None
-            line = decode_line(text) if decode_line else None
-            lines.append(line or Line(decode_usual(text)))
+            found = decode(text) if decode else None
+            every += read(Line(decode_usual(text))) if found is None else found
     except InvalidJsonError:
         return None
-    return lines
+    return every
 
 
 def archive_ref(metadata: Metadata, file_name: str) -> DataCollectionRef | None:

@@ -33,6 +33,7 @@ _TEXTS_OF: Mapping[ColumnKind, Callable[[Any], list[str]]] = {
     ColumnKind.SCALARS: lambda answer: answer,
     ColumnKind.EXPLAINED: lambda answer: [each.value for each in answer],
     ColumnKind.WITH_UNIT: lambda answer: [answer.value],
+    ColumnKind.FILES: lambda answer: [each.path for each in answer],
 }
 
 

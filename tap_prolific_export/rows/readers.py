@@ -1,14 +1,8 @@
-"""Readers of answers: one per question, made from its type; pure functions.
-
-`answers.read` and `answers.fit` state what an answer of any shape says. Nearly all answers to a
-question have the shape that its type is documented to have, and already are what the column
-holds: a reader sees that at a glance, and leaves only the others to those two.
-"""
+"""What the rows of ``answers`` say of an answer to a question; pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -27,7 +21,6 @@ from tap_prolific_export.rows.answers import (
     upload_path,
 )
 from tap_prolific_export.rows.entries import Value, is_described, read
-from tap_prolific_export.rows.scalars import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,14 +38,8 @@ VALUE_COLUMNS = (
     *("unit", "explanation", "file_path", "raw"),
 )
 NOT_REPLACED = object()
-# What no answer is.
-ODD: Any = object()
-_TEXT_OR_NONE = (str, type(None))
-_CLASSES: Mapping[ScalarType, tuple[type, ...]] = {
-    ScalarType.STRING: (str,),
-    ScalarType.NUMBER: (int, float),
-    ScalarType.BOOLEAN: (bool,),
-}
+# What an upload has before its path.
+_NOTHING = (None,) * VALUE_COLUMNS.index("file_path")
 # So many different values of a question's options are remembered.
 _REMEMBERED = 1000
 
@@ -76,93 +63,6 @@ class AnswerColumn:
     repeated: Mapping[str, Any]
     labels: Mapping[str, str]
     is_foreign: bool = False
-
-
-def taker(column: AnswerColumn) -> Callable[[Any], Any]:
-    """Return a function that takes a usual answer to a question, as its column holds it.
-
-    It returns `ODD` if an answer has any other shape: `answers.fit` tells then what it says. For
-    all others, `answers.fit` would return the same.
-    """
-    kind, repeated = column.column_type.kind, column.repeated
-    of = _take_nothing if column.column_type.as_text else _TAKERS.get(kind, _take_nothing)
-    classes = _CLASSES[column.column_type.scalar]
-    if kind is ColumnKind.RATING:
-        classes = (int,)
-
-    def take(entry: Any) -> Any:
-        if entry.__class__ is not dict:
-            return ODD
-        taken = of(classes, entry)
-        if taken is ODD and ("type" in entry or "instruction_id" in entry):
-            fields = {n: value for n, value in entry.items() if repeated.get(n, ODD) != value}
-            taken = of(classes, fields)
-        return taken
-
-    return take
-
-
-def _take_nothing(_: tuple[type, ...], __: dict[str, Any]) -> Any:
-    return ODD
-
-
-def _take_scalar(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
-    value = entry.get("value")
-    if (
-        len(entry) != 1
-        or value.__class__ not in classes
-        or (value.__class__ is int and not -LARGE <= value <= LARGE)
-    ):
-        return ODD
-    return value
-
-
-def _take_scalars(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
-    values = entry.get("value")
-    if values.__class__ is not list or len(entry) != 1:
-        return ODD
-    for value in values:
-        if value.__class__ not in classes or (
-            value.__class__ is int and not -LARGE <= value <= LARGE
-        ):
-            return ODD
-    return values
-
-
-def _take_explained(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
-    value = entry.get("value")
-    values = value if value.__class__ is list and len(entry) == 1 else [entry]
-    for each in values:
-        if each.__class__ is not dict or len(each) != 2:  # noqa: PLR2004
-            return ODD
-        value = each.get("value")
-        if value.__class__ not in classes or (
-            value.__class__ is int and not -LARGE <= value <= LARGE
-        ):
-            return ODD
-        if each.get("explanation", ODD).__class__ not in _TEXT_OR_NONE:
-            return ODD
-    return values
-
-
-def _take_with_unit(classes: tuple[type, ...], entry: dict[str, Any]) -> Any:
-    value = entry.get("value")
-    if (
-        len(entry) != 2  # noqa: PLR2004
-        or value.__class__ not in classes
-        or (value.__class__ is int and not -LARGE <= value <= LARGE)
-    ):
-        return ODD
-    return entry if entry.get("unit", ODD).__class__ in _TEXT_OR_NONE else ODD
-
-
-_TAKERS: Mapping[ColumnKind, Callable[[tuple[type, ...], dict[str, Any]], Any]] = {
-    ColumnKind.SCALAR: _take_scalar,
-    ColumnKind.SCALARS: _take_scalars,
-    ColumnKind.EXPLAINED: _take_explained,
-    ColumnKind.WITH_UNIT: _take_with_unit,
-    ColumnKind.RATING: _take_scalar,
-}
 
 
 def value_rows(
@@ -220,48 +120,26 @@ def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
     )
 
 
-def teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Sequence[Told]]:
-    """Return a function that tells the values of an answer, as `value_rows` does.
-
-    What is None at the end of a value's columns may be left out.
-
-    Args:
-        column: The question's column.
-        uploads: The uploaded files in the archive, by path.
-    """
-    take = taker(column)
-    tell, values_of = typed_teller(column, uploads, itemgetter)
-
-    def told(entry: Any) -> Sequence[Told]:
-        taken = take(entry)
-        if taken is ODD:
-            return value_rows(entry, column, uploads)
-        return [tell(each) for each in (values_of(taken) if values_of else (taken,))]
-
-    return told
-
-
-def typed_teller(
-    column: AnswerColumn,
-    uploads: Uploads,
-    getter: Callable[[str], Callable[[Any], Any]] = attrgetter,
+def teller(
+    column: AnswerColumn, uploads: Uploads
 ) -> tuple[Callable[[Any], Told], Callable[[Any], Sequence[Any]] | None]:
-    """Return a function that tells one value of what a `taker` takes; see `teller`.
+    """Return a function that tells one value of a typed answer, as `value_rows` does.
 
-    Also returns a function that returns the values of an answer; None if it is one value.
+    What is None at the end of a value's columns is left out. Also returns a function that returns
+    the values of an answer; None if it is one value.
 
     Args:
         column: The question's column.
         uploads: The uploaded files in the archive, by path.
-        getter: Makes what gets a field of an object in it.
     """
     kind = column.column_type.kind
     tell = _scalar_teller(column, uploads)
-    value, unit, explanation = getter("value"), getter("unit"), getter("explanation")
     if kind is ColumnKind.EXPLAINED:
-        return lambda each: (*tell(value(each)), None, explanation(each)), _itself
+        return lambda each: (*tell(each.value), None, each.explanation), _itself
     if kind is ColumnKind.WITH_UNIT:
-        return lambda taken: (*tell(value(taken)), unit(taken)), None
+        return lambda typed: (*tell(typed.value), typed.unit), None
+    if kind is ColumnKind.FILES:
+        return lambda file: (*_NOTHING, file.path), _itself
     return tell, _itself if kind is ColumnKind.SCALARS else None
 
 

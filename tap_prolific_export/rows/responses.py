@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tap_prolific_export.times import parse_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from tap_prolific_export.archive.export_archive import Line
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # Best first: when the participant finished, else when the record was created.
 TIMES = ("submitted_at", "completed_at", "created_at")
 _RESPONSE_IDS = ("response_id", "id")
+# The fields that are known, besides those of answers and datapoints.
+KNOWN = ("submission_id", "participant_id", "study_id", "task_id", *_RESPONSE_IDS, *TIMES)
 # Fields that hold tasks, submissions or answers; those of the first two may be objects by their id.
 NESTS = ("tasks", "submissions", "responses")
 _BY_ID = {"tasks": "task_id", "submissions": "submission_id"}
@@ -44,16 +46,20 @@ def _encode(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True).encode()
 
 
-class Typed(msgspec.Struct, frozen=True, gc=False):
-    """What `typed.LineDecoder` has made of the answers of a response.
+class Fields(msgspec.Struct, gc=False):
+    """The fields of a line, or of a task or submission in it.
 
     Attributes:
-        values: For each question in order, what its column holds; UNSET without such an answer.
-        others: Instruction id to entry, unchanged, for all other answers.
+        known: The values of `KNOWN`; UNSET where there is none.
+        rest: All others, which include the answers unless these are in the next two.
+        answers: Instruction id to entry, unchanged, but for those in `typed`.
+        typed: The values of typed answers; see `Response.typed`.
     """
 
-    values: tuple[Any, ...]
-    others: Mapping[str, Any]
+    known: Sequence[Any]
+    rest: dict[str, Any]
+    answers: Mapping[str, Any] | None = None
+    typed: tuple[Any, ...] | UnsetType = UNSET
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +79,8 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         rest: All other fields of the line, unchanged.
         again: Whether it replaces another response that was yielded under the same id.
         as_it_came: The original, if characters in its texts were replaced; None otherwise.
-        typed: The values of `Typed`, if answers came typed.
+        typed: For each question in order, what its column holds, if `typed.LineDecoder` has read
+            the line; UNSET without such an answer.
     """
 
     id: str
@@ -107,9 +114,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     answered: bool = True
 
 
-def responses_in(lines: Iterable[Line]) -> list[Response]:
-    """Return the responses of decoded lines."""
-    return [each for line in lines for each in responses(line.object, line.as_it_came)]
+def responses_in(line: Line) -> list[Response]:
+    """Return the responses of one decoded line; see `responses`."""
+    return responses(line.object, line.as_it_came)
 
 
 def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Response]:
@@ -136,10 +143,22 @@ def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) ->
 def _responses(line: dict[str, Any]) -> list[Response]:
     nest = _nest(line)
     if nest is None:
-        return [_response(line.copy(), line)]
+        return [response_of(_fields(line), line)]
     name, items = nest
     shared = {field: value for field, value in line.items() if field != name}
-    return [_response(_merged(item, shared), [item, shared]) for item in items]
+    found = merged(map(_fields, items), _fields(shared))
+    return [response_of(each, [item, shared]) for each, item in zip(found, items, strict=True)]
+
+
+def _fields(object_: dict[str, Any]) -> Fields:
+    rest = object_.copy()
+    return Fields([rest.pop(name, UNSET) for name in KNOWN], rest)
+
+
+def tasks_in(line: Line) -> list[Task]:
+    """Return the task of a line of the file by task, if the line has its id; see `task`."""
+    found = task(line.object, line.as_it_came)
+    return [found] if found else []
 
 
 def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
@@ -161,7 +180,7 @@ def _task(line: Mapping[str, Any]) -> Task | None:
     nest = _nest(line)
     fields.pop(nest[0] if nest else "", None)
     answered = nest is not None or any(name in fields for name in _PERSONS)
-    id_ = _take(fields, "task_id")
+    id_ = _text(fields, "task_id", fields.pop("task_id", UNSET))
     key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
     return Task(id_, fields.pop(key) if key else None, fields, answered) if id_ else None
 
@@ -221,48 +240,65 @@ def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
     fields[name] = value
 
 
-def _merged(own: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a task or submission: its own, and those of its line."""
-    if own.keys().isdisjoint(shared) and shared.keys().isdisjoint(_RESPONSE_IDS):
-        return shared | own
-    # A task's own fields override the line's, and the line's response id is not the tasks' id.
-    overridden = {
-        name: value
-        for name, value in shared.items()
-        # Compared as JSON, because 1 == True in Python.
-        if name in _RESPONSE_IDS or (name in own and _encode(own[name]) != _encode(value))
-    }
-    fields = {name: value for name, value in shared.items() if name not in overridden} | own
-    if overridden:
-        add_renamed(fields, "submission", overridden)
-    return fields
+def merged(items: Iterable[Fields], shared: Fields) -> Iterator[Fields]:
+    """Yield the fields of tasks or submissions: their own, and those of their line."""
+    known = [(place, value) for place, value in enumerate(shared.known) if value is not UNSET]
+    for item in items:
+        own, rest = [*item.known], shared.rest | item.rest
+        # A task's own fields override the line's, and the line's response id is not the tasks' id.
+        overridden = {}
+        for place, value in known:
+            name = KNOWN[place]
+            if own[place] is UNSET and name not in _RESPONSE_IDS:
+                own[place] = value
+            elif name in _RESPONSE_IDS or _differ(own[place], value):
+                overridden[name] = value
+        if len(rest) < len(shared.rest) + len(item.rest):
+            for name, value in item.rest.items():
+                if name in shared.rest and _differ(value, shared.rest[name]):
+                    overridden[name] = shared.rest[name]
+        if overridden:
+            add_renamed(rest, "submission", overridden)
+        yield Fields(own, rest, item.answers, item.typed)
 
 
-def _response(fields: dict[str, Any], line: Any) -> Response:
+def _differ(one: Any, other: Any) -> bool:
+    return _encode(one) != _encode(other)  # as JSON, because 1 == True in Python
+
+
+def response_of(fields: Fields, line: Any = None) -> Response:
     """Return the response that some fields describe.
 
     Args:
-        fields: They; what is known is taken out of them.
+        fields: They; what is not known stays in their `rest`, to which more is added.
         line: What a response without any id is named after.
     """
-    submission_id = _take(fields, "submission_id")
-    participant_id = _take(fields, "participant_id")
-    study_id = _take(fields, "study_id")
-    task_id = _take(fields, "task_id")
-    own_id = _take(fields, "response_id") or _take(fields, "id")
+    rest = fields.rest
+    submission_id, participant_id, study_id, task_id, response_id, id_, *times = fields.known
+    submission_id = _text(rest, "submission_id", submission_id)
+    participant_id = _text(rest, "participant_id", participant_id)
+    study_id = _text(rest, "study_id", study_id)
+    task_id = _text(rest, "task_id", task_id)
+    own_id = _text(rest, "response_id", response_id)
+    if own_id is None:
+        own_id = _text(rest, "id", id_)
+    elif id_ is not UNSET:
+        rest["id"] = id_
     submitted_at = done_at = None
-    for name in TIMES:
-        if name in fields and (submitted_at := parse_timestamp(fields[name])):
-            del fields[name]
-            done_at = None if name == "created_at" else submitted_at
-            break
-    typed, answers = _take_answers(fields)
+    for place, value in enumerate(times):
+        if value is UNSET:
+            continue
+        if submitted_at is None and (submitted_at := parse_timestamp(value)):
+            done_at = None if TIMES[place] == "created_at" else submitted_at
+        else:
+            rest[TIMES[place]] = value
+    answers = _take_answers(rest) if fields.answers is None else fields.answers
     datapoint = None
     if task_id:
-        key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
-        datapoint = fields.pop(key) if key else None
+        key = next((name for name in _DATAPOINTS if rest.get(name) is not None), None)
+        datapoint = rest.pop(key) if key else None
     return Response(
-        own_id or _derived_id(submission_id, task_id, line),
+        own_id or derived_id(submission_id, task_id) or _named_after(line),
         submission_id,
         participant_id,
         study_id,
@@ -271,39 +307,37 @@ def _response(fields: dict[str, Any], line: Any) -> Response:
         done_at,
         datapoint,
         answers,
-        fields,
-        typed=typed,
+        rest,
+        typed=fields.typed,
     )
 
 
-def _derived_id(submission_id: str | None, task_id: str | None, line: Any) -> str:
-    if submission_id:
-        return f"{submission_id}:{task_id}" if task_id else submission_id
+def derived_id(submission_id: str | None, task_id: str | None) -> str | None:
+    """Return the id of a response without an id of its own; None without a submission."""
+    return f"{submission_id}:{task_id}" if submission_id and task_id else submission_id
+
+
+def _named_after(line: Any) -> str:
     return f"line-{hashlib.sha256(_encode(line)).hexdigest()}"
 
 
-def _take(fields: dict[str, Any], name: str) -> str | None:
-    """Remove a non-empty text from the fields and return it; leave any other value there."""
-    value = fields.get(name)
-    if value.__class__ is not str or not value:
+def _text(rest: dict[str, Any], name: str, value: Any) -> str | None:
+    """Return a value if it is a text, and not empty; else add it to the rest."""
+    if value is UNSET:
         return None
-    del fields[name]
-    return value
+    if value.__class__ is str and value:
+        return value
+    rest[name] = value
+    return None
 
 
-def _take_answers(
-    fields: dict[str, Any],
-) -> tuple[tuple[Any, ...] | UnsetType, Mapping[str, Any]]:
+def _take_answers(fields: dict[str, Any]) -> Mapping[str, Any]:
     """Remove the answers: an object by instruction id, or one answer, or a list, with their ids."""
-    raw = fields.get("responses")
-    if raw.__class__ is Typed:
-        del fields["responses"]
-        return raw.values, raw.others
     name = next((each for each in ANSWER_FIELDS if each in fields), "")
     raw = fields.get(name)
     if isinstance(raw, dict) and not isinstance(raw.get("instruction_id"), str):
         del fields[name]
-        return UNSET, raw
+        return raw
     entries = raw if isinstance(raw, list) else [raw]
     by_id = {
         entry["instruction_id"]: entry
@@ -312,5 +346,5 @@ def _take_answers(
     }
     if name and len(by_id) == len(entries):  # else answers would be lost: not every id is unique
         del fields[name]
-        return UNSET, by_id
-    return UNSET, {}
+        return by_id
+    return {}

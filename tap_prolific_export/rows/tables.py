@@ -16,12 +16,9 @@ from tap_prolific_export.rows.answers import column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.readers import (
     NOT_REPLACED,
-    ODD,
     VALUE_COLUMNS,
     AnswerColumn,
-    taker,
     teller,
-    typed_teller,
     value_rows,
 )
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
@@ -32,7 +29,7 @@ from tap_prolific_export.rows.typed import can_be_typed
 from tap_prolific_export.times import parse_timestamp, utc_isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from tap_prolific_export.archive.export_archive import Upload
@@ -174,11 +171,6 @@ class ResponseTable:
         self._hide_unknown = hide_unknown
         self._hides_any = bool(self._hidden) or self._catalog.deselects_any or hide_unknown
         self._uploads = uploads
-        self._questions = {
-            id_: (column.key, taker(column), column)
-            for id_, column in columns.items()
-            if id_ not in self._hidden
-        }
         ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
         names = (*ids, "submitted_at", "answers", "additional_fields")
         self._row = row_type(names, facts.as_row())
@@ -220,27 +212,19 @@ class ResponseTable:
         """Return ``answers``, and the entries that it does not hold completely."""
         answers: Row = {}
         unfitted: Row = {}
-        questions = self._questions
         for id_, entry in entries.items():
-            try:
-                key, take, column = questions[id_]
-            except KeyError:
-                gone = self._catalog.column(id_)
-                if self._is_hidden(id_):
-                    continue
-                if gone is None:
-                    unfitted[id_] = entry
-                    self.misfits += 1
-                    continue
-                key, take, column = gone.key, taker(gone), gone
-            value = take(entry)
-            if value is ODD:
-                fitted = fit(entry, column.column_type, self._uploads, column.repeated)
-                value = fitted.value
-                if not fitted.lossless:
-                    unfitted[id_] = entry
-                    self.misfits += fitted.is_misfit
-            answers[key] = value
+            if self._hides_any and self._is_hidden(id_):
+                continue
+            column = self._columns.get(id_) or self._catalog.column(id_)
+            if column is None:
+                unfitted[id_] = entry
+                self.misfits += 1
+                continue
+            fitted = fit(entry, column.column_type, self._uploads, column.repeated)
+            answers[column.key] = fitted.value
+            if not fitted.lossless:
+                unfitted[id_] = entry
+                self.misfits += fitted.is_misfit
         # In one order, however the answers came.
         ordered = {key: answers[key] for key in self._names if key in answers}
         return ordered | answers, unfitted
@@ -338,7 +322,6 @@ class AnswerTable:
     ) -> None:
         self._columns = columns
         self._uploads = uploads
-        self._tellers = {id_: teller(column, uploads) for id_, column in columns.items()}
         ids = ("response_id", "submission_id", "participant_id", "task_id")
         about = ("instruction_id", "instruction_type", "question")
         self._row = row_type((*ids, *about, "answer_index"), facts.as_row(), VALUE_COLUMNS)
@@ -350,7 +333,7 @@ class AnswerTable:
                     {**facts.as_row(), **dict(zip(about, self._about(id_), strict=True))},
                     VALUE_COLUMNS,
                 ),
-                *typed_teller(column, uploads),
+                *teller(column, uploads),
             )
             for id_, column in columns.items()
         ]
@@ -390,10 +373,7 @@ class AnswerTable:
             about = self._about(instruction_id)
             column = self._columns.get(instruction_id)
             as_it_came = replaced.get(instruction_id, NOT_REPLACED)
-            if column and as_it_came is NOT_REPLACED:
-                values: Sequence[Any] = self._tellers[instruction_id](entry)
-            else:
-                values = value_rows(entry, column, self._uploads, as_it_came)
+            values = value_rows(entry, column, self._uploads, as_it_came)
             for index, told in enumerate(values, 1):
                 yield self._row(*ids, *about, index, *told)
 

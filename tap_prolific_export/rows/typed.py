@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
-from msgspec.structs import astuple
 
-from tap_prolific_export.archive.export_archive import Line
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
-from tap_prolific_export.rows.responses import Typed
+from tap_prolific_export.rows.responses import KNOWN, Fields, derived_id, merged, response_of
 from tap_prolific_export.rows.scalars import LARGE, Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.responses import Response
 
 # To have more names, or to make the types anew more often, would take longer than it saves.
 _MAX_NAMES, _MAX_CHANGES = 1000, 50
@@ -51,53 +51,93 @@ def can_be_typed(columns: Mapping[str, AnswerColumn]) -> bool:
     return 1 < len(columns) == len(keys) <= _MAX_NAMES and _are_names((*columns, *keys))
 
 
+class UploadedFile(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An uploaded file in a typed answer: the fields that the column has, in its order."""
+
+    path: str
+    file_name: str
+    content_type: str | UnsetType | None = UNSET
+    size_bytes: int | None = None
+
+
 class LineDecoder:
-    """Decodes lines of submissions, which have then `Typed` in place of each object of answers.
+    """Decodes lines of submissions into responses, of which usual answers come `typed`.
 
     Args:
         columns: The properties of ``answers``, by instruction id; `can_be_typed` holds for them.
+        uploads: The uploaded files in the archive, by path.
     """
 
-    def __init__(self, columns: Mapping[str, AnswerColumn]) -> None:
+    def __init__(
+        self, columns: Mapping[str, AnswerColumn], uploads: Mapping[str, Upload] | None = None
+    ) -> None:
         self._columns = columns
+        self._uploads = uploads or {}
         self._entries = {id_: _entry(column) for id_, column in columns.items()}
-        self._types: dict[str, Any] = {}  # of the other fields of lines and tasks
+        # Of the other fields of lines and tasks.
+        self._types: dict[str, Any] = dict.fromkeys(KNOWN, _Flat)
         self._changes = 0
         self._make_types()
 
-    def decode(self, text: bytes) -> Line | None:
-        """Return a line; None if it needs a closer look."""
-        nests: list[Any] = []
+    def decode(self, text: bytes) -> list[Response] | None:
+        """Return the responses of a line; None if it needs a closer look."""
         try:
-            line = self._fields(self._decode(text), nests)
-            if (tasks := line.get("tasks")) is not None:
-                tasks = line["tasks"] = [self._fields(each, nests) for each in tasks]
+            found = self._decode(text)
         except _ODD:
             return self.decode(text) if self._learn(text) else None
+        line = self._fields(found)
         # A response without ids is named after its line as it came.
-        id_ = line.get("submission_id")
-        if id_.__class__ is not str or not id_ or "submissions" in line:
+        id_ = line.known[0]
+        if id_.__class__ is not str or not id_ or "submissions" in line.rest:
             return None
-        if tasks is not None and (
-            not tasks or "responses" in line or any("submission_id" in each for each in tasks)
-        ):
+        if found.tasks is UNSET:
+            if self._is_deep(text, line):
+                return None
+            return [response_of(line)]
+        tasks = [*map(self._fields, found.tasks)]
+        if not tasks or line.answers is not None or any(t.known[0] is not UNSET for t in tasks):
             return None
-        is_flat = not (nests or self._has_nests) or not may_be_deep(text)
-        return Line(line) if is_flat or depth_of([line, nests]) < MAX_DEPTH else None
+        if any(self._is_deep(text, each) for each in (line, *tasks)):
+            return None
+        return [*map(response_of, merged(tasks, line))]
 
-    def _fields(self, found: Any, nests: list[Any]) -> dict[str, Any]:
-        """Return the fields of a line or task; add to `nests` what cannot be seen in `Typed`."""
-        pairs = zip(self._names, astuple(found), strict=False)
-        fields = {name: value for name, value in pairs if value is not UNSET}
-        if (answers := fields.get("responses")) is not None:
-            others = {}
-            for id_, get in self._untyped:
-                if (entry := get(answers)) is not UNSET:
-                    others[id_] = entry
-            if others:
-                nests.append(others)
-            fields["responses"] = Typed(self._take(answers), others)
-        return fields
+    def _is_deep(self, text: bytes, fields: Fields) -> bool:
+        if not (fields.answers or self._has_nests) or not may_be_deep(text):
+            return False
+        # A task is two levels below its line.
+        return depth_of([[[fields.known, fields.rest, fields.answers]]]) >= MAX_DEPTH
+
+    def _fields(self, found: Any) -> Fields:
+        """Return the fields of a line or task."""
+        rest = {}
+        for name, get in self._rest:
+            if (value := get(found)) is not UNSET:
+                rest[name] = value
+        if (answers := found.responses) is UNSET:
+            return Fields(self._known(found), rest)
+        others = {}
+        for id_, get in self._untyped:
+            if (entry := get(answers)) is not UNSET:
+                others[id_] = entry
+        values = self._take(answers)
+        for place, id_, get in self._files:
+            if not (files := values[place]):  # there is no such answer, or no file in it
+                continue
+            files = files if files.__class__ is list else [files]
+            if all(map(self._is_plain, files)):
+                for file in files:
+                    file.size_bytes = self._uploads[file.path].size
+                    file.content_type = None if file.content_type is UNSET else file.content_type
+            else:
+                others[id_], files = msgspec.to_builtins(get(answers)), UNSET
+            values = (*values[:place], files, *values[place + 1 :])
+        return Fields(self._known(found), rest, others, values)
+
+    def _is_plain(self, file: UploadedFile) -> bool:
+        """Whether a file is in the archive, and named in no way that needs a closer look."""
+        is_ascii = f"{file.file_name}{file.content_type or ''}".isascii()
+        is_named = is_ascii and bool(file.file_name) and file.size_bytes is None
+        return is_named and file.path in self._uploads
 
     def _learn(self, text: bytes) -> bool:
         """Make types that take this line, too; return whether they are others."""
@@ -125,71 +165,76 @@ class LineDecoder:
         return True
 
     def _make_types(self) -> None:
-        fields, places, self._untyped = [], [], []
+        fields, places, self._untyped, self._files = [], [], [], []
         for number, (id_, (type_, default, inner)) in enumerate(self._entries.items()):
             name = f"a{number}"
             fields.append((name, type_, msgspec.field(name=id_, default=default)))
             if type_ is Any:
                 self._untyped.append((id_, attrgetter(name)))
+            elif self._columns[id_].column_type.kind is ColumnKind.FILES:
+                self._files.append((number, id_, attrgetter(name)))
             if id_ in self._columns:
                 places.append("no_value" if type_ is Any else name + inner)
         self._take: Callable[[Any], tuple[Any, ...]] = attrgetter(*places)
-        types = {**self._types, "responses": _struct(fields, no_value=UNSET)}
-        types["tasks"] = GenericAlias(list, (_fields_type(types),))
-        self._names = tuple(types)
-        self._decode = msgspec.json.Decoder(_fields_type(types)).decode
+        getters = [(name, attrgetter(f"f{number}")) for number, name in enumerate(self._types)]
+        self._known: Callable[[Any], tuple[Any, ...]] = attrgetter(
+            *(f"f{number}" for number, _ in enumerate(KNOWN))
+        )
+        self._rest = getters[len(KNOWN) :]
+        answers = _struct(fields, no_value=UNSET)
+        tasks = GenericAlias(list, (_fields_type(self._types, responses=answers),))
+        line = _fields_type(self._types, responses=answers, tasks=tasks)
+        self._decode = msgspec.json.Decoder(line).decode
         self._has_nests = Any in self._types.values()
 
 
-_OWN_IDS = ("response_id", "id", "task_id")
-_OF_TASK = [(name, Any, UNSET) for name in ("submission_id", *_OWN_IDS)]
-_Task = msgspec.defstruct("Task", _OF_TASK, gc=False)
-_decode_ids = msgspec.json.Decoder(
-    msgspec.defstruct(
-        "Ids",
-        [
-            ("submission_id", str),
-            *_OF_TASK[1:],
-            ("tasks", GenericAlias(list, (_Task,)) | UnsetType, UNSET),
-            ("submissions", Raw | UnsetType, UNSET),
-            ("responses", Raw | UnsetType, UNSET),
-        ],
-        gc=False,
-    )
-).decode
+_Id = str | UnsetType
+_IDS: list[Any] = [(name, _Id, UNSET) for name in ("response_id", "id", "task_id")]
+_Task = msgspec.defstruct("Task", [("submission_id", Raw | UnsetType, UNSET), *_IDS], gc=False)
+_Line = msgspec.defstruct(
+    "Line",
+    [
+        ("submission_id", str),
+        *_IDS,
+        ("tasks", GenericAlias(list, (_Task,)) | UnsetType, UNSET),
+        *((name, Raw | UnsetType, UNSET) for name in ("submissions", "responses")),
+    ],
+    gc=False,
+)
+_decode_ids = msgspec.json.Decoder(_Line).decode
 
 
-def decode_ids(text: bytes) -> Line | None:
-    """Return the ids of a line, and nothing else of it; None if it needs a closer look."""
+def decode_ids(text: bytes) -> list[str] | None:
+    """Return the ids of a line's responses; None if it needs a closer look."""
     try:
-        found: Any = _decode_ids(text)
+        line: Any = _decode_ids(text)
     except _ODD:
         return None
-    is_usual = found.responses is UNSET or bytes(memoryview(found.responses)[:1]) == b"{"
-    if not found.submission_id or found.submissions is not UNSET or not is_usual:
+    is_usual = line.responses is UNSET or bytes(memoryview(line.responses)[:1]) == b"{"
+    if not line.submission_id or line.submissions is not UNSET or not is_usual:
         return None
-    fields = {"submission_id": found.submission_id, **_own_ids(found)}
-    if found.tasks is not UNSET:
-        if not found.tasks or any(each.submission_id is not UNSET for each in found.tasks):
-            return None
-        fields["tasks"] = [*map(_own_ids, found.tasks)]
-    return Line(fields)
+    if line.tasks is UNSET:
+        return [_id(line, line.submission_id)]
+    if not line.tasks or any(task.submission_id is not UNSET for task in line.tasks):
+        return None
+    return [_id(task, line.submission_id, line.task_id) for task in line.tasks]
 
 
-def _own_ids(found: Any) -> dict[str, Any]:
-    return {name: id_ for name in _OWN_IDS if (id_ := getattr(found, name)) is not UNSET}
+def _id(found: Any, submission_id: str, task_id: str | UnsetType = UNSET) -> str:
+    own_id = found.response_id or found.id
+    return str(own_id or derived_id(submission_id, found.task_id or task_id or None))
 
 
 def _are_names(names: Collection[str]) -> bool:
     return len(names) <= _MAX_NAMES and not any(map(_NO_NAME.search, names))
 
 
-def _fields_type(types: Mapping[str, Any]) -> Any:
-    fields = enumerate(types.items())
-    return _struct(
+def _fields_type(types: Mapping[str, Any], **more: Any) -> Any:
+    fields = [
         (f"f{n}", type_ | UnsetType, msgspec.field(name=name, default=UNSET))
-        for n, (name, type_) in fields
-    )
+        for n, (name, type_) in enumerate(types.items())
+    ]
+    return _struct([*fields, *((name, type_ | UnsetType, UNSET) for name, type_ in more.items())])
 
 
 def _fits(raw: Raw, type_: Any) -> bool:
@@ -203,15 +248,16 @@ def _fits(raw: Raw, type_: Any) -> bool:
 def _entry(column: AnswerColumn) -> _Entry:
     """Return the type of a question's entries, its default, and where in it the value is."""
     kind = column.column_type.kind
-    if kind in {ColumnKind.FILES, ColumnKind.JSON}:  # these have no usual shape
-        return _UNTYPED
-    if column.is_foreign:  # tables need different types of it
+    # JSON has no usual shape, and of a foreign property tables need different types.
+    if kind is ColumnKind.JSON or column.is_foreign:
         return _UNTYPED
     scalar = _Integer if kind is ColumnKind.RATING else _SCALARS[column.column_type.scalar]
     if kind is ColumnKind.WITH_UNIT:
         entry = _struct([("value", scalar), ("unit", str | None)])
         return entry | UnsetType, UNSET, ""
-    if kind is ColumnKind.EXPLAINED:
+    if kind is ColumnKind.FILES:
+        scalar = UploadedFile | GenericAlias(list, (UploadedFile,))
+    elif kind is ColumnKind.EXPLAINED:
         choice = _struct([("value", scalar), ("explanation", str | None)])
         scalar = GenericAlias(list, (choice,))
     elif kind is ColumnKind.SCALARS:

@@ -10,7 +10,7 @@ from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
-from tap_prolific_export.rows.responses import Response, Task, responses_in, task
+from tap_prolific_export.rows.responses import Response, Task, responses_in, tasks_in
 from tap_prolific_export.rows.typed import LineDecoder, can_be_typed, decode_ids
 from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
@@ -18,7 +18,7 @@ from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tap_prolific_export.archive.export_archive import ExportArchive, Upload
+    from tap_prolific_export.archive.export_archive import ExportArchive, Line, Upload
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.tables import ExportFacts
@@ -114,8 +114,7 @@ class Snapshot:
     def _ids(self) -> Iterator[list[str]]:
         """Yield the ids of all responses in blocks, as their lines have them."""
         try:
-            for lines in self.archive.lines(decode_ids) if self.archive else ():
-                yield [response.id for response in responses_in(lines)]
+            yield from self.archive.lines(_ids_in, decode_ids) if self.archive else ()
         except ReplacedError:
             raise
         except DataCollectionError as error:  # raised again where the line's turn comes
@@ -132,8 +131,7 @@ class Snapshot:
             yield keys.resolved(block)
 
     def _every_response(self) -> Iterator[list[Response]]:
-        for lines in self.archive.lines() if self.archive else ():
-            yield responses_in(lines)
+        return self.archive.lines(responses_in) if self.archive else iter(())
 
     def _upload_keys(self) -> UploadKeys:
         return UploadKeys(self.uploads, self._every_response)
@@ -141,12 +139,12 @@ class Snapshot:
     def _first_reading(
         self, see: Callable[[list[Response]], None], columns: Mapping[str, AnswerColumn]
     ) -> Iterator[list[Response]]:
-        decode = LineDecoder(columns).decode if can_be_typed(columns) else None
+        decode = LineDecoder(columns, self.uploads).decode if can_be_typed(columns) else None
         keys = self._upload_keys()
-        for lines in self.archive.lines(decode) if self.archive else ():
-            block = keys.resolved(responses_in(lines))
-            see(block)
-            yield block
+        for block in self.archive.lines(responses_in, decode) if self.archive else ():
+            found = keys.resolved(block)
+            see(found)
+            yield found
 
     def wants(self, response: Response) -> bool:
         """Whether a response is wanted.
@@ -213,9 +211,8 @@ class Tasks:
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
         snapshot = self._snapshot
-        blocks = snapshot.archive.lines_by_task() if snapshot.archive else ()
-        lines = (line for block in blocks for line in block)
-        found = filter(None, (task(line.object, line.as_it_came) for line in lines))
+        blocks = snapshot.archive.lines_by_task(tasks_in) if snapshot.archive else ()
+        found = (each for block in blocks for each in block)
         if snapshot.is_unfiltered:
             yield from found
             return
@@ -225,3 +222,7 @@ class Tasks:
             # A task without answers belongs to no study and has no time.
             if each.id in answered or not (each.answered or snapshot.only.study_id):
                 yield each
+
+
+def _ids_in(line: Line) -> list[str]:
+    return [response.id for response in responses_in(line)]

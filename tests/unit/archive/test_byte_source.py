@@ -226,7 +226,9 @@ def read(layout: Layout, takes: frozenset[int]) -> Read:
         assert archive.metadata().fields == {"id": "c1"}
         rows = [json.loads(line) for line in layout.members["responses.jsonl"].content.splitlines()]
         for _ in range(2):
-            assert [line.object for lines in archive.lines() for line in lines] == rows
+            assert [
+                line for lines in archive.lines(lambda line: [line.object]) for line in lines
+            ] == rows
         for path in taken:
             assert b"".join(archive.content(path)) == layout.members[path].content
     with zipfile.ZipFile(io.BytesIO(data)) as packed:

@@ -9,6 +9,7 @@ import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -16,10 +17,9 @@ from tap_prolific_export.archive import export_archive as archive
 from tap_prolific_export.archive import safe_json as decoding
 from tap_prolific_export.archive import zip_reader as members
 from tap_prolific_export.archive.export_archive import Limits
-from tap_prolific_export.rows import answers, readers
+from tap_prolific_export.rows import answers, typed
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
-from tap_prolific_export.rows.readers import ODD, AnswerColumn
 from tap_prolific_export.uploads import names
 from tests.support import fuzz
 from tests.support.fuzz import SAID, Case, Entry, Finding, Reading, examine, pack_entries, packed
@@ -27,6 +27,8 @@ from tests.support.zips import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tap_prolific_export.rows.readers import AnswerColumn
 
 # Of each kind so many: together they take ten seconds.
 COUNTS = {"bytes": 1500, "fields": 750, "text": 350, "json": 500, "members": 200}
@@ -70,15 +72,11 @@ def as_if_whole(*args: Any, **more: Any) -> Any:
 
 
 def only_the_value(column: AnswerColumn) -> Any:
-    def take(entry: Any) -> Any:
-        taken = _taker(column)(entry)
-        return entry["value"] if taken is ODD and _is_text(entry) else taken
-
-    return take
-
-
-def _is_text(entry: Any) -> bool:
-    return isinstance(entry, dict) and isinstance(entry.get("value"), str)
+    type_, default, inner = _entry(column)
+    if inner != ".value":
+        return type_, default, inner
+    loose = msgspec.defstruct("Loose", [("value", Any, msgspec.UNSET)], frozen=True)
+    return loose, loose(), inner
 
 
 def unchecked(self: Any, member: Any, _: str, *, keep: bool = False) -> Any:
@@ -109,7 +107,7 @@ def no_text(_: Any) -> str:
     return ""
 
 
-_rows, _taker = records.ResponseTable.rows, readers.taker
+_rows, _entry = records.ResponseTable.rows, typed._entry
 _fit, _skipped = answers.fit, archive.Skipped
 FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "fields are dropped": (
@@ -119,7 +117,7 @@ FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
         without_fields,
         "nothing of a line is lost",
     ),
-    "a reader takes too much": ("json", records, "taker", only_the_value, "nothing of a line is"),
+    "more is typed than fits": ("json", typed, "_entry", only_the_value, "nothing of a line is"),
     "misfits are dropped": ("json", records, "fit", as_if_whole, "nothing of a line is lost"),
     "texts are as they came": ("json", decoding, "cleaned", as_it_is, "a row of responses fits"),
     "names are as they came": ("members", names, "_segment", as_it_is, "every store has such"),

@@ -1,4 +1,4 @@
-"""A law: a reader takes only what `answers.fit` would return, and it takes the usual answers."""
+"""A law: answers that are typed as they are decoded give the rows that all others give."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tap_prolific_export.rows.catalog_answers import as_written
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
-from tap_prolific_export.rows.readers import ODD, VALUE_COLUMNS, taker, teller, value_rows
+from tap_prolific_export.rows.readers import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.scalars import LARGE
 from tap_prolific_export.rows.schema import TYPES
@@ -37,7 +37,6 @@ from tests.support.json_texts import escaped
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tap_prolific_export.archive.export_archive import Line
     from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.responses import Response
 
@@ -201,14 +200,9 @@ def check(column: AnswerColumn, entry: Any) -> None:
     """Check all that is made of an entry against what `fit` and `value_rows` say."""
     came = text_of(entry)
     fitted = fit(entry, column.column_type, UPLOADS, column.repeated)
-    taken = taker(column)(entry)
-    if taken is not ODD:
-        assert text_of(taken) == text_of(fitted.value)
-        assert fitted.lossless
     told = value_rows(entry, column, UPLOADS)
     kept = {"lossless": fitted.lossless, "is_misfit": fitted.is_misfit}
     check_rows(column, entry, fitted.value, **kept)
-    assert all_of(teller(column, UPLOADS)(entry)) == all_of(told)
     assert {len(each) for each in told} <= {len(VALUE_COLUMNS)}
     assert text_of(entry) == came
 
@@ -235,9 +229,9 @@ def check_typed(response: Response) -> None:
     """Check that nothing changes where answers are typed as they are decoded."""
     [id_] = response.answers
     columns, table = PAIRS[id_], TABLES[id_]
-    if (line := typed_line(id_, response.answers)) is None:
+    if (found := typed_line(id_, response.answers)) is None:
         return
-    [typed] = responses(line.object)
+    [typed] = found
     assert typed.typed
     before = table.misfits
     rows = [[*map(as_dict, table.rows([each]))] for each in (response, typed)]
@@ -253,19 +247,19 @@ def check_typed(response: Response) -> None:
     assert files[0] == files[1]
 
 
-def typed_line(id_: str, answers: Mapping[str, Any]) -> Line | None:
+def typed_line(id_: str, answers: Mapping[str, Any]) -> list[Response] | None:
     """Decode a line with an answer to one question; nothing else was ever decoded before."""
     text = json.dumps({"submission_id": "s", "responses": answers}).encode()
-    return LineDecoder(PAIRS[id_]).decode(text)
+    return LineDecoder(PAIRS[id_], UPLOADS).decode(text)
 
 
-def all_of(told: Sequence[tuple[Any, ...]]) -> list[str]:
+def all_of(told: Sequence[Sequence[Any]]) -> list[str]:
     """Return `VALUE_COLUMNS` of each value, also those that may be left out."""
     return [text_of([*each, *[None] * (len(VALUE_COLUMNS) - len(each))]) for each in told]
 
 
 @pytest.mark.parametrize("id_", QUESTIONS)
-def test_a_reader_takes_only_what_fits(id_: str) -> None:
+def test_rows_are_what_fits(id_: str) -> None:
     column = COLUMNS[id_]
     for entry in ENTRIES:
         for each in with_repeated(column, entry):
@@ -302,7 +296,7 @@ def entries(draw: st.DrawFn) -> tuple[AnswerColumn, Any]:
 
 @settings(deadline=None, max_examples=1000)
 @given(entries())
-def test_whatever_comes_a_reader_takes_only_what_fits(drawn: tuple[AnswerColumn, Any]) -> None:
+def test_whatever_comes_rows_are_what_fits(drawn: tuple[AnswerColumn, Any]) -> None:
     check(*drawn)
 
 
@@ -311,10 +305,13 @@ def test_whatever_comes_a_reader_takes_only_what_fits(drawn: tuple[AnswerColumn,
 @example(COLUMNS["one-numbers"], [{"value": 0.0}, {"value": -0.0}])
 @example(COLUMNS["one-numbers"], [{"value": 7.0}, {"value": 7}])
 @example(COLUMNS["many-numbers"], [{"value": [1, 1.0, True]}])
-def test_what_a_reader_remembers_changes_nothing(column: AnswerColumn, given_: list[Any]) -> None:
-    tell = teller(column, UPLOADS)
+def test_what_a_table_remembers_changes_nothing(column: AnswerColumn, given_: list[Any]) -> None:
+    id_ = column.instruction.id
+    table = AnswerTable(FACTS, PAIRS[id_], UPLOADS)
     for entry in given_:
-        assert all_of(tell(entry)) == all_of(value_rows(entry, column, UPLOADS))
+        if found := typed_line(id_, {id_: entry}):
+            rows = [[getattr(each, name) for name in VALUE_COLUMNS] for each in table.rows(found)]
+            assert all_of(rows) == all_of(value_rows(entry, column, UPLOADS))
 
 
 # What is usual, by the kind of question.
@@ -338,30 +335,30 @@ USUAL: dict[str, list[Any]] = {
     "unit": [{"value": 80, "unit": "g"}, {"value": 80.5, "unit": None}],
     "unit-text": [{"value": "two", "unit": "cups"}],
     "stars": [{"value": 4}],
+    "file": [{"value": FILE}, {"value": [FILE, {**FILE, "content_type": None}]}, {"value": []}],
+    "narration": [{"value": {"path": UPLOADED, "file_name": "x"}}],
 }
 
 
 @pytest.mark.parametrize("id_", USUAL)
-def test_the_usual_answers_are_taken(id_: str) -> None:
+def test_the_usual_answers_are_typed(id_: str) -> None:
     column = COLUMNS[id_]
     type_, own_id = column.repeated.items()
     for entry in USUAL[id_]:
         for again in ({}, dict([type_]), dict([own_id]), dict([type_, own_id])):
-            taken = taker(column)({**entry, **again})
-            assert taken is not ODD
             check(column, {**entry, **again})
-        # In a choice alone, and in a value with a unit, no more than these is typed.
+        # Of a choice with an explanation that is in no list, neither is typed.
         is_typed = isinstance(entry["value"], list) or len(entry) == 1 or "unit" in entry
-        line = typed_line(id_, {id_: entry})
-        assert line
-        assert (not line.object["responses"].others) == is_typed
+        found = typed_line(id_, {id_: entry})
+        assert found
+        assert (not found[0].answers) == is_typed
 
 
 LINE: Row = {"submission_id": "s", "responses": {"text": {"value": "x"}}}
 DEEP = json.loads("[" * 250 + "]" * 250)
 
 
-def decoded_after(first: Row, line: Row) -> Line | None:
+def decoded_after(first: Row, line: Row) -> list[Response] | None:
     """Decode a line after another one."""
     decoder = LineDecoder(COLUMNS)
     assert decoder.decode(json.dumps(first).encode())
@@ -410,7 +407,7 @@ def test_what_comes_later_is_typed_too(fields: Row) -> None:
     for line in (LINE, LINE | fields, LINE, LINE | {"x": 1}, LINE | fields):
         decoded = decoder.decode(json.dumps(line).encode())
         assert decoded
-        same_rows(responses(line), responses(decoded.object))
+        same_rows(responses(line), decoded)
 
 
 def same_rows(plain: Sequence[Response], typed: Sequence[Response]) -> None:
@@ -427,9 +424,8 @@ def test_the_lines_of_batches_are_typed_too() -> None:
     task: Row = {"task_id": "t", "datapoint": {"a": 1}, "responses": LINE["responses"]}
     nested: Row = {"submission_id": "s", "id": "l", "tasks": [task, {**task, "task_id": "u"}]}
     for line in (nested, {"submission_id": "s", **task, "x": {"y": 1}}):
-        decoded = decoded_after(LINE, line)
-        assert decoded
-        typed = responses(decoded.object)
+        typed = decoded_after(LINE, line)
+        assert typed
         assert all(each.typed for each in typed)
         same_rows(responses(line), typed)
     odd: Row
@@ -491,12 +487,11 @@ def test_what_is_typed_as_it_is_decoded_has_the_types_that_the_tables_need(
     for entry in USUAL[id_]:
         fitted = fit(entry, column.column_type, UPLOADS, own.repeated)
         given_ = {id_: entry, "other": {"value": "x"}}
-        line = LineDecoder(columns).decode(
+        typed = LineDecoder(columns, UPLOADS).decode(
             json.dumps({"submission_id": "s", "responses": given_}).encode()
         )
-        assert line
+        assert typed
         plain = responses({"submission_id": "s", "responses": given_})
-        typed = responses(line.object)
         assert typed[0].typed
         for row in map(as_dict, table.rows([*plain, *typed])):
             assert text_of(row["answers"]) == text_of({column.key: fitted.value, "other": "x"})

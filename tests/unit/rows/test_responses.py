@@ -360,9 +360,8 @@ usual_lines: st.SearchStrategy[Line] = st.fixed_dictionaries(
 @settings(max_examples=500)
 @given(lines | nested_lines() | usual_lines)
 def test_the_ids_that_are_read_first_are_those_of_the_responses(line: Line) -> None:
-    if decoded := decode_ids(json.dumps(line).encode()):
-        expected = [response.id for response in responses(line)]
-        assert [response.id for response in responses(decoded.object)] == expected
+    if (ids := decode_ids(json.dumps(line).encode())) is not None:
+        assert ids == [response.id for response in responses(line)]
 
 
 def test_ids_are_read_of_the_usual_lines() -> None:
