@@ -5,6 +5,7 @@ People unpack archives and pack them again. Each program writes names in its own
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 import zlib
 from collections import Counter
@@ -72,6 +73,9 @@ def portable_paths(names: Sequence[str]) -> list[str]:
     # Files whose names differ only in their form are different files: these keep their names.
     forms = {path: form for path, form in changed.items() if counts[form] == 1}
     return [forms.get(path, path) for path in paths]
+
+
+is_composed = functools.partial(unicodedata.is_normalized, "NFC")
 
 
 def composed(text: str) -> str:

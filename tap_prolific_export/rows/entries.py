@@ -71,8 +71,6 @@ def _read(entry: Any, repeated: Mapping[str, Any], depth: int) -> tuple[Value, .
 def _read_object(
     entry: dict[str, Any], repeated: Mapping[str, Any], depth: int
 ) -> tuple[Value, ...] | None:
-    if len(entry) == 1 and "value" in entry:  # the usual shape
-        return _read(entry["value"], repeated, depth - 1)
     fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
     inner = "value" if "value" in fields else "answer"
     if inner not in fields:
@@ -82,6 +80,8 @@ def _read_object(
         if not isinstance(fields.get(inner), str):
             return None
     content = fields.pop(inner)
+    if not fields:  # nearly always
+        return _read(content, repeated, depth - 1)
     unit = _pop_text(fields, ("unit",))
     explanation = _pop_text(fields, _EXPLANATIONS)
     values = _read(content, repeated, depth - 1)

@@ -7,13 +7,14 @@ the submission whose id its name begins with.
 from __future__ import annotations
 
 from bisect import bisect_left
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, to_builtins
+from msgspec import to_builtins
 
 from tap_prolific_export.archive.export_archive import UPLOADS
-from tap_prolific_export.archive.member_names import composed
+from tap_prolific_export.archive.member_names import composed, is_composed
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType, path_in, upload_path
 from tap_prolific_export.rows.entries import read
 
@@ -83,11 +84,11 @@ class FileFinder:
         self._by_name: dict[str, NamedFile] = {}
         self._names = {path.rpartition("/")[2] for path in uploads}
         # Nearly all answers are told by their last characters to name no file.
-        self._tail = slice(-min(map(len, self._names), default=1), None)
-        self._tails = {name[self._tail] for name in self._names}
+        self._tail = itemgetter(slice(-min(map(len, self._names), default=1), None))
+        self._tails = {*map(self._tail, self._names)}
         self._sorted = sorted(uploads)
-        self._texts = [
-            (place, id_, _TEXTS_OF.get(column.column_type.kind, str))
+        self._texts: list[tuple[int, str, Callable[[Any], list[str]]]] = [
+            (place, id_, _TEXTS_OF.get(column.column_type.kind, lambda answer: [answer]))
             for place, (id_, column) in enumerate(columns.items())
             if column.column_type.scalar is ScalarType.STRING
         ]
@@ -118,15 +119,18 @@ class FileFinder:
     def _typed_names(self, typed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         """Yield the typed answers that may name a file, with their questions' ids."""
         tail, tails = self._tail, self._tails
-        for place, id_, texts_of in self._texts:
+        texts: list[str] = []
+        for place, _, texts_of in self._texts:
             answer = typed[place]
             if answer.__class__ is str:
-                text = answer if answer.isascii() else composed(answer)
-                if text[tail] in tails:
-                    yield id_, answer
-            elif answer is UNSET or answer is None:
-                continue
-            elif not tails.isdisjoint([composed(text)[tail] for text in texts_of(answer)]):
+                texts.append(answer)
+            elif answer:  # neither UNSET nor None
+                texts += texts_of(answer)
+        if tails.isdisjoint(map(tail, texts)) and all(map(is_composed, texts)):
+            return  # nearly always; without a function of Python's called for a text
+        for place, id_, texts_of in self._texts:
+            answer = typed[place]
+            if answer and not tails.isdisjoint(tail(composed(text)) for text in texts_of(answer)):
                 yield id_, answer
 
     def _add_named(self, response: Response, instruction_id: str, entry: Any) -> None:

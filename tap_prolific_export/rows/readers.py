@@ -152,7 +152,8 @@ def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], To
     is_plain = not column.labels and not column.column_type.mixed
     if is_plain and column.column_type.scalar is ScalarType.STRING:
         return lambda value: (value, None, None, None)
-    if not column.labels and column.column_type.scalar is ScalarType.NUMBER:
+    has_many = not column.labels and column.column_type.kind is not ColumnKind.RATING
+    if has_many and column.column_type.scalar is ScalarType.NUMBER:
         return lambda value: (json_text(value), value, None, None)
     # Equal numbers of the two types have different texts.
     numbers = {each: _Remembered(column, uploads) for each in (int, float)}

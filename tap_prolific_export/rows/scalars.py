@@ -36,11 +36,14 @@ def as_number(value: Scalar) -> float | int | None:
 
 
 def as_integer(value: Scalar) -> int | None:
-    """Return the 64-bit integer that a number or a text is; None for anything else."""
+    """Return the 64-bit integer that a number or a text is; None for anything else.
+
+    None, too, for a float beyond `LARGE`: its last digits are not those that were written.
+    """
     number = _number(value)
-    if number is None or number != number // 1 or int(number) not in INT64:
+    if isinstance(number, float) and not (number.is_integer() and -LARGE <= number <= LARGE):
         return None
-    return int(number)
+    return int(number) if number is not None and int(number) in INT64 else None
 
 
 def _number(value: Scalar) -> float | int | None:

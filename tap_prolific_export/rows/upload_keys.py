@@ -46,8 +46,10 @@ class UploadKeys:
         return [self._resolved(each) if each.answers else each for each in responses]
 
     def _resolved(self, response: Response) -> Response:
-        if any(in_archives_form(t, self._uploads) != t for t in _texts(response.answers)):
-            answers = {id_: self._composed(e) for id_, e in response.answers.items()}
+        if not _may_name_otherwise(response.answers):
+            return response
+        answers = {id_: self._composed(e) for id_, e in response.answers.items()}
+        if answers != response.answers:
             response = replace(response, answers=answers)
         if not any(self._keys(response)):
             return response
@@ -117,14 +119,18 @@ def in_archives_form(text: str, uploads: Collection[str]) -> str:
     return form if path_in(form, uploads) in uploads else text
 
 
-def _texts(answers: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the texts in all answers of a response, however deep."""
+def _may_name_otherwise(answers: Mapping[str, Any]) -> bool:
+    """Whether any answer has a key, or a text that may have another Unicode form."""
     left: list[Any] = [*answers.values()]
     while left:
         entry = left.pop()
-        if isinstance(entry, str):
-            yield entry
-        elif isinstance(entry, list):
-            left += entry
-        elif isinstance(entry, dict):
+        if entry.__class__ is str:
+            if not entry.isascii():
+                return True
+        elif entry.__class__ is dict:
+            if "file_key" in entry:
+                return True
             left += entry.values()
+        elif entry.__class__ is list:
+            left += entry
+    return False

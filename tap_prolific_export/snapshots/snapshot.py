@@ -203,10 +203,8 @@ class Tasks:
 
     def _is_new(self, id_: str, datapoint: Any) -> bool:
         """Whether a task is new, or comes with other data than before."""
-        is_new = not self._seen.add_all([id_])
-        if datapoint is not None:
-            is_new |= not self._seen.add_all([f"{id_} {json_text(datapoint)}"])
-        return is_new
+        ids = [id_] if datapoint is None else [id_, f"{id_} {json_text(datapoint)}"]
+        return len(self._seen.add_all(ids)) < len(ids)
 
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""

@@ -7,7 +7,7 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from msgspec.structs import asdict
@@ -437,6 +437,7 @@ def spelled(leaf: Any) -> str:
 
 @settings(max_examples=400)
 @given(any_question, entries)
+@example(STARS, 2.362547946551701e16)
 def test_whatever_comes_is_said_again_or_said_to_be_kept(
     instruction: Instruction, entry: Any
 ) -> None:
