@@ -34,7 +34,6 @@ _TEXTS_OF: Mapping[ColumnKind, Callable[[Any], list[str]]] = {
     ColumnKind.SCALARS: lambda answer: answer,
     ColumnKind.EXPLAINED: lambda answer: [each.value for each in answer],
     ColumnKind.WITH_UNIT: lambda answer: [answer.value],
-    ColumnKind.FILES: lambda answer: [each.path for each in answer],
 }
 
 
@@ -55,7 +54,7 @@ class NamedFile(msgspec.Struct, frozen=True, gc=False):
     participant_id: str | None
     task_id: str | None
     instruction_id: str | None
-    described: Mapping[str, str]
+    described: Mapping[str, Any]
     wanted: bool
 
 
@@ -91,6 +90,12 @@ class FileFinder:
             (place, id_, _TEXTS_OF.get(column.column_type.kind, lambda answer: [answer]))
             for place, (id_, column) in enumerate(columns.items())
             if column.column_type.scalar is ScalarType.STRING
+            and column.column_type.kind is not ColumnKind.FILES
+        ]
+        self._files = [
+            (place, id_)
+            for place, (id_, column) in enumerate(columns.items())
+            if column.column_type.kind is ColumnKind.FILES
         ]
 
     @property
@@ -108,6 +113,10 @@ class FileFinder:
             return
         for response in responses:
             if response.typed:
+                for place, id_ in self._files:
+                    for file in response.typed[place] or ():
+                        described = {"file_name": file.file_name, "content_type": file.content_type}
+                        self._add(response, id_, file.path, described)
                 for instruction_id, answer in self._typed_names(response.typed):
                     self._add_named(response, instruction_id, to_builtins(answer))
             for instruction_id, answer in response.answers.items():
@@ -140,15 +149,20 @@ class FileFinder:
             if path is not None and path not in self._uploads:  # in another Unicode form?
                 path = path_in(composed(path), self._uploads)
             if path is not None and path in self._uploads:
-                file = NamedFile(
-                    response.submission_id,
-                    response.participant_id,
-                    response.task_id,
-                    instruction_id,
-                    value.file or {},
-                    self._wants(response),
-                )
-                _keep(self._by_answer, path, file)
+                self._add(response, instruction_id, path, value.file or {})
+
+    def _add(
+        self, response: Response, instruction_id: str, path: str, described: Mapping[str, Any]
+    ) -> None:
+        file = NamedFile(
+            response.submission_id,
+            response.participant_id,
+            response.task_id,
+            instruction_id,
+            described,
+            self._wants(response),
+        )
+        _keep(self._by_answer, path, file)
 
     def _add_by_name(self, response: Response) -> None:
         prefix = f"{UPLOADS}{response.submission_id}"

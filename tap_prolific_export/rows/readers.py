@@ -122,17 +122,20 @@ def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
 
 def teller(
     column: AnswerColumn, uploads: Uploads
-) -> tuple[Callable[[Any], Told], Callable[[Any], Sequence[Any]] | None]:
+) -> tuple[Callable[[Any], Told] | None, Callable[[Any], Sequence[Any]] | None]:
     """Return a function that tells one value of a typed answer, as `value_rows` does.
 
-    What is None at the end of a value's columns is left out. Also returns a function that returns
-    the values of an answer; None if it is one value.
+    What is None at the end of a value's columns is left out; it is None for a text of which there
+    is no more to tell. Also returns a function that returns the values of an answer; None if it is
+    one value.
 
     Args:
         column: The question's column.
         uploads: The uploaded files in the archive, by path.
     """
     kind = column.column_type.kind
+    if kind is ColumnKind.SCALAR and _is_plain_text(column):
+        return None, None
     tell = _scalar_teller(column, uploads)
     if kind is ColumnKind.EXPLAINED:
         return lambda each: (*tell(each.value), None, each.explanation), _itself
@@ -147,10 +150,14 @@ def _itself(values: Sequence[Any]) -> Sequence[Any]:
     return values
 
 
+def _is_plain_text(column: AnswerColumn) -> bool:
+    type_ = column.column_type
+    return type_.scalar is ScalarType.STRING and not (column.labels or type_.mixed)
+
+
 def _scalar_teller(column: AnswerColumn, uploads: Uploads) -> Callable[[Any], Told]:
     """Return a function that tells one usual value: text, number, boolean and label."""
-    is_plain = not column.labels and not column.column_type.mixed
-    if is_plain and column.column_type.scalar is ScalarType.STRING:
+    if _is_plain_text(column):
         return lambda value: (value, None, None, None)
     has_many = not column.labels and column.column_type.kind is not ColumnKind.RATING
     if has_many and column.column_type.scalar is ScalarType.NUMBER:

@@ -356,6 +356,9 @@ class AnswerTable:
             ):
                 if value is UNSET or value is None:
                     continue
+                if tell is None:
+                    add(row(id_, submission_id, person, task_id, 1, value))
+                    continue
                 if values_of is None:
                     add(row(id_, submission_id, person, task_id, 1, *tell(value)))
                     continue
