@@ -26,7 +26,7 @@ from tap_prolific_export.rows.readers import (
 )
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
 from tap_prolific_export.rows.scalars import as_number
-from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
+from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
 from tap_prolific_export.times import parse_timestamp, utc_isoformat
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.model import ExportFilter
     from tap_prolific_export.rows.collection import DataCollection, Instruction
+    from tap_prolific_export.rows.labels import AnswerNames
     from tap_prolific_export.rows.responses import Response, Task
-    from tap_prolific_export.settings import AnswerKeys
 
 Row = dict[str, Any]
 
@@ -61,11 +61,12 @@ class ExportFacts:
         }
 
 
-def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, AnswerColumn]:
+def answer_columns(collection: DataCollection, names: AnswerNames) -> dict[str, AnswerColumn]:
     """Return the properties of a data collection's answers, by instruction id."""
+    keys = names.of(collection.instructions)
     return {
         instruction.id: AnswerColumn(
-            answer_key(instruction, keys),
+            keys[instruction.id],
             column_type_of(instruction),
             instruction,
             {"instruction_id": instruction.id, **_said_by(instruction)},
@@ -119,9 +120,12 @@ def collection_row(
     return _with_columns(COLLECTIONS, own, fields)
 
 
-def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: AnswerKeys) -> list[Row]:
+def instruction_rows(
+    facts: ExportFacts, collection: DataCollection, names: AnswerNames
+) -> list[Row]:
     """Return the rows of a data collection's questions."""
     rows = []
+    keys = names.of(collection.instructions)
     for instruction in collection.instructions:
         fields = {**instruction.rest, **instruction.fields}
         del fields["id"]
@@ -130,7 +134,7 @@ def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: Answe
             "instruction_id": instruction.id,
             "position": instruction.position,
             "page": instruction.page,
-            "answer_key": answer_key(instruction, keys),
+            "answer_key": keys[instruction.id],
         }
         rows.append(_with_columns(INSTRUCTIONS, own, fields))
     return rows

@@ -12,11 +12,11 @@ from jsonschema import Draft7Validator
 
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.collection import instructions, parse
+from tap_prolific_export.rows.labels import AnswerNames, answer_key
 from tap_prolific_export.rows.schema import (
     RESPONSES,
     STREAMS,
     StreamColumns,
-    answer_key,
     answer_schema,
     answers_schema,
     holds,
@@ -112,12 +112,12 @@ def test_every_question_of_every_data_collection_is_a_property() -> None:
             "captions": [{"id": "c", "type": "file_upload", "description": "Show us."}],
         }.items()
     )
-    assert answers_schema([diary, captions], "instruction_id") == {
+    assert answers_schema([diary, captions], AnswerNames("instruction_id")) == {
         "a": INTEGER,
         "b": TEXT,
         "c": {**FILES, "title": "Show us."},
     }
-    assert [name[:-9] for name in answers_schema([captions, diary], "label")] == [
+    assert [name[:-9] for name in answers_schema([captions, diary], AnswerNames("label"))] == [
         "show_us",
         "question",
         "question",
@@ -284,7 +284,7 @@ def test_one_question_of_two_data_collections_is_one_property() -> None:
     ref = DataCollectionRef(Kind.COLLECTION, "c")
     made = [parse(ref, {"instructions": [{"id": "q", **each}]}) for each in fields]
     for collections in (made, made[::-1], [*made, made[0]]):
-        assert answers_schema(collections, "instruction_id") == {"q": TEXT}
+        assert answers_schema(collections, AnswerNames("instruction_id")) == {"q": TEXT}
 
 
 names = st.sampled_from("abc")
