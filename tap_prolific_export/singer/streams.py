@@ -47,9 +47,10 @@ class LineRows:
 
     needs_final_ids = False
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:  # noqa: ARG002
-        self.columns = tables.answer_columns(snapshot.collection, names)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        self.stream = stream
         self.snapshot = snapshot
+        self.columns = tables.answer_columns(snapshot.collection, names)
 
     @property
     def needs_lines(self) -> bool:
@@ -103,18 +104,18 @@ class ResponseRows(LineRows):
     def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
         super().__init__(stream, snapshot, names)
         self.count = 0
-        known, shown = stream.known_answers, stream.mask["properties", "answers"]
+        known, shown = self.stream.known_answers, self.stream.mask["properties", "answers"]
         self.columns = as_written(self.columns, known)
         self._table = tables.ResponseTable(
             snapshot.facts,
             self.columns,
             snapshot.uploads,
-            catalog=CatalogAnswers(known, stream.deselected_answers),
+            catalog=CatalogAnswers(known, self.stream.deselected_answers),
             hidden=[
                 i for i, column in self.columns.items() if column.key not in known or not shown
             ],
-            hide_unknown=stream.settings.freeze_schema or not shown,
-            has_answers=stream.has_answers,
+            hide_unknown=self.stream.settings.freeze_schema or not shown,
+            has_answers=self.stream.has_answers,
         )
 
     def of(self, responses: Iterable[Response]) -> list[Row]:
