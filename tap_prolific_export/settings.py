@@ -146,9 +146,10 @@ SETTINGS = (
         "answer_keys",
         "string",
         "Answer keys",
-        "Names of the properties in `responses.answers`. `instruction_id`: the id of the question. "
-        "`label`: a readable name made of the question and a short hash of its id.",
-        default="instruction_id",
+        "Names of the properties in `responses.answers`. `label`: a readable name made of the "
+        "question and a short hash of its id, which every target accepts. `instruction_id`: the id "
+        "of the question.",
+        default="label",
         allowed=("instruction_id", "label"),
     ),
     Setting(

@@ -13,6 +13,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_prolific_export.errors import ConfigError, DataCollectionError
 from tap_prolific_export.redaction import redact_logs
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.signals import deferred
@@ -141,7 +142,7 @@ class TapProlificExport(SdkTap):
                 failures.append(error)
         if failures and not collections:
             raise failure(failures, delivered=0)
-        return answers_schema(collections, self._settings.answer_keys)
+        return answers_schema(collections, AnswerNames(self._settings.answer_keys))
 
     def sync_all(self) -> None:  # type: ignore[misc]
         """Deliver everything that is due; see `sync.Sync`.

@@ -1,7 +1,7 @@
 """The properties of ``responses.answers`` in a catalog, by the ids of their questions; pure.
 
 A catalog outlives its questions: a collection that is edited has others, but answers to the old
-ones are still exported. A property is named by the question's id, or ends with the id's hash.
+ones are still exported.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType
 from tap_prolific_export.rows.collection import Instruction
+from tap_prolific_export.rows.labels import KnownNames
 from tap_prolific_export.rows.readers import AnswerColumn
 from tap_prolific_export.rows.schema import TYPES, column_schema, covers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from tap_prolific_export.rows.schema import JsonSchema
 
@@ -74,23 +74,23 @@ class CatalogAnswers:
         self, known: Mapping[str, JsonSchema] | None = None, deselected: Collection[str] = ()
     ) -> None:
         self._known = known or {}
-        self._keys = _by_id_or_hash(self._known)
-        self._deselected = _by_id_or_hash(deselected)
+        self._names = KnownNames(self._known)
+        self._deselected = KnownNames(deselected)
         self._found: dict[str, AnswerColumn | None] = {}
 
     @property
     def deselects_any(self) -> bool:
         """Whether the catalog deselects any property."""
-        return bool(self._deselected)
+        return bool(self._deselected.names)
 
     def deselects(self, id_: str) -> bool:
         """Whether the catalog deselects a question, under whatever name."""
-        return _key(self._deselected, id_) is not None
+        return bool(self._deselected.of(id_))
 
     def column(self, id_: str) -> AnswerColumn | None:
         """Return the column of a question that is known by its id only; None if there is none."""
         if id_ not in self._found:
-            key = _key(self._keys, id_)
+            key = next(iter(self._names.of(id_)), None)
             type_ = _TYPES.get(_shape(self._known[key])) if key is not None else None
             gone = Instruction(id_, None, None, None, 0, {}, {})
             column = (
@@ -100,13 +100,3 @@ class CatalogAnswers:
             )
             self._found[id_] = column
         return self._found[id_]
-
-
-def _by_id_or_hash(keys: Iterable[str]) -> dict[str, str]:
-    """Return names of properties by themselves, and by the hash that they may end with."""
-    keys = [*keys]
-    return {**{key.rpartition("_")[2]: key for key in keys}, **{key: key for key in keys}}
-
-
-def _key(keys: Mapping[str, str], id_: str) -> str | None:
-    return keys.get(id_) or keys.get(sha256_hex(id_, 8))

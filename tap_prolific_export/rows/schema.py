@@ -10,25 +10,20 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
-from tap_prolific_export.rows.labels import plain_text, slug
+from tap_prolific_export.rows.labels import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tap_prolific_export.rows.collection import DataCollection, Instruction
-    from tap_prolific_export.settings import AnswerKeys
+    from tap_prolific_export.rows.labels import AnswerNames
 
 JsonSchema = dict[str, Any]
 ValueKind = Literal["text", "number", "integer", "boolean", "time", "json", "answers"]
 
 # Increase when the same archive gives different records: everything is then delivered again.
 RECORD_FORMAT = 2
-
-# PostgreSQL rejects names over 63 bytes, and flattening makes names longer: a value with a unit
-# becomes `answers__<key>__value`.
-MAX_KEY_BYTES = 63 - len("answers__") - len("__value")
 
 # What JSON Schema says about a type; all else only describes it.
 _STRUCTURE = frozenset({"type", "properties", "items", "format"})
@@ -309,25 +304,12 @@ FILES = StreamColumns(
 STREAMS = (COLLECTIONS, INSTRUCTIONS, TASKS, RESPONSES, ANSWERS, FILES)
 
 
-def answer_key(instruction: Instruction, keys: AnswerKeys) -> str:
-    """Return the name of an instruction's property in ``responses.answers``.
-
-    Either its id, or the question as a lower-case ASCII slug that begins with a letter, and 8 hex
-    digits of the id's SHA-256, at most `MAX_KEY_BYTES` long. The name depends on nothing but the
-    instruction.
-    """
-    if keys == "instruction_id":
-        return instruction.id
-    digest = sha256_hex(instruction.id, 8)
-    name = slug(instruction.question or "")[: MAX_KEY_BYTES - len(digest) - 1].rstrip("_")
-    return f"{name or 'question'}_{digest}"
-
-
-def answers_schema(collections: Iterable[DataCollection], keys: AnswerKeys) -> JsonSchema:
+def answers_schema(collections: Iterable[DataCollection], names: AnswerNames) -> JsonSchema:
     """Return the properties of ``responses.answers`` for these data collections."""
     found: JsonSchema = {}
     for collection in collections:
-        new = {answer_key(each, keys): answer_schema(each) for each in collection.instructions}
+        keys = names.of(collection.instructions)
+        new = {keys[each.id]: answer_schema(each) for each in collection.instructions}
         found = widened(found, new)
     return found
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET
 
-from tap_prolific_export.archive.safe_json import INT64, cleaned_names, cleaned_text, json_text
+from tap_prolific_export.archive.safe_json import cleaned_names, cleaned_text, json_text
 from tap_prolific_export.rows.answers import column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
+from tap_prolific_export.rows.metadata_fields import json_or_none, with_columns
 from tap_prolific_export.rows.readers import (
     NOT_REPLACED,
     VALUE_COLUMNS,
@@ -22,11 +23,10 @@ from tap_prolific_export.rows.readers import (
     value_rows,
 )
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
-from tap_prolific_export.rows.scalars import as_number
-from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS, StreamColumns, answer_key
+from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS
 from tap_prolific_export.rows.structs import row_type, typed_answers
 from tap_prolific_export.rows.typed import can_be_typed
-from tap_prolific_export.times import parse_timestamp, utc_isoformat
+from tap_prolific_export.times import utc_isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.model import ExportFilter
     from tap_prolific_export.rows.collection import DataCollection, Instruction
+    from tap_prolific_export.rows.labels import AnswerNames
     from tap_prolific_export.rows.responses import Response, Task
-    from tap_prolific_export.settings import AnswerKeys
 
 Row = dict[str, Any]
 
@@ -58,11 +58,12 @@ class ExportFacts:
         }
 
 
-def answer_columns(collection: DataCollection, keys: AnswerKeys) -> dict[str, AnswerColumn]:
+def answer_columns(collection: DataCollection, names: AnswerNames) -> dict[str, AnswerColumn]:
     """Return the properties of a data collection's answers, by instruction id."""
+    keys = names.of(collection.instructions)
     return {
         instruction.id: AnswerColumn(
-            answer_key(instruction, keys),
+            keys[instruction.id],
             column_type_of(instruction),
             instruction,
             {"instruction_id": instruction.id, **_said_by(instruction)},
@@ -101,24 +102,27 @@ def collection_row(
     own = {
         **facts.as_row(),
         "data_collection_method": collection.ref.kind.method,
-        "layout": _json(collection.layout),
+        "layout": json_or_none(collection.layout),
         "instruction_count": len(collection.instructions),
         "exported_response_count": None,
         "exported_file_count": file_count,
         "archive_bytes": archive_bytes,
-        "export_filter": _json(query or None),
+        "export_filter": json_or_none(query or None),
         "full_exported_at": None,
     }
     if fields.get("data_collection_method") == own["data_collection_method"]:
         del fields["data_collection_method"]
     if fields.get("id") == facts.data_collection_id:
         del fields["id"]
-    return _with_columns(COLLECTIONS, own, fields)
+    return with_columns(COLLECTIONS, own, fields)
 
 
-def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: AnswerKeys) -> list[Row]:
+def instruction_rows(
+    facts: ExportFacts, collection: DataCollection, names: AnswerNames
+) -> list[Row]:
     """Return the rows of a data collection's questions."""
     rows = []
+    keys = names.of(collection.instructions)
     for instruction in collection.instructions:
         fields = {**instruction.rest, **instruction.fields}
         del fields["id"]
@@ -127,9 +131,9 @@ def instruction_rows(facts: ExportFacts, collection: DataCollection, keys: Answe
             "instruction_id": instruction.id,
             "position": instruction.position,
             "page": instruction.page,
-            "answer_key": answer_key(instruction, keys),
+            "answer_key": keys[instruction.id],
         }
-        rows.append(_with_columns(INSTRUCTIONS, own, fields))
+        rows.append(with_columns(INSTRUCTIONS, own, fields))
     return rows
 
 
@@ -263,7 +267,7 @@ class ResponseTable:
             extra["answers"] = dict(sorted(unfitted.items()))
             if own is not None:  # the line has a field of that name: keep both
                 add_renamed(extra, "answers", own)
-        return _json(dict(sorted(extra.items())) or None)
+        return json_or_none(dict(sorted(extra.items())) or None)
 
 
 def _replaced(response: Response) -> Iterator[tuple[str, str, Any]]:
@@ -386,48 +390,6 @@ def task_row(facts: ExportFacts, task: Task) -> Row:
     return {
         **facts.as_row(),
         "task_id": task.id,
-        "datapoint": _json(task.datapoint),
-        "additional_fields": _json(dict(task.rest) or None),
+        "datapoint": json_or_none(task.datapoint),
+        "additional_fields": json_or_none(dict(task.rest) or None),
     }
-
-
-def _with_columns(stream: StreamColumns, own: Row, fields: Row) -> Row:
-    """Return a complete row: `own`, the fields that fit a column, and the others as JSON text."""
-    row = dict(own)
-    for column in stream.columns:
-        if column.name in row or column.name == "additional_fields":
-            continue
-        value = _FITTERS[column.type](fields.get(column.name))
-        row[column.name] = value
-        if value is not None:
-            del fields[column.name]
-    extra = {name: value for name, value in fields.items() if value is not None}
-    row["additional_fields"] = _json(extra or None)
-    return row
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else json_text(value)
-
-
-def _time(value: Any) -> str | None:
-    moment = parse_timestamp(value)
-    return moment.isoformat() if moment else None
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    return json_text(value) if isinstance(value, (bool, int, float)) else None
-
-
-def _integer(value: Any) -> int | None:
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_integer and value in INT64 else None
-
-
-def _number(value: Any) -> float | int | None:
-    return None if isinstance(value, str) else as_number(value)
-
-
-_FITTERS = {"text": _text, "number": _number, "integer": _integer, "time": _time, "json": _json}

@@ -24,6 +24,7 @@ from tap_prolific_export.snapshots.snapshot import Tasks
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from tap_prolific_export.rows.labels import AnswerNames
     from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.singer.stream import ProlificStream
@@ -38,6 +39,7 @@ class LineRows:
     Args:
         stream: The stream.
         snapshot: The open snapshot.
+        names: Names the properties of ``responses.answers``.
 
     Attributes:
         needs_final_ids: Whether no response may come under an id that another one gets later.
@@ -45,9 +47,10 @@ class LineRows:
 
     needs_final_ids = False
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        self.columns = tables.answer_columns(snapshot.collection, stream.settings.answer_keys)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        self.stream = stream
         self.snapshot = snapshot
+        self.columns = tables.answer_columns(snapshot.collection, names)
 
     @property
     def needs_lines(self) -> bool:
@@ -77,8 +80,8 @@ class LineRows:
 class TaskRows(LineRows):
     """``tasks``: one row per annotated datapoint."""
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        super().__init__(stream, snapshot)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        super().__init__(stream, snapshot, names)
         self._tasks = Tasks(snapshot)
 
     def begin(self) -> Iterator[Row]:
@@ -98,21 +101,21 @@ class ResponseRows(LineRows):
         count: How many responses there were.
     """
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        super().__init__(stream, snapshot)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        super().__init__(stream, snapshot, names)
         self.count = 0
-        known, shown = stream.known_answers, stream.mask["properties", "answers"]
+        known, shown = self.stream.known_answers, self.stream.mask["properties", "answers"]
         self.columns = as_written(self.columns, known)
         self._table = tables.ResponseTable(
             snapshot.facts,
             self.columns,
             snapshot.uploads,
-            catalog=CatalogAnswers(known, stream.deselected_answers),
+            catalog=CatalogAnswers(known, self.stream.deselected_answers),
             hidden=[
                 i for i, column in self.columns.items() if column.key not in known or not shown
             ],
-            hide_unknown=stream.settings.freeze_schema or not shown,
-            has_answers=stream.has_answers,
+            hide_unknown=self.stream.settings.freeze_schema or not shown,
+            has_answers=self.stream.has_answers,
         )
 
     def of(self, responses: Iterable[Response]) -> list[Row]:
@@ -138,8 +141,8 @@ class AnswerRows(LineRows):
 
     needs_final_ids = True  # an upsert of another response's answers leaves the first one's behind
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        super().__init__(stream, snapshot)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        super().__init__(stream, snapshot, names)
         self._table = tables.AnswerTable(snapshot.facts, self.columns, snapshot.uploads)
 
     def of(self, responses: Iterable[Response]) -> list[Row]:
@@ -150,8 +153,8 @@ class AnswerRows(LineRows):
 class FileRows(LineRows):
     """``files``: one row per uploaded file, with the answer that names it."""
 
-    def __init__(self, stream: ProlificStream, snapshot: Snapshot) -> None:
-        super().__init__(stream, snapshot)
+    def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
+        super().__init__(stream, snapshot, names)
         self._finder = FileFinder(self.columns, snapshot.uploads, snapshot.wants)
 
     def see(self, responses: Iterable[Response]) -> None:

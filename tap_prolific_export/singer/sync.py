@@ -20,11 +20,13 @@ from tap_prolific_export.errors import (
 )
 from tap_prolific_export.model import sha256_hex
 from tap_prolific_export.rows import tables
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.recognition import Recognition
 from tap_prolific_export.rows.schema import (
     COLLECTIONS,
     FILES,
     INSTRUCTIONS,
+    RESPONSES,
     answers_schema,
     holds,
     widened,
@@ -98,6 +100,11 @@ class Sync:
         self._requests = requests
         self._transfers = transfers
         self._limit = limit
+        # Before any schema grows.
+        known = [
+            name for each in streams if each.name == RESPONSES.name for name in each.known_answers
+        ]
+        self._names = AnswerNames(settings.answer_keys, known, is_frozen=settings.freeze_schema)
         self._drops_streams = any(each.selected and each.is_dropped for each in streams)
         self._failures: list[TapError] = []
         self._skipped: list[tuple[str, Skipped]] = []
@@ -205,7 +212,11 @@ class Sync:
         for stream in self._streams:
             self._grow_schema(stream, snapshot)
             stream.ensure_schema_is_written()
-        lines = {each: make(each, snapshot) for each in pending if (make := each.definition.lines)}
+        lines = {
+            each: make(each, snapshot, self._names)
+            for each in pending
+            if (make := each.definition.lines)
+        }
         try:
             self._write_rows(pending, lines, snapshot)
         except ReplacedError:
@@ -322,9 +333,10 @@ class Sync:
 
     def _write_instructions(self, stream: ProlificStream, snapshot: Snapshot) -> None:
         """Write all questions, unless they are what was delivered last: they seldom change."""
-        content = sha256_hex(json_text([*snapshot.collection.instructions]), 8)
-        keys = self._settings.answer_keys
-        rows = tables.instruction_rows(snapshot.facts, snapshot.collection, keys)
+        questions = snapshot.collection.instructions
+        kept = self._names.kept(questions)
+        content = sha256_hex(json_text([*questions, *([kept] if kept else [])]), 8)
+        rows = tables.instruction_rows(snapshot.facts, snapshot.collection, self._names)
         is_known = self._progress.has_content(stream, content)
         self._write(stream, () if is_known else rows, content)
 
@@ -355,9 +367,8 @@ class Sync:
         """Add the snapshot's questions to the schema of ``answers``, if the stream has it."""
         if stream.definition.lines is not ResponseRows:
             return
-        keys = self._settings.answer_keys
         known = stream.known_answers
-        needed = answers_schema([snapshot.collection], keys)
+        needed = answers_schema([snapshot.collection], self._names)
         new = {
             name: schema
             for name, schema in needed.items()
@@ -374,7 +385,7 @@ class Sync:
         elif new:
             self._growths += 1
             if self._growths == FORESEE_AFTER:
-                new = widened(new, answers_schema(foreseen(self._source), keys))
+                new = widened(new, answers_schema(foreseen(self._source), self._names))
             stream.grow_answers(new)
 
     @contextmanager

@@ -211,8 +211,13 @@ def _run(chapter: Chapter, around: Path) -> Ran:
             path.write_bytes(case.archive)
         else:
             case.archive(path)
-    sources = {"archive_paths": ["archives/*.zip"], "files_uri": (folder / "a/b/store").as_uri()}
-    (folder / "config.json").write_text(json.dumps(sources | chapter.config))
+    config = {
+        "archive_paths": ["archives/*.zip"],
+        "files_uri": (folder / "a/b/store").as_uri(),
+        "answer_keys": "instruction_id",
+        **chapter.config,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
     environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
     tap = [sys.executable, "-c", TAP, str(chapter.most), "--config", "config.json"]
     (folder / "told").touch()

@@ -64,6 +64,7 @@ def test_a_run_and_the_next_tell_nothing_beside_their_records(
     diary = world.host(mark_all(samples.breakfast_diary(5)))
     captions = world.host(mark_all(samples.caption_check(3)))
     config: dict[str, Any] = {"collection_ids": [diary.id], "batch_ids": [captions.id]}
+    config["answer_keys"] = "instruction_id"
 
     first = scene.run(config=config)
     assert_tells_nothing(first)
@@ -280,7 +281,7 @@ def test_a_look_up_that_repeats_what_it_heard_is_not_quoted(
     world.spoil("sound")
     written = scene.run("--discover", config={"collection_ids": [*spoilt, "sound"]})
     assert_tells_nothing(written)
-    assert '"q-drink"' in written.out
+    assert '"what_did_you_drink_' in written.out
     for id_ in spoilt:
         said = written.err if id_ == "header" else written.said_of(id_)
         assert API_FAULTS[id_].says in said, id_
@@ -608,6 +609,7 @@ def test_a_failure_that_nobody_foresaw_quotes_no_participant(
 ) -> None:
     config = {
         "collection_ids": [world.spoil("diary").id],
+        "answer_keys": "instruction_id",
         "stream_maps": {"responses": {"x": expression}},
     }
     synced, tested, structured = scene.run_all(

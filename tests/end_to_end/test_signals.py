@@ -152,6 +152,7 @@ class Start:
             # So that nothing ends because it would have given up, or looked again, anyway.
             "poll_interval_seconds": 600,
             "request_timeout_seconds": 600,
+            "answer_keys": "instruction_id",  # as the runner's
             **ids(*world.hosted.values()),
             **settings,
         }

@@ -44,15 +44,19 @@ def differences(
 ) -> list[str]:
     """Return a sentence for everything that differs; none if all is as it must be.
 
+    Properties of answers may be named by the ids of the questions or by labels.
+
     Args:
         rows_of: Returns the rows of a table, as a target or as Singer has them.
         world: What they must equal.
         store: Where the uploaded files must lie; None where they are not stored.
     """
+    questions = [each["id"] for hosted in world.hosted.values() for each in hosted.instructions]
+    ids = {hashlib.sha256(id_.encode()).hexdigest()[:8]: id_ for id_ in questions}
     return [
         difference
         for table in KEYS
-        for difference in _compare(table, _expected(table, world, store), list(rows_of(table)))
+        for difference in _compare(table, _expected(table, world, store), list(rows_of(table)), ids)
     ] + [
         f"{path.relative_to(store)} is not what was uploaded"
         for hosted in world.hosted.values()
@@ -76,7 +80,9 @@ def tables_of(
     return rows_of
 
 
-def _compare(table: str, expected: Rows, rows: list[dict[str, Any]]) -> Iterator[str]:
+def _compare(
+    table: str, expected: Rows, rows: list[dict[str, Any]], ids: dict[str, str]
+) -> Iterator[str]:
     found = {tuple(row[name] for name in KEYS[table]): row for row in rows}
     if len(expected) != len(rows):
         yield f"{table}: {len(rows)} rows, not {len(expected)}"
@@ -92,8 +98,24 @@ def _compare(table: str, expected: Rows, rows: list[dict[str, Any]]) -> Iterator
                 elif value is ...:  # a number's text, however it is spelt
                     if float(found[key][name]) != expected[key]["value_number"]:
                         yield f"{table}: row {key}: {name} is {found[key][name]!r}"
-                elif (got := _plain(name, found[key][name])) != value:
+                elif (got := _with_ids(name, _plain(name, found[key][name]), ids)) != value:
                     yield f"{table}: row {key}: {name} is {got!r}, not {value!r}"
+
+
+def _with_ids(name: str, value: Any, ids: dict[str, str]) -> Any:
+    """Return a value with the ids of questions, where it may have their labels.
+
+    Args:
+        name: The value's column.
+        value: The value.
+        ids: The ids of all questions, by the digest at the end of their labels.
+    """
+    if name == "answer_key":
+        return ids.get(value.rpartition("_")[2], value)
+    if name == "answers" and isinstance(value, dict):
+        named = {_with_ids("answer_key", key, ids): each for key, each in value.items()}
+        return named if len(named) == len(value) else value
+    return value
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -56,6 +56,7 @@ from tap_prolific_export.archive.zip_reader import MAX_INFLATED_CHUNK
 from tap_prolific_export.errors import DataCollectionError, MemberError
 from tap_prolific_export.rows import tables as records
 from tap_prolific_export.rows.files import FileFinder
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.schema import STREAMS, answers_schema
 from tap_prolific_export.rows.structs import as_dict
 from tap_prolific_export.rows.tables import ExportFacts
@@ -393,13 +394,15 @@ def _read(
     assert ref
     collection = _collection(ref, metadata, archive)
     facts = ExportFacts(ref.id, None, samples.BEGIN)
-    columns = records.answer_columns(collection, "instruction_id")
-    found.answers = answers_schema([collection], "instruction_id")
+    columns = records.answer_columns(collection, AnswerNames("instruction_id"))
+    found.answers = answers_schema([collection], AnswerNames("instruction_id"))
     rows = found.rows
     rows["collections"] = [
         records.collection_row(facts, collection, file_count=1, archive_bytes=1, export_filter=None)
     ]
-    rows["instructions"] = records.instruction_rows(facts, collection, "instruction_id")
+    rows["instructions"] = records.instruction_rows(
+        facts, collection, AnswerNames("instruction_id")
+    )
     if archive.lines_name:
         _read_lines(rows, Snapshot(facts, collection, archive, source.size), columns)
     if uploads is None:

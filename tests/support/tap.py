@@ -65,6 +65,8 @@ class Runner:
             "api_token": stand_in.world.token,
             "api_url": stand_in.api_url,
             "poll_interval_seconds": 1,
+            # Tests name the properties of answers by the ids of the samples' questions.
+            "answer_keys": "instruction_id",
         }
 
     def tap(

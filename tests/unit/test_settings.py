@@ -40,7 +40,7 @@ def test_what_is_not_set_has_its_default() -> None:
         "api_url": "https://api.prolific.com",
         **dict.fromkeys(["batch_ids", "workspace_ids", "archive_paths"], ()),
         **dict.fromkeys(["study_id", "start_date"]),
-        "answer_keys": "instruction_id",
+        "answer_keys": "label",
         "freeze_schema": False,
         "lookback_seconds": 86_400,
         "files_uri": None,

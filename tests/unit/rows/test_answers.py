@@ -16,6 +16,7 @@ from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.answers import MISFIT, NO_ANSWER, Fitted, column_type_of, fit
 from tap_prolific_export.rows.collection import DataCollection, Instruction
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import ANSWERS, answer_schema
 from tap_prolific_export.rows.tables import AnswerTable, ExportFacts, answer_columns
@@ -476,7 +477,9 @@ def test_whatever_comes_is_found_again_in_the_long_form(
     instruction: Instruction, entry: Any
 ) -> None:
     ref = DataCollectionRef(Kind.COLLECTION, "c")
-    columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
+    columns = answer_columns(
+        DataCollection(ref, {}, None, (instruction,)), AnswerNames("instruction_id")
+    )
     [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
     facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
     rows = [*map(asdict, AnswerTable(facts, columns, UPLOADS).rows([response]))]
@@ -499,7 +502,9 @@ def test_whatever_comes_is_found_again_in_the_long_form(
 def row_of(instruction: Instruction, entry: Any) -> dict[str, Any]:
     """Return the only row of `answers` that an answer makes."""
     ref = DataCollectionRef(Kind.COLLECTION, "c")
-    columns = answer_columns(DataCollection(ref, {}, None, (instruction,)), "instruction_id")
+    columns = answer_columns(
+        DataCollection(ref, {}, None, (instruction,)), AnswerNames("instruction_id")
+    )
     [response] = responses({"submission_id": "s", "responses": {instruction.id: entry}})
     facts = ExportFacts("c", None, datetime(2026, 1, 1, tzinfo=timezone.utc))
     [row] = AnswerTable(facts, columns, UPLOADS).rows([response])

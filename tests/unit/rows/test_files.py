@@ -13,6 +13,7 @@ from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, Kind
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.files import FileFinder
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.responses import Response, responses
 from tap_prolific_export.rows.tables import ExportFacts, answer_columns
 
@@ -25,7 +26,7 @@ COLUMNS = answer_columns(
         DataCollectionRef(Kind.BATCH, "c"),
         {"instructions": [{"id": id_, "type": "file_upload"} for id_ in ("q", "p")]},
     ),
-    "instruction_id",
+    AnswerNames("instruction_id"),
 )
 
 
@@ -108,7 +109,9 @@ def test_a_number_may_name_a_file(type_: str) -> None:
     number: Row = {"validation": {"type": "number"}}
     question = {"id": "q", "type": type_, **number, "unit_options": [number]}
     ref = DataCollectionRef(Kind.COLLECTION, "c")
-    columns = answer_columns(parse(ref, {"instructions": [question]}), "instruction_id")
+    columns = answer_columns(
+        parse(ref, {"instructions": [question]}), AnswerNames("instruction_id")
+    )
     finder = FileFinder(columns, {"files/7": Upload(1, 2, None)}, is_wanted)
     finder.add([response("s", q={"value": "7"})])
     [row] = finder.rows(FACTS, include_unmatched=False)

@@ -20,6 +20,7 @@ from tap_prolific_export.rows.catalog_answers import as_written
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.readers import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.scalars import LARGE
@@ -101,7 +102,7 @@ COLUMNS = answer_columns(
         DataCollectionRef(Kind.COLLECTION, "c"),
         {"id": "c", "instructions": [{"id": id_, **fields} for id_, fields in QUESTIONS.items()]},
     ),
-    "instruction_id",
+    AnswerNames("instruction_id"),
 )
 # The same for all entries: what a table remembers of one may change no other's rows.
 RESPONSES = ResponseTable(FACTS, COLUMNS, UPLOADS)
@@ -443,7 +444,8 @@ def test_types_are_not_made_anew_for_ever() -> None:
 def test_two_questions_of_one_key_share_a_column() -> None:
     questions = [{"id": id_, "type": "free_text"} for id_ in ("q47044", "q53798")]
     columns = answer_columns(
-        parse(DataCollectionRef(Kind.COLLECTION, "c"), {"instructions": questions}), "label"
+        parse(DataCollectionRef(Kind.COLLECTION, "c"), {"instructions": questions}),
+        AnswerNames("label"),
     )
     [key] = {column.key for column in columns.values()}
     given_ = {"q47044": {"value": "one"}, "q53798": {"value": "other"}}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import time
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from tap_prolific_export.model import DataCollectionRef, Kind
-from tap_prolific_export.rows.collection import instructions, parse
+from tap_prolific_export.rows.collection import parse
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.schema import (
     RESPONSES,
     STREAMS,
     StreamColumns,
-    answer_key,
     answer_schema,
     answers_schema,
     holds,
@@ -112,49 +111,16 @@ def test_every_question_of_every_data_collection_is_a_property() -> None:
             "captions": [{"id": "c", "type": "file_upload", "description": "Show us."}],
         }.items()
     )
-    assert answers_schema([diary, captions], "instruction_id") == {
+    assert answers_schema([diary, captions], AnswerNames("instruction_id")) == {
         "a": INTEGER,
         "b": TEXT,
         "c": {**FILES, "title": "Show us."},
     }
-    assert [name[:-9] for name in answers_schema([captions, diary], "label")] == [
+    assert [name[:-9] for name in answers_schema([captions, diary], AnswerNames("label"))] == [
         "show_us",
         "question",
         "question",
     ]
-
-
-LABELS: dict[str, tuple[str | None, str]] = {
-    "question": ("What did you have?", "what_did_you_have"),
-    "accents": ("Où est  le café (à Genève)?", "ou_est_le_cafe_a_geneve"),
-    "digits-first": ("2nd thing: 100%", "q_2nd_thing_100"),
-    "only-digits": ("42", "q_42"),
-    "digits-of-another-script": ("٣ أشياء", "q_3_shy"),
-    "digits-behind-markup": ("<p>3 things</p>", "q_3_things"),
-    "digits-behind-punctuation": ("_ 1) Why?", "q_1_why"),
-    "german": ("Größe in Metern", "grosse_in_metern"),
-    "polish": ("Gdzie łódź?", "gdzie_lodz"),
-    "russian": ("Сколько вам лет?", "skolko_vam_let"),
-    "chinese": ("你好", "nihao"),
-    "apostrophes": ("What's yours? Don\u2019t know", "whats_yours_dont_know"),
-    "markup": ('<p><strong style="color: red">What</strong> now?</p>', "what_now"),
-    "markup-inside-a-word": ("H<sub>2</sub>O", "h2o"),
-    "markup-between-words": ("Tea<br/>or<BR>milk<li>?</li>", "tea_or_milk"),
-    "entities": ("Tea&nbsp;&amp; milk&#33;", "tea_milk"),
-    "nothing-but-markup": ("<p><br></p>", "question"),
-    "not-told": (None, "question"),
-    "only-punctuation": ("?!…", "question"),
-    "only-other-scripts": ("朝ごはん", "chaogohan"),
-    "too-long-with-a-digit-first": ("1" * 200, "q_" + "1" * 36),
-    "too-long": ("x" * 200, "x" * 38),
-    "too-long-with-a-gap-at-the-end": ("y" * 37 + " and more", "y" * 37),
-}
-
-
-@pytest.mark.parametrize(("description", "slug"), LABELS.values(), ids=LABELS)
-def test_a_label_is_the_question_and_a_digest_of_the_id(description: str | None, slug: str) -> None:
-    made = question(id="4f0c9a52-93d1-4c0e-9d5e-1f6b2a7c8d90", description=description)
-    assert answer_key(made, "label") == f"{slug}_9aafdfa0"  # the id's sha256, by sha256sum
 
 
 TITLES: dict[str, tuple[str, str | None]] = {
@@ -182,39 +148,6 @@ def test_looking_for_markup_takes_no_longer_than_the_text_is_long(text: str) -> 
     begin = time.process_time()
     answer_schema(question(description=description))
     assert time.process_time() - begin < 20
-
-
-@pytest.mark.parametrize("id_", ["q", "Q-1", "x" * 100, "é"])
-def test_an_instruction_id_is_a_key_as_it_is(id_: str) -> None:
-    assert answer_key(question(id=id_, description="What?"), "instruction_id") == id_
-
-
-ids = st.text(min_size=1)
-descriptions = st.none() | st.text() | st.text("aé ?_朝1<p>&;", max_size=200)
-
-
-@given(ids, descriptions)
-def test_a_label_is_a_name_that_every_database_takes(id_: str, description: str | None) -> None:
-    key = answer_key(question(id=id_, description=description), "label")
-    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*_[0-9a-f]{8}", key)
-    assert len(f"answers__{key}__value".encode()) <= 63
-
-
-@given(st.lists(ids, min_size=2, unique=True), descriptions)
-def test_different_ids_have_different_keys(names: list[str], description: str | None) -> None:
-    made = {answer_key(question(id=id_, description=description), "label") for id_ in names}
-    assert len(made) == len(names)
-
-
-@given(ids, descriptions, st.integers(), st.lists(ids))
-def test_a_label_depends_on_nothing_but_the_instruction(
-    id_: str, description: str | None, order: int, others: list[str]
-) -> None:
-    told = {"id": id_, "description": description}
-    moved = [*instructions([{"order": 1, "items": [{**told, "type": "x", "order": order}]}], None)]
-    crowded = [*instructions(None, [*({"id": other} for other in others), told])]
-    [key] = {answer_key(each, "label") for each in [*moved, *crowded] if each.id == id_}
-    assert key == answer_key(question(id=id_, description=description), "label")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +217,7 @@ def test_one_question_of_two_data_collections_is_one_property() -> None:
     ref = DataCollectionRef(Kind.COLLECTION, "c")
     made = [parse(ref, {"instructions": [{"id": "q", **each}]}) for each in fields]
     for collections in (made, made[::-1], [*made, made[0]]):
-        assert answers_schema(collections, "instruction_id") == {"q": TEXT}
+        assert answers_schema(collections, AnswerNames("instruction_id")) == {"q": TEXT}
 
 
 names = st.sampled_from("abc")

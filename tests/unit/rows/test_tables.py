@@ -14,6 +14,7 @@ from msgspec.structs import asdict
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.rows.collection import parse
+from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.schema import (
     COLLECTIONS,
@@ -61,12 +62,14 @@ def of_collection(metadata: Row, ref: DataCollectionRef = DIARY) -> Row:
 
 
 def of_instructions(*items: Any) -> list[Row]:
-    return instruction_rows(FACTS, parse(DIARY, {"instructions": [*items]}), "instruction_id")
+    return instruction_rows(
+        FACTS, parse(DIARY, {"instructions": [*items]}), AnswerNames("instruction_id")
+    )
 
 
 def of_response(line: Row, keys: AnswerKeys = "instruction_id") -> tuple[Row, int]:
     [response] = responses({"submission_id": "s", **line})
-    columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), keys)
+    columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), AnswerNames(keys))
     table = ResponseTable(FACTS, columns, {"files/s_a.png": Upload(7, 0, None)})
     [row] = table.rows([response])
     return asdict(row), table.misfits
@@ -180,7 +183,7 @@ FIELDS: dict[str, tuple[Row, Row, Any]] = {
 def test_the_text_of_a_question_stays_as_it_came() -> None:
     text = "<p>3&nbsp;<b>things</b></p>"
     items = [{"id": "q", "type": "free_text", "description": text}]
-    [row] = instruction_rows(FACTS, parse(DIARY, {"instructions": items}), "label")
+    [row] = instruction_rows(FACTS, parse(DIARY, {"instructions": items}), AnswerNames("label"))
     assert row["description"] == text
     assert row["answer_key"].startswith("q_3_things_")
 
@@ -260,7 +263,9 @@ def test_a_lines_own_fields_survive_whatever_their_names() -> None:
     ],
 )
 def test_a_hidden_answer_appears_nowhere_however_it_came(line: Row) -> None:
-    columns = answer_columns(parse(DIARY, {"instructions": QUESTIONS}), "instruction_id")
+    columns = answer_columns(
+        parse(DIARY, {"instructions": QUESTIONS}), AnswerNames("instruction_id")
+    )
     line = {"submission_id": "s", "seen": 1, **line}
     came = json.loads(json.dumps(line))
     clean = json.loads(json.dumps(line).replace("\\u0000", "\\ufffd"))
@@ -310,7 +315,7 @@ UNFORESEEN: dict[str, Row] = {
 
 @pytest.mark.parametrize("raw", UNFORESEEN.values(), ids=UNFORESEEN)
 def test_metadata_that_nobody_foresaw_is_kept(raw: Row) -> None:
-    rows = instruction_rows(FACTS, parse(DIARY, raw), "instruction_id")
+    rows = instruction_rows(FACTS, parse(DIARY, raw), AnswerNames("instruction_id"))
     assert "lost" in json.dumps([of_collection(raw), *rows])
 
 
@@ -344,7 +349,9 @@ LAYOUT = st.sampled_from(["collection_items", "batch_items", "instructions"])
 def test_whatever_the_metadata_is_its_rows_are_valid_and_say_it(fields: Row, more: Row) -> None:
     collection = parse(DIARY, {**fields, **more})
     rows = [(COLLECTIONS, of_collection({**fields, **more}))]
-    rows += [(INSTRUCTIONS, row) for row in instruction_rows(FACTS, collection, "label")]
+    rows += [
+        (INSTRUCTIONS, row) for row in instruction_rows(FACTS, collection, AnswerNames("label"))
+    ]
     for stream, row in rows:
         Draft7Validator(stream.json_schema()).validate(row)
     assert not lost({**fields, **more}, *rows)
@@ -354,7 +361,9 @@ ids = st.sampled_from([each["id"] for each in QUESTIONS])
 entries = anything | st.dictionaries(st.sampled_from(["value", "unit", "answer"]), anything)
 RESPONSE = RESPONSES.json_schema()
 RESPONSE["properties"]["answers"] = {
-    "properties": answers_schema([parse(DIARY, {"instructions": QUESTIONS})], "instruction_id")
+    "properties": answers_schema(
+        [parse(DIARY, {"instructions": QUESTIONS})], AnswerNames("instruction_id")
+    )
 }
 
 

@@ -212,3 +212,55 @@ def test_where_a_target_may_have_too_few_columns_one_warning_names_the_ways_out(
         assert each.startswith("responses: flattening makes 1")
         assert "Without flattening" in each
         assert "each data collection a table of its own" in each
+
+
+LIMIT = 1 << 53
+# Questions with a column of numbers, an answer with each number, and where the number then stands.
+NUMBERS: dict[str, tuple[dict[str, Any], Any, Any]] = {
+    "text": (NUMBER, lambda n: {"value": n}, lambda answer: answer),
+    "text as text": (NUMBER, lambda n: {"value": str(n)}, lambda answer: answer),
+    "choice": (
+        {"type": "multiple_choice", "answer_limit": 1, "options": [{"value": 1}]},
+        lambda n: {"value": n},
+        lambda answer: answer,
+    ),
+    "choices": (
+        {"type": "multiple_choice", "answer_limit": -1, "options": [{"value": 1}]},
+        lambda n: {"value": [1, n]},
+        lambda answer: answer and answer[1],
+    ),
+    "unit": (
+        {**WEIGHT, "unit_options": [{"value": "g", "validation": {"type": "number"}}]},
+        lambda n: {"value": n, "unit": "g"},
+        lambda answer: answer and answer["value"],
+    ),
+}
+
+
+@pytest.mark.parametrize("number", [LIMIT, -LIMIT, LIMIT + 1, -LIMIT - 1, 2**62, -(2**70)])
+@pytest.mark.parametrize("case", NUMBERS.values(), ids=NUMBERS)
+def test_a_whole_number_that_no_float_holds_is_null_and_kept(
+    case: tuple[dict[str, Any], Any, Any], number: int, runner: Runner, world: World
+) -> None:
+    """Targets that write Parquet end a whole load at the first one."""
+    question, entry_of, number_in = case
+    entry = entry_of(number)
+    made = with_question(world, "a", question, entry, entry)
+    made.instructions[0]["max_file_size_mb"] = number
+    out = runner.sync(**ids(made))
+    check_fits(out)
+    fits = abs(number) <= LIMIT
+    [row, _] = out.rows("responses")
+    assert number_in(row["answers"]["q"]) == (number if fits else None)
+    kept = json.loads(row["additional_fields"] or "{}")
+    assert kept == ({} if fits else {"answers": {"q": entry}})
+    told = [row for row in out.rows("answers") if row["value"] != "1"]
+    assert {row["value_number"] for row in told} == {number if fits else None}
+    assert {row["value"] for row in told} == {str(number)}
+    raws = {row["raw"] for row in out.rows("answers")} - {None}
+    assert [json.loads(raw) for raw in raws] == ([] if fits else [entry])
+    [asked] = [row for row in out.rows("instructions") if row["instruction_id"] == "q"]
+    assert asked["max_file_size_mb"] == (number if fits else None)
+    left = json.loads(asked["additional_fields"])
+    assert left.get("max_file_size_mb", number) == number
+    assert ("max_file_size_mb" in left) is not fits

@@ -117,7 +117,14 @@ def test_a_state_of_an_earlier_version_is_still_known(
 ) -> None:
     """Written down: with other ones, an update of the tap would deliver everything anew."""
     monkeypatch.setattr("tap_prolific_export.singer.stream.RECORD_FORMAT", 1)  # as it was then
-    assert fingerprints(**config) == PLAIN | different
+    names = {"answer_keys": "instruction_id"}  # the default of then
+    assert fingerprints(**names, **config) == PLAIN | different
+
+
+def test_what_has_other_names_by_default_is_delivered_anew() -> None:
+    before, now = fingerprints(answer_keys="instruction_id"), fingerprints()
+    assert {name for name in STREAMS if before[name] != now[name]} == {"responses", "instructions"}
+    assert now == fingerprints(answer_keys="label")
 
 
 NAMES = st.sampled_from(["responses", "resp*", "*", "answers", "[ar]*", "Resp*", "made"])
