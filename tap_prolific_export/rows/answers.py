@@ -81,6 +81,27 @@ class ColumnType:
     as_text: bool = False
 
 
+@dataclass(frozen=True)
+class AnswerColumn:
+    """One property of ``responses.answers``.
+
+    Attributes:
+        key: Name of the property.
+        column_type: Type of the property.
+        instruction: The question.
+        repeated: Fields of an entry that only repeat the question, with their values.
+        labels: The options' labels, by the JSON text of their values.
+        is_foreign: Whether the property has another type than the question would give it.
+    """
+
+    key: str
+    column_type: ColumnType
+    instruction: Instruction
+    repeated: Mapping[str, Any]
+    labels: Mapping[str, str]
+    is_foreign: bool = False
+
+
 class Fitted(msgspec.Struct, frozen=True, gc=False):
     """A typed value, and whether it holds everything that the entry held.
 

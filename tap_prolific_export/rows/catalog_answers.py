@@ -10,10 +10,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType
+from tap_prolific_export.rows.answers import AnswerColumn, ColumnKind, ColumnType, ScalarType
 from tap_prolific_export.rows.collection import Instruction
 from tap_prolific_export.rows.labels import KnownNames
-from tap_prolific_export.rows.readers import AnswerColumn
 from tap_prolific_export.rows.schema import TYPES, column_schema, covers
 
 if TYPE_CHECKING:

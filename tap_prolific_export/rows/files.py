@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import ExportFacts, Row
 

@@ -10,7 +10,7 @@ from msgspec import UNSET
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
 
 
 def row_type(

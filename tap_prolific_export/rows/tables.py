@@ -12,16 +12,10 @@ import msgspec
 from msgspec import UNSET
 
 from tap_prolific_export.archive.safe_json import cleaned_names, cleaned_text, json_text
-from tap_prolific_export.rows.answers import column_type_of, fit
+from tap_prolific_export.rows.answer_values import NOT_REPLACED, VALUE_COLUMNS, teller, value_rows
+from tap_prolific_export.rows.answers import AnswerColumn, column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
 from tap_prolific_export.rows.metadata_fields import json_or_none, with_columns
-from tap_prolific_export.rows.readers import (
-    NOT_REPLACED,
-    VALUE_COLUMNS,
-    AnswerColumn,
-    teller,
-    value_rows,
-)
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS
 from tap_prolific_export.rows.structs import row_type, typed_answers

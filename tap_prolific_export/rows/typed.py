@@ -2,7 +2,7 @@
 
 For each question there is a type that takes the shape that answers to it usually have, and no
 other. Where one has another shape, answers to this question are from then on decoded as they are,
-and `readers` and `answers` tell what they say. Of what is taken, they would tell the same.
+and `answers` and `answer_values` tell what they say. Of what is typed, they would tell the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from tap_prolific_export.archive.export_archive import Upload
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.responses import Response
 
 # To have more names, or to make the types anew more often, would take longer than it saves.

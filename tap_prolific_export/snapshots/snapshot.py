@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from tap_prolific_export.archive.export_archive import ExportArchive, Line, Upload
+    from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.collection import DataCollection
-    from tap_prolific_export.rows.readers import AnswerColumn
     from tap_prolific_export.rows.tables import ExportFacts
     from tap_prolific_export.snapshots.bookmarks import Context
 

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.export_archive import Skipped, Upload
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
     from tests.support.stand_in import Hosted
 
 Row = dict[str, Any]

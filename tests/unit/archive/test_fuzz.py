@@ -28,7 +28,7 @@ from tests.support.zips import pack
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
 
 # Of each kind so many: together they take ten seconds.
 COUNTS = {"bytes": 1500, "fields": 750, "text": 350, "json": 500, "members": 200}

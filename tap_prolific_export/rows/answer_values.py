@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.rows.answers import (
+    AnswerColumn,
     ColumnKind,
     ColumnType,
     ScalarType,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
-    from tap_prolific_export.rows.collection import Instruction
 
     Uploads = Mapping[str, Upload]
     # What `answers` says of one value: the columns of `VALUE_COLUMNS`.
@@ -42,27 +41,6 @@ NOT_REPLACED = object()
 _NOTHING = (None,) * VALUE_COLUMNS.index("file_path")
 # So many different values of a question's options are remembered.
 _REMEMBERED = 1000
-
-
-@dataclass(frozen=True)
-class AnswerColumn:
-    """One property of ``responses.answers``.
-
-    Attributes:
-        key: Name of the property.
-        column_type: Type of the property.
-        instruction: The question.
-        repeated: Fields of an entry that only repeat the question, with their values.
-        labels: The options' labels, by the JSON text of their values.
-        is_foreign: Whether the property has another type than the question would give it.
-    """
-
-    key: str
-    column_type: ColumnType
-    instruction: Instruction
-    repeated: Mapping[str, Any]
-    labels: Mapping[str, str]
-    is_foreign: bool = False
 
 
 def value_rows(

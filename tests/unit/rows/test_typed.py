@@ -15,13 +15,13 @@ from msgspec.structs import asdict
 from tap_prolific_export.archive.export_archive import Upload
 from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.model import DataCollectionRef, Kind
+from tap_prolific_export.rows.answer_values import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.answers import fit, upload_path
 from tap_prolific_export.rows.catalog_answers import as_written
 from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.labels import AnswerNames
-from tap_prolific_export.rows.readers import VALUE_COLUMNS, value_rows
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.scalars import LARGE
 from tap_prolific_export.rows.schema import TYPES
@@ -38,7 +38,7 @@ from tests.support.json_texts import escaped
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tap_prolific_export.rows.readers import AnswerColumn
+    from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.responses import Response
 
 Row = dict[str, Any]
