@@ -80,35 +80,31 @@ def _source() -> dict[str, Any]:
             {
                 "name": stream.name,
                 "description": f"One row is {stream.row}.",
-                "data_tests": [{"unique_combination": {"arguments": {"columns": [*stream.key]}}}],
-                "columns": [_source_column(stream, column) for column in stream.columns],
+                "columns": [
+                    {"name": column.name, "description": column.description}
+                    for column in stream.columns
+                ],
             }
             for stream in STREAMS
         ],
     }
 
 
-def _source_column(stream: StreamColumns, column: Column) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": column.name, "description": column.description}
-    if column.name in {*stream.key, "exported_at"}:
-        described["data_tests"] = ["not_null"]
-    return described
-
-
 def _staging(stream: StreamColumns) -> dict[str, Any]:
-    model: dict[str, Any] = {
+    unique = {"unique_combination": {"arguments": {"columns": [*stream.key]}}}
+    return {
         "name": f"stg_prolific__{stream.name}",
         "description": f"One row is {stream.row}. The table `{stream.name}`, with the same types "
         "in every database; times are UTC.",
+        "data_tests": [unique, *REFERENCES.get(stream.name, ())],
+        "columns": [_staging_column(stream, column) for column in stream.columns],
     }
-    if stream.name in REFERENCES:
-        model["data_tests"] = REFERENCES[stream.name]
-    model["columns"] = [_staging_column(stream, column) for column in stream.columns]
-    return model
 
 
 def _staging_column(stream: StreamColumns, column: Column) -> dict[str, Any]:
     described: dict[str, Any] = {"name": column.name, "description": column.description}
+    if column.name in {*stream.key, "exported_at"}:
+        described["data_tests"] = ["not_null"]
     if values := ACCEPTED.get((stream.name, column.name)):
         test = {"arguments": {"values": values}, "config": {"severity": "warn"}}
         described["data_tests"] = [{"accepted_values": test}]

@@ -322,8 +322,8 @@ def test_a_repeated_row_is_found(runner: Runner, world: World, tmp_path: Path) -
     assert repeated == [name for name in KEYS if name != "files"]
     for name in repeated:
         warehouse.sql(f"INSERT INTO {name} SELECT * FROM {name} LIMIT 1")  # noqa: S608
-    failed = dbt.failures("test", "--select", "source:*")
-    test = "source_unique_combination_prolific_"
+    failed = dbt.failures("test", "--select", "stg_prolific__*")
+    test = "unique_combination_stg_prolific__"
     assert {each.removeprefix(test).partition("_")[0] for each in failed} == {*repeated}
 
 
@@ -371,6 +371,7 @@ def test_every_column_is_documented(runner: Runner, world: World, tmp_path: Path
     dbt("parse", "--show-all-deprecations")
     dbt("build")
     dbt("docs", "generate")
+    assert not (PACKAGE / ".user.yml").exists()  # the identity that dbt's usage statistics have
     manifest, catalog = dbt.artifact("manifest"), dbt.artifact("catalog")
     described = {**manifest["nodes"], **manifest["sources"]}
     assert len(catalog["nodes"]) == 13

@@ -160,6 +160,15 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert script[-2:] == ["scripts/test", "scripts/test --slow"]
 
 
+def test_dbt_has_the_duckdb_that_the_loader_has() -> None:
+    """So that each can read the file that the other wrote."""
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    [dbt] = [each for each in project["plugins"]["utilities"] if each["name"] == "dbt-duckdb"]
+    loader = (ROOT / "examples/duckdb_loader/pyproject.toml").read_text(encoding="utf-8")
+    [wanted] = re.findall(r'"(duckdb[<>=].+?)"', loader)
+    assert wanted in dbt["pip_url"].split()
+
+
 def test_no_file_names_an_address_of_a_package_registry() -> None:
     assert "://" not in (ROOT / "constraints.txt").read_text(encoding="utf-8")
 

@@ -1,27 +1,20 @@
-{# A query that gives one row per response and one column per question.
-
-Several choices or files are joined by ', '. A choice is its label, an upload its path (see the
-model `uploads`). A question that asks for numbers has a column of numbers. A question with units
-has a second column, `..._unit`; one with explanations, `..._explanation`.
-
-Args:
-    questions: What to show: a list of questions, each its text or instruction_id; or a mapping from
-        them to the names of their columns. Without it, all questions.
-    data_collection_id: Show only the responses of this data collection.
-#}
+{# See macros.yml. #}
 {% macro wide_responses(questions=none, data_collection_id=none) %}
 {%- set keys = ['data_collection_id', 'response_id', 'submission_id', 'participant_id', 'study_id',
                 'task_id', 'submitted_at'] -%}
 {%- set columns = prolific_export.wide_columns(keys, questions, data_collection_id) -%}
 {%- set answers_current = ref('answers_current') -%} {# also where there is no question #}
-{%- if columns %}
+{%- if columns -%}
 with questions (data_collection_id, instruction_id, wide_column) as (
     values
     {%- for column in columns %}
     {%- set is_last_column = loop.last %}
     {%- for question in column.questions %}
-    ({{ prolific_export.text_literal(question.data_collection_id) }}, {{ prolific_export.text_literal(question.instruction_id) }}, {{ prolific_export.text_literal(column.name) }})
-    {{- ',' if not (is_last_column and loop.last) }}
+    (
+        {{- prolific_export.text_literal(question.data_collection_id) }},
+        {{- prolific_export.text_literal(question.instruction_id) }},
+        {{- prolific_export.text_literal(column.name) -}}
+    ){{ ',' if not (is_last_column and loop.last) }}
     {%- endfor %}
     {%- endfor %}
 ),
@@ -42,25 +35,15 @@ answers as (
             questions.data_collection_id = answers.data_collection_id
             and questions.instruction_id = answers.instruction_id
 )
-{%- endif %}
+
+{% endif -%}
 
 select
     {%- for key in keys %}
-    responses.{{ key }}{{ ',' if not loop.last }}
+    responses.{{ key }}{{ ',' if columns or not loop.last }}
     {%- endfor %}
     {%- for column in columns %}
-    {%- set is_of_column = 'filter (where answers.wide_column = ' ~ prolific_export.text_literal(column.name) ~ ')' %}
-    {%- if column.has_numbers %},
-    max(answers.value_number) {{ is_of_column }} as {{ adapter.quote(column.name) }}
-    {%- else %},
-    string_agg(answers.answer, ', ' order by answers.answer) {{ is_of_column }} as {{ adapter.quote(column.name) }}
-    {%- endif %}
-    {%- if column.has_unit %},
-    max(answers.unit) {{ is_of_column }} as {{ adapter.quote(column.name ~ '_unit') }}
-    {%- endif %}
-    {%- if column.has_explanation %},
-    string_agg(answers.explanation, ', ' order by answers.answer) {{ is_of_column }} as {{ adapter.quote(column.name ~ '_explanation') }}
-    {%- endif %}
+    {{- prolific_export.wide_aggregates(column) }}{{ ',' if not loop.last }}
     {%- endfor %}
 from {{ ref('responses_current') }} as responses
 {%- if columns %}
@@ -79,6 +62,26 @@ group by
     {%- endfor %}
 {%- endif %}
 {% endmacro %}
+
+
+{# The answers to the questions of a column, and their units and explanations. #}
+{% macro wide_aggregates(column) %}
+    {%- set wide_column = prolific_export.text_literal(column.name) -%}
+    {%- set where = 'filter (where answers.wide_column = ' ~ wide_column ~ ')' %}
+    {% if column.has_numbers -%}
+    max(answers.value_number) {{ where }}
+    {%- else -%}
+    string_agg(answers.answer, ', ' order by answers.answer) {{ where }}
+    {%- endif %} as {{ adapter.quote(column.name) }}
+    {%- if column.has_unit %},
+    string_agg(answers.unit, ', ' order by answers.answer) {{ where }}
+        as {{ adapter.quote(column.name ~ '_unit') }}
+    {%- endif %}
+    {%- if column.has_explanation %},
+    string_agg(answers.explanation, ', ' order by answers.answer) {{ where }}
+        as {{ adapter.quote(column.name ~ '_explanation') }}
+    {%- endif %}
+{%- endmacro %}
 
 
 {# The wanted columns, in the order in which they are named or asked. #}
