@@ -1,7 +1,8 @@
 """Write the generated parts of the documentation: ``python -m scripts.docs``.
 
 A generated part stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. The definition
-for Meltano Hub is a separate file. The tests fail if one of them differs from the code.
+for Meltano Hub and some files of the dbt package are generated as a whole. The tests fail if one of
+them differs from the code.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.dbt_package import dbt_files
 from scripts.hub import hub_file
 from tap_prolific_export.rows.collection import instructions
 from tap_prolific_export.rows.schema import STREAMS, answer_schema
@@ -126,8 +128,14 @@ def generated(page: str) -> str:
     return page
 
 
+def generated_files() -> dict[str, str]:
+    """Return the files that are generated as a whole, by path."""
+    return {HUB: hub_file(), **dbt_files()}
+
+
 if __name__ == "__main__":
     for name in PAGES:
         path = ROOT / name
         path.write_text(generated(path.read_text(encoding="utf-8")), encoding="utf-8")
-    (ROOT / HUB).write_text(hub_file(), encoding="utf-8")
+    for name, content in generated_files().items():
+        (ROOT / name).write_text(content, encoding="utf-8")

@@ -1,31 +1,34 @@
 """Plot how often each choice was chosen: ``python plot.py WAREHOUSE.duckdb PLOT.svg``.
 
-Needs duckdb and matplotlib.
+Needs duckdb and matplotlib, and the model `choice_counts` of examples/dbt in the warehouse.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from pathlib import Path
 
 import duckdb
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-COUNTS = Path(__file__).with_name("counts.sql")
+COUNTS = """
+SELECT data_collection_id, question, answer, responses, percent
+FROM choice_counts
+ORDER BY data_collection_id, question, responses DESC, answer
+"""
 
 
 def plot(warehouse: str, picture: str) -> None:
     """Draw one panel per question, with one bar per answer: the share of responses that gave it.
 
     Args:
-        warehouse: The DuckDB file with the tap's tables.
+        warehouse: The DuckDB file with the model.
         picture: The output file; its extension sets the format (``.svg``, ``.png``, ``.pdf``).
     """
     questions = defaultdict(list)
     with duckdb.connect(warehouse, read_only=True) as connection:
-        for row in connection.execute(COUNTS.read_text(encoding="utf-8")).fetchall():
+        for row in connection.execute(COUNTS).fetchall():
             collection, question, answer, responses, percent = row
             questions[collection, question].append((answer, percent, f"{responses} ({percent} %)"))
     heights = [len(answers) + 1 for answers in questions.values()]

@@ -1,9 +1,10 @@
--- Deletes the withdrawn rows: those that are missing from a newer, complete export.
+-- Deletes the rows that hide.sql hides: those that are missing from a newer, complete export, and the
+-- surplus rows of `answers`.
 --
 -- When to use: after a full run of the tap, if withdrawn responses must be deleted, not only hidden.
 -- If uploads are stored, run orphaned_uploads.sql first: the deleted rows hold their locations.
 --
--- If no complete export is known (full_exported_at is null), nothing is deleted.
+-- If no complete export is known (full_exported_at is null), only surplus rows are deleted.
 --
 -- Before you use it:
 -- * Leave out the table of a stream that was deselected in the full run: all of its rows look
@@ -19,6 +20,12 @@ WHERE EXISTS (
     SELECT 1 FROM collections AS c
     WHERE c.data_collection_id = answers.data_collection_id
       AND answers.exported_at < c.full_exported_at
+)
+OR EXISTS (
+    SELECT 1 FROM answers AS newer
+    WHERE newer.data_collection_id = answers.data_collection_id
+      AND newer.response_id = answers.response_id
+      AND newer.exported_at > answers.exported_at
 );
 
 DELETE FROM responses

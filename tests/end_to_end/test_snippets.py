@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from dotenv import set_key
 
+from tests.support.dbt import dbt_programs
 from tests.support.expected import differences, tables_of
 from tests.support.generations import fresh
 from tests.support.meltano import (
@@ -24,6 +26,7 @@ from tests.support.meltano import (
 )
 from tests.support.repository import GIT, ROOT, copy_of_the_tree
 from tests.support.snippets import DOCUMENTS, run_script, snippet
+from tests.support.stand_in import samples
 from tests.support.tap import ids, read
 from tests.support.targets import PostgreSQL, installed
 
@@ -126,6 +129,34 @@ def test_the_readmes_first_steps_fill_a_warehouse(
         assert differences(tables_of(connection), world) == []
         keys = connection.execute("SELECT answer_key FROM instructions").fetchall()
     assert any(key.startswith("what_did_you_drink") for (key,) in keys)
+
+
+@pytest.mark.slow
+@fresh
+@needs_loaders
+def test_the_readmes_five_commands_end_at_readable_answers(
+    stand_in: StandIn, world: World, collection: Hosted, checkout: Path
+) -> None:
+    dbt_programs()  # skips where there is no index
+    commands = [
+        snippet("README.md", "set up"),
+        snippet("README.md", "run"),
+        snippet("README.md", "models"),
+    ]
+    assert len("".join(commands).splitlines()) == 5
+    given = reader_environment(stand_in, checkout)
+    del given["PROLIFIC_TOKEN"]
+    run_script(commands[0], checkout)
+    set_key(checkout / ".env", "PROLIFIC_TOKEN", world.token)
+    run_script(commands[1], checkout, **given)
+    run_script(commands[2], checkout, **given)
+    with (checkout / "answers.csv").open(encoding="utf-8", newline="") as file:
+        drinks = {row["submission_id"]: row["what_did_you_drink"] for row in csv.DictReader(file)}
+    labels = {drink["value"]: drink["label"] for drink in samples.DRINKS}
+    assert drinks == {
+        id_: labels[submission.expected[None]["q-drink"]]
+        for id_, submission in collection.submissions.items()
+    }
 
 
 @pytest.mark.slow
@@ -318,9 +349,10 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
 
 @pytest.mark.slow
 @needs_loaders
-def test_the_recipes_run_on_what_the_demo_leaves(checkout: Path) -> None:
+def test_dbt_builds_over_what_the_demo_leaves(checkout: Path) -> None:
     (checkout / ".env").write_text("TAP_PROLIFIC_EXPORT_START_DATE=2100-01-01\n")  # not the demo's
-    done = run_script(snippet("examples/recipes/README.md", "count"), checkout)
+    dbt_programs()  # skips where there is no index
+    done = run_script(snippet("examples/dbt/README.md", "demo"), checkout)
     assert "Every row and value in the warehouse" in done.stdout
     assert "What did you drink?" in done.stdout.partition("Every row and value")[2]
 

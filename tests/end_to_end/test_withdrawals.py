@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tap_prolific_export.tap import TapProlificExport
+from tests.support.dbt import Dbt
 from tests.support.expected import KEYS, OF_RESPONSES, differences
 from tests.support.generations import fresh, idempotent_slow
 from tests.support.meltano import needs_loaders, reader_environment, run_elt
@@ -180,6 +181,56 @@ def test_the_recipes_hide_list_and_delete_exactly_what_has_been_withdrawn(  # no
 
 
 @fresh
+@pytest.mark.slow
+def test_the_models_of_dbt_have_the_rows_that_the_views_have(  # noqa: PLR0917
+    runs: Runs,
+    warehouse: Warehouse,
+    world: World,
+    collection: Hosted,
+    batch: Hosted,
+    lone_annotator: str,
+) -> None:
+    dbt = Dbt(warehouse)
+    sources = ids(collection, batch)
+    models = {table: f"{table}_current" for table in OF_RESPONSES} | {"files": "uploads"}
+
+    def living() -> dict[str, set[tuple[Any, ...]]]:
+        """Return the keys of the living rows, which the views and the models must agree on."""
+        dbt("build")
+        views = {table: keys(table, warehouse.rows(f"living_{table}")) for table in models}
+        assert views == {t: keys(t, warehouse.rows(model)) for t, model in models.items()}
+        return views
+
+    first = runs.run(warehouse, **sources)
+    warehouse.sql(SQL["hide"])
+    before = living()
+    withdraw(world, collection, 0, 5)
+    withdraw(world, batch, 2)
+    world.withdraw(batch, lone_annotator)
+    choose_less(collection, 4)
+    submit(world, collection, 124)
+
+    # The corrected response comes again, and has fewer rows at once.
+    look_back: Row = {"lookback_seconds": 90 * 24 * 3600}
+    between = runs.run(warehouse, state=first.state, **sources, **look_back)
+    now = living()
+    corrected = samples.breakfast(4).line["submission_id"]
+    surplus = {(collection.id, corrected, "q-food", 2)}
+    assert before["answers"] - now["answers"] == surplus
+
+    # Responses come anew when their properties are renamed, and answers do not: none is surplus.
+    runs.run(warehouse, state=between.state, answer_keys="label", **sources, **look_back)
+    runs.run(warehouse, state=between.state, answer_keys="instruction_id", **sources, **look_back)
+    assert living()["answers"] == now["answers"]
+
+    runs.run(warehouse, **sources)
+    living()
+    assert wrong_in_views(warehouse, world) == []
+    warehouse.sql(SQL["drop"])
+    assert differences(warehouse.rows, world) == []
+
+
+@fresh
 def test_the_recipes_hide_nothing_of_a_data_collection_that_has_failed(
     runs: Runs, warehouse: Warehouse, world: World, collection: Hosted, batch: Hosted
 ) -> None:
@@ -216,7 +267,7 @@ def test_only_what_is_older_than_a_complete_export_is_taken_to_be_withdrawn(
     for table in OF_RESPONSES:
         warehouse.sql(
             f"CREATE TABLE {table}"
-            " (data_collection_id text, name text, exported_at timestamp, uri text)"
+            " (data_collection_id text, response_id text, exported_at timestamp, uri text)"
         )
         for name, time in rows.items():
             of_row = f"'ours', '{name}', '2026-11-20 {time}', nullif('{name}', 'unstored')"
@@ -228,10 +279,10 @@ def test_only_what_is_older_than_a_complete_export_is_taken_to_be_withdrawn(
     assert all("later" in row for row in warehouse.rows("living_answers"))
     assert warehouse.sql(SQL["orphaned_uploads"]) == dead
     for table in OF_RESPONSES:
-        assert [row["name"] for row in warehouse.rows(f"living_{table}")] == living
+        assert [row["response_id"] for row in warehouse.rows(f"living_{table}")] == living
     warehouse.sql(SQL["drop"])
     for table in OF_RESPONSES:
-        assert [row["name"] for row in warehouse.rows(table)] == living
+        assert [row["response_id"] for row in warehouse.rows(table)] == living
 
 
 @fresh

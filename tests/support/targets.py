@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import json
 import os
@@ -38,16 +39,23 @@ def installed(name: str, *requirements: str) -> Path:
     made_of = hashlib.sha256(repr((sys.version, requirements)).encode()).hexdigest()[:8]
     folder = LOADERS / f"tests-{name}-{made_of}"
     done = folder / "installed"
-    if not done.exists():
-        # Without a pip of its own, which takes longer to install than some targets.
-        venv = ("-m", "venv", "--clear", "--without-pip", folder)
-        processes.output(sys.executable, *venv, cwd=ROOT)
-        pip = ("-m", "pip", f"--python={folder / 'bin/python'}", "install", "--quiet")
-        made = processes.run(sys.executable, *pip, *requirements, cwd=ROOT)
-        if made.returncode:
-            pytest.skip(f"{' '.join(requirements)} cannot be installed: {made.stderr[-300:]}")
-        done.touch()
+    LOADERS.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other tests may want it at the same time
+        if not done.exists():
+            _install(folder, requirements)
+            done.touch()
     return folder / "bin"
+
+
+def _install(folder: Path, requirements: tuple[str, ...]) -> None:
+    # Without a pip of its own, which takes longer to install than some targets.
+    venv = ("-m", "venv", "--clear", "--without-pip", folder)
+    processes.output(sys.executable, *venv, cwd=ROOT)
+    pip = ("-m", "pip", f"--python={folder / 'bin/python'}", "install", "--quiet")
+    made = processes.run(sys.executable, *pip, *requirements, cwd=ROOT)
+    if made.returncode:
+        pytest.skip(f"{' '.join(requirements)} cannot be installed: {made.stderr[-300:]}")
 
 
 class Target(ABC):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from scripts.docs import PAGES, PARTS, generated
+from scripts.docs import PAGES, PARTS, generated, generated_files
 from tap_prolific_export.rows.schema import STREAMS
 from tap_prolific_export.settings import SETTINGS, Settings
 from tap_prolific_export.tap import TapProlificExport
@@ -35,6 +35,13 @@ def extractor() -> dict[str, Any]:
 def test_generated_parts_are_as_the_code_has_them(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert generated(text) == text, "run: python -m scripts.docs"
+
+
+@pytest.mark.parametrize("path", sorted(generated_files()))
+def test_generated_files_are_as_the_code_has_them(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8") == generated_files()[path], (
+        "run: python -m scripts.docs"
+    )
 
 
 def test_every_generated_part_stands_somewhere() -> None:
@@ -151,6 +158,15 @@ def test_the_readmes_commands_exist() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert script[-2:] == ["scripts/test", "scripts/test --slow"]
+
+
+def test_dbt_has_the_duckdb_that_the_loader_has() -> None:
+    """So that each can read the file that the other wrote."""
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    [dbt] = [each for each in project["plugins"]["utilities"] if each["name"] == "dbt-duckdb"]
+    loader = (ROOT / "examples/duckdb_loader/pyproject.toml").read_text(encoding="utf-8")
+    [wanted] = re.findall(r'"(duckdb[<>=].+?)"', loader)
+    assert wanted in dbt["pip_url"].split()
 
 
 def test_no_file_names_an_address_of_a_package_registry() -> None:

@@ -1,0 +1,3 @@
+-- One row per response, one column per question.
+
+{{ prolific_export.wide_responses() }}
