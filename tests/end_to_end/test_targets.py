@@ -50,9 +50,10 @@ TARGETS: dict[str, type[DuckDB | JsonLines | Csv | Snowflake]] = {
     "CSV": Csv,
     "Snowflake": Snowflake,
 }
-OF_POSTGRES = {"PostgreSQL, faster": PostgreSQLFaster}
+OF_POSTGRES = {"PostgreSQL": PostgreSQL, "PostgreSQL, faster": PostgreSQLFaster}
 OF_S3 = {"JSON Lines in S3": S3JsonLines, "Parquet in S3": S3Parquet}
-SLOW = ("DuckDB as it is", "Snowflake", *OF_POSTGRES, *OF_S3)
+QUICK = ("DuckDB", "JSON Lines", "CSV", "PostgreSQL, faster")
+SLOW = sorted({*TARGETS, *OF_POSTGRES, *OF_S3} - {*QUICK})
 NEW = {"id": "q-new", "type": "free_text", "description": "And what was new?", "order": 99}
 
 pytestmark = [
@@ -67,26 +68,14 @@ def s3_server() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(
-    params=[
-        *("DuckDB", "JSON Lines", "CSV", "PostgreSQL"),
-        *(
-            pytest.param(name, marks=slow)
-            for name in ("DuckDB as it is", "Snowflake", *OF_POSTGRES, *OF_S3)
-        ),
-    ]
-)
+@pytest.fixture(params=[*QUICK, *(pytest.param(name, marks=slow) for name in SLOW)])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
     name = request.param
-    if made := TARGETS.get(name):
-        return made(tmp_path)
     if of_s3 := OF_S3.get(name):
         return of_s3(tmp_path, request.getfixturevalue("s3_server").new_bucket())
     if of_postgres := OF_POSTGRES.get(name):
         return of_postgres(tmp_path, request.getfixturevalue("postgres_server"))
-    postgres = request.getfixturevalue("postgres")
-    assert isinstance(postgres, PostgreSQL)
-    return postgres
+    return TARGETS[name](tmp_path)
 
 
 def variants(*quick: str) -> pytest.MarkDecorator:
