@@ -98,10 +98,10 @@ def _launch(
 def _usage(command: Sequence[str], process: subprocess.Popen[bytes], log: IO[str]) -> Usage:
     """Return what a program used that has ended."""
     log.seek(0)
-    *messages, usage = log.read().splitlines()
+    lines = log.read().splitlines()
     if process.returncode:
-        raise BenchError("\n".join([f"{' '.join(command)} failed:", *messages[-40:]]))
-    return Usage(*map(float, usage.split()))
+        raise BenchError("\n".join([f"{' '.join(command)} failed:", *lines[-40:]]))
+    return Usage(*map(float, lines[-1].split()))
 
 
 def count_records(lines: Iterable[bytes]) -> Counter[str]:
