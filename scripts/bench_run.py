@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Protocol
 
-from scripts import bench_bytes, bench_speed, bench_start
+from scripts import bench_bytes, bench_load, bench_speed, bench_start
 from scripts.bench_tools import BenchError
 
 
@@ -18,7 +18,12 @@ class Bench(Protocol):
     def run(self, arguments: argparse.Namespace, /) -> None: ...
 
 
-BENCHES: dict[str, Bench] = {"bytes": bench_bytes, "speed": bench_speed, "start": bench_start}
+BENCHES: dict[str, Bench] = {
+    "bytes": bench_bytes,
+    "speed": bench_speed,
+    "start": bench_start,
+    "load": bench_load,
+}
 
 
 def main() -> None:

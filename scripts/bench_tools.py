@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,27 +46,62 @@ class Usage(NamedTuple):
     cpu: float
     memory: float
 
+    @property
+    def ended(self) -> float:
+        """When it ended (`time.monotonic`)."""
+        return self.began + self.wall
+
 
 def measure(arguments: Sequence[str], read: Callable[[Iterable[bytes]], T]) -> tuple[Usage, T]:
     """Run Python with these arguments, and return its usage and what `read` makes of its output."""
-    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, sys.executable, *arguments]
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    command = [sys.executable, *arguments]
     with tempfile.TemporaryFile("w+") as log:
-        # Small reads from the pipe would wake the process often, which costs it CPU time.
-        with subprocess.Popen(
-            command,
-            bufsize=1 << 20,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        ) as process:
+        with _launch(command, log) as process:
             result = read(process.stdout or ())
-        log.seek(0)
-        *messages, usage = log.read().splitlines()
+        return _usage(command, process, log), result
+
+
+def measure_pipe(arguments: Sequence[str], reader: Sequence[str]) -> tuple[Usage, Usage]:
+    """Run Python with these arguments, its output piped into a program; return both usages."""
+    writer = [sys.executable, *arguments]
+    with tempfile.TemporaryFile("w+") as log, tempfile.TemporaryFile("w+") as reader_log:
+        with (
+            _launch(writer, log) as process,
+            _launch(reader, reader_log, process.stdout, subprocess.DEVNULL) as reading,
+        ):
+            if process.stdout:
+                process.stdout.close()  # or the writer would not notice that the reader is gone
+        # The reader's first: if it failed, the writer failed, too, because nobody read.
+        used = _usage(reader, reading, reader_log)
+        return _usage(writer, process, log), used
+
+
+def _launch(
+    command: Sequence[str],
+    log: IO[str],
+    stdin: IO[bytes] | None = None,
+    stdout: int = subprocess.PIPE,
+) -> subprocess.Popen[bytes]:
+    """Start a program; what it used is the last line of its log."""
+    # Small reads from the pipe would wake the process often, which costs it CPU time.
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", LAUNCHER, *command],
+        bufsize=1 << 20,
+        cwd=ROOT,
+        env={name: os.environ[name] for name in KEPT if name in os.environ},
+        stdin=stdin,
+        stdout=stdout,
+        stderr=log,
+    )
+
+
+def _usage(command: Sequence[str], process: subprocess.Popen[bytes], log: IO[str]) -> Usage:
+    """Return what a program used that has ended."""
+    log.seek(0)
+    lines = log.read().splitlines()
     if process.returncode:
-        raise BenchError("\n".join([f"python {' '.join(arguments)} failed:", *messages[-40:]]))
-    return Usage(*map(float, usage.split())), result
+        raise BenchError("\n".join([f"{' '.join(command)} failed:", *lines[-40:]]))
+    return Usage(*map(float, lines[-1].split()))
 
 
 def count_records(lines: Iterable[bytes]) -> Counter[str]:

@@ -32,6 +32,8 @@ QUOTED = (
 _BOOLEANS = {"true": True, "false": False}
 # In the environment the SDK has always taken these, too.
 _ENVIRONMENT_BOOLEANS = {"1": True, "yes": True, "on": True, "0": False, "no": False, "off": False}
+# Settings of other taps that this one leaves out on purpose.
+_REFUSED = {"batch_config": "This tap writes no BATCH messages: docs/targets.md says why."}
 _JSON_BEGINS: dict[str, str | tuple[()]] = {"array": "[", "object": "{"}
 
 
@@ -40,7 +42,8 @@ def unknown_settings(config: Mapping[str, Any], known: Sequence[str]) -> Iterato
     for name in config:
         if name not in known:
             close = difflib.get_close_matches(name.lower(), known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
+            hint = _REFUSED.get(name) or (f"Did you mean {close[0]}?" if close else "")
+            hint = f" {hint}" if hint else ""
             yield f"{name}: unknown setting.{hint}"
 
 

@@ -22,6 +22,18 @@ MAX_OBJECT_BYTES = 1 << 28
 class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
     """Loads a batch as JSON Lines with declared types, not as CSV with guessed types."""
 
+    def record_primary_key_string(self, record: dict[str, Any]) -> Any:
+        """Return what identifies a record within its batch, or None if the stream has no key.
+
+        The original flattens the whole record for its key, and joins the key's values with commas:
+        `a,b` and `c` are then the same key as `a` and `b,c`, and one of the two rows is lost.
+
+        Args:
+            record: The record.
+        """
+        names = self.stream_schema_message["key_properties"]
+        return tuple([record[name] for name in names]) if names else None
+
     def load_rows(self, records: Iterable[dict[str, Any]], count: int, temp_dir: str) -> None:
         """Upsert a batch of records into the stream's table.
 
@@ -37,18 +49,17 @@ class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
         self.logger.info("Loading %d rows into '%s'", count, self.table_name(stream, False))  # noqa: FBT003
         temp_table = self.table_name(stream, is_temporary=True)
         path = Path(temp_dir, f"{temp_table}.jsonl")
+        # Use positions, not names: DuckDB ignores case when it matches JSON keys.
+        columns = [f"c{i}" for i in range(len(self.flatten_schema))]
         self.conn.execute(self.create_table_query(table_name=temp_table, is_temporary=True))
         try:
             with path.open("w", encoding="utf-8") as file:
                 for record in records:
-                    row = flatten_record(
-                        record, self.flatten_schema, max_level=self.data_flattening_max_level
+                    file.write(
+                        json.dumps(dict(zip(columns, self._values(record), strict=True))) + "\n"
                     )
-                    # Use positions, not names: DuckDB ignores case when it matches JSON keys.
-                    columns = {f"c{i}": row.get(name) for i, name in enumerate(self.flatten_schema)}
-                    file.write(json.dumps(columns) + "\n")
             # Read all columns as text; the insert casts them, as it does with CSV.
-            types = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(self.flatten_schema)))
+            types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
             self.conn.execute(
                 f"INSERT INTO {temp_table} SELECT * FROM read_json(?, "  # noqa: S608
                 f"format = 'newline_delimited', columns = {{{types}}}, "
@@ -67,6 +78,17 @@ class LosslessDbSync(DbSync):  # type: ignore[misc]  # untyped
         finally:
             self.conn.execute(f"DROP TABLE {temp_table}")
             path.unlink(missing_ok=True)
+
+    def _values(self, record: dict[str, Any]) -> list[Any]:
+        """Return the values of a record, in the order of the columns."""
+        if self.data_flattening_max_level:
+            record = flatten_record(
+                record, self.flatten_schema, max_level=self.data_flattening_max_level
+            )
+        return [
+            json.dumps(value) if isinstance(value, (dict, list)) else value
+            for value in map(record.get, self.flatten_schema)
+        ]
 
 
 def main() -> None:

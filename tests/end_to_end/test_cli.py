@@ -107,6 +107,10 @@ BAD_INPUT: dict[str, tuple[dict[str, Any], str]] = {
     "no source": (NO_IDS, "No source: set at least one of collection_ids"),
     "no token": ({"api_token": None}, "No token: set api_token"),
     "unknown setting": ({"collection_id": ["x"]}, "Did you mean collection_ids"),
+    "BATCH messages": (
+        {"batch_config": {"encoding": {"format": "jsonl"}, "storage": {"root": "file://"}}},
+        "batch_config: unknown setting. This tap writes no BATCH messages",
+    ),
     "empty id": ({"collection_ids": [""]}, "collection_ids: item 1 is empty"),
     "id with a slash": ({"batch_ids": ["a/b"]}, "batch_ids: item 1 is not an id"),
     "id ..": ({"batch_ids": ["ok", ".."]}, "batch_ids: item 2 is not an id"),

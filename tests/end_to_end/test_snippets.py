@@ -347,6 +347,14 @@ def test_the_loader_is_the_one_that_meltano_yml_has() -> None:
     assert loader.items() <= ours.items()
 
 
+def test_the_faster_loads_are_those_that_meltano_yml_has() -> None:
+    [shown] = yaml.safe_load(snippet("docs/targets.md", "faster"))["plugins"]["loaders"]
+    loaders = yaml.safe_load((ROOT / "meltano.yml").read_text("utf-8"))["plugins"]["loaders"]
+    [ours] = [each for each in loaders if each["name"] == shown["name"]]
+    assert shown["config"] == ours["config"]
+    assert all(setting in ours["settings"] for setting in shown["settings"])
+
+
 @pytest.mark.slow
 @needs_loaders
 def test_dbt_builds_over_what_the_demo_leaves(checkout: Path) -> None:
@@ -425,8 +433,9 @@ def test_the_documentation_is_made_anew(checkout: Path) -> None:
             "| Bytes per response |",
         ),
         (snippet(PERFORMANCE, "start"), "", "| the tap, until its first request |"),
+        (snippet(PERFORMANCE, "load"), "--lines=20", "no validation: ratio |"),
     ],
-    ids=["bytes", "speed", "memory", "start"],
+    ids=["bytes", "speed", "memory", "start", "load"],
 )
 def test_the_benchmarks_run(command: str, less: str, cell: str) -> None:
     assert cell in run_script(f"{command.strip()} {less} --runs=1", ROOT).stdout

@@ -14,14 +14,28 @@ from tap_prolific_export.rows.schema import STREAMS
 from tests.support.expected import KEYS
 from tests.support.generations import fresh
 from tests.support.meltano import needs_loaders
+from tests.support.s3 import running_s3
 from tests.support.stand_in import samples
 from tests.support.tap import ids
-from tests.support.targets import Csv, DuckDB, DuckDBAsItIs, JsonLines, PostgreSQL, Target
+from tests.support.targets import (
+    Csv,
+    DuckDB,
+    DuckDBAsItIs,
+    JsonLines,
+    PostgreSQL,
+    PostgreSQLFaster,
+    S3JsonLines,
+    S3Parquet,
+    Snowflake,
+    Target,
+)
 from tests.support.zips import pack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.s3 import S3Server
     from tests.support.stand_in import Hosted, World
     from tests.support.tap import Output, Runner
 
@@ -29,12 +43,17 @@ Row = dict[str, Any]
 
 slow = pytest.mark.slow
 FLATTENED = {"flattening_enabled": True, "flattening_max_depth": 2}
-TARGETS: dict[str, type[DuckDB | JsonLines | Csv]] = {
+TARGETS: dict[str, type[DuckDB | JsonLines | Csv | Snowflake]] = {
     "DuckDB": DuckDB,
     "DuckDB as it is": DuckDBAsItIs,
     "JSON Lines": JsonLines,
     "CSV": Csv,
+    "Snowflake": Snowflake,
 }
+OF_POSTGRES = {"PostgreSQL": PostgreSQL, "PostgreSQL, faster": PostgreSQLFaster}
+OF_S3 = {"JSON Lines in S3": S3JsonLines, "Parquet in S3": S3Parquet}
+QUICK = ("DuckDB", "JSON Lines", "CSV", "PostgreSQL, faster")
+SLOW = sorted({*TARGETS, *OF_POSTGRES, *OF_S3} - {*QUICK})
 NEW = {"id": "q-new", "type": "free_text", "description": "And what was new?", "order": 99}
 
 pytestmark = [
@@ -43,21 +62,20 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(
-    params=[
-        "DuckDB",
-        pytest.param("DuckDB as it is", marks=slow),
-        "JSON Lines",
-        "CSV",
-        "PostgreSQL",
-    ]
-)
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture(params=[*QUICK, *(pytest.param(name, marks=slow) for name in SLOW)])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    if made := TARGETS.get(request.param):
-        return made(tmp_path)
-    postgres = request.getfixturevalue("postgres")
-    assert isinstance(postgres, PostgreSQL)
-    return postgres
+    name = request.param
+    if of_s3 := OF_S3.get(name):
+        return of_s3(tmp_path, request.getfixturevalue("s3_server").new_bucket())
+    if of_postgres := OF_POSTGRES.get(name):
+        return of_postgres(tmp_path, request.getfixturevalue("postgres_server"))
+    return TARGETS[name](tmp_path)
 
 
 def variants(*quick: str) -> pytest.MarkDecorator:
@@ -73,6 +91,11 @@ def variants(*quick: str) -> pytest.MarkDecorator:
             if (name := f"{keys}-{kind}")
         ],
     )
+
+
+def skip_where_refused(target: Target, shape: Row) -> None:
+    if not target.takes_objects and "flattening_enabled" not in shape:
+        pytest.skip("this target takes flattened records only")
 
 
 def run(runner: Runner, target: Target, state: Row | None = None, **config: Any) -> Output:
@@ -92,7 +115,7 @@ def wrong(target: Target, *outputs: Output) -> list[str]:
         if len(rows) != (len(expected) if target.updates else len(records)):
             found.append(f"{table}: {len(rows)} rows")
         # Of a key that came twice, the last one counts.
-        got = {tuple(str(row[name]) for name in key): row for row in rows}
+        got = {tuple(str(row[target.column(name)]) for name in key): row for row in rows}
         for each, record in expected.items():
             row = got.get(tuple(map(str, each)))
             if row is None:
@@ -100,14 +123,14 @@ def wrong(target: Target, *outputs: Output) -> list[str]:
                 continue
             for name, value in record.items():
                 there = row.get(target.column(name), ...)
-                if not is_same(value, there) and not (
+                if not is_same(value, there, whole_seconds=target.whole_seconds) and not (
                     value in target.empty and there in target.empty
                 ):
-                    found.append(f"{table}: {name}: {value!r} is {row.get(target.column(name))!r}")
+                    found.append(f"{table}: {name}: {value!r} is {there!r}")
     return found
 
 
-def is_same(value: Any, found: Any) -> bool:
+def is_same(value: Any, found: Any, *, whole_seconds: bool) -> bool:
     """Whether a value is what the tap wrote, in the form in which a target has it."""
     if isinstance(value, (dict, list)) and isinstance(found, str):
         # target-csv writes objects as Python does, and its numbers.
@@ -117,7 +140,7 @@ def is_same(value: Any, found: Any) -> bool:
     if isinstance(found, str) and isinstance(value, (bool, int, float)):
         return str(value) == found or float(found) == value
     if isinstance(value, str) and (time := time_of(value)):
-        return time == time_of(found)
+        return (time.replace(microsecond=0) if whole_seconds else time) == time_of(found)
     return bool(value == found)
 
 
@@ -133,29 +156,53 @@ def time_of(value: Any) -> datetime | None:
 def test_all_that_the_tap_writes_is_in_the_tables(
     target: Target, shape: Row, runner: Runner, collection: Hosted, batch: Hosted
 ) -> None:
+    skip_where_refused(target, shape)
     output = run(runner, target, **shape, **ids(collection, batch))
     assert len(output.rows("responses")) > 10
     assert wrong(target, output) == []
 
 
 @variants("instruction_id-nested")
-def test_a_question_that_is_asked_later_has_its_answers_in_the_second_run(
+def test_new_rows_corrected_rows_and_then_a_new_question_arrive(
     target: Target, shape: Row, runner: Runner, world: World, collection: Hosted
 ) -> None:
+    skip_where_refused(target, shape)
     config = {**shape, **ids(collection), "lookback_seconds": 10**9}
     first = run(runner, target, **config)
+    assert wrong(target, first) == []
+
+    corrected = samples.breakfast(2).line["submission_id"]
+    collection.submissions[corrected].line["responses"]["q-name"] = {"value": "a corrected answer"}
+    world.submit(collection, samples.breakfast(20))
+    second = run(runner, target, first.state, **config)
+    assert "a corrected answer" in json.dumps(response(second, corrected))
+    assert len(second.rows("responses")) == len(first.rows("responses")) + 1
+    assert wrong(target, first, second) == []
+
     collection.instructions.append(NEW)
-    submission = samples.breakfast(20)
+    submission = samples.breakfast(21)
     submission.line["responses"]["q-new"] = {"value": "a new answer"}
     world.submit(collection, submission)
-    second = run(runner, target, first.state, **config)
-    [record] = [
-        row
-        for row in second.rows("responses")
-        if row["submission_id"] == submission.line["submission_id"]
-    ]
+    third = run(runner, target, second.state, **config)
+    record = response(third, submission.line["submission_id"])
     assert "a new answer" in json.dumps(record)
-    assert wrong(target, first, second) == []
+    assert wrong(target, first, second, third) == []
+
+
+def response(output: Output, submission_id: str) -> Row:
+    """Return the only row of a submission in `responses`."""
+    rows = output.rows("responses")
+    [record] = [row for row in rows if row["submission_id"] == submission_id]
+    return record
+
+
+@slow
+def test_parquet_takes_a_number_within_an_object_only_flattened(
+    s3_server: S3Server, runner: Runner, collection: Hosted, tmp_path: Path
+) -> None:
+    target = S3Parquet(tmp_path, s3_server.new_bucket())
+    with pytest.raises(AssertionError, match="Could not convert Decimal"):
+        run(runner, target, **ids(collection))
 
 
 def lose_validation(hosted: Hosted, id_: str) -> None:
@@ -180,11 +227,7 @@ def test_postgresql_takes_a_question_that_becomes_text_as_the_documentation_says
     world.submit(collection, submission)
     if way_out == "freeze":
         second = runner.sync(catalog, first.state, freeze_schema=True, **config)
-        [record] = [
-            row
-            for row in second.rows("responses")
-            if row["submission_id"] == submission.line["submission_id"]
-        ]
+        record = response(second, submission.line["submission_id"])
         assert record["answers__q-minutes"] is None
         assert "a few" in record["additional_fields"]
     else:
