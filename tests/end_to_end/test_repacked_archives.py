@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from unicodedata import normalize
 
@@ -41,7 +43,8 @@ def repacked(data: bytes, rename: Callable[[str], str], *, flags: int = 1 << 11)
 def rows(out: Output) -> dict[str, list[dict[str, Any]]]:
     return {
         stream: sorted(
-            ({k: v for k, v in row.items() if k not in ABOUT_THE_ARCHIVE} for row in found), key=str
+            ({k: v for k, v in row.items() if k not in ABOUT_THE_ARCHIVE} for row in found),
+            key=partial(json.dumps, sort_keys=True),
         )
         for stream in KEYS
         if (found := out.rows(stream)) or stream != "tasks"

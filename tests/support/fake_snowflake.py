@@ -4,8 +4,8 @@ Run as a program, in the environment of the target, it is the target: its own st
 change tables, cast values and merge rows. fakesnow does not know a user's stage (`@~`), which the
 target fills with files and reads from: here, a table is the stage.
 
-Usage: ``python -P fake_snowflake.py FOLDER ARGUMENTS``, where the folder gets the databases.
-Without ``-P``, Python would take modules of this folder for its own.
+Usage: ``python -I fake_snowflake.py FOLDER ARGUMENTS``, where the folder gets the databases.
+Without ``-I``, Python would take modules of this folder for its own.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ class Snowflake(Warehouse):
     def command(self, **config: Any) -> list[str]:
         python, *arguments = super().command(**config)
         emulator = ROOT / "tests" / "support" / "fake_snowflake.py"
-        return [python, "-P", str(emulator), str(self.folder / "snowflake"), *arguments]
+        return [python, "-I", str(emulator), str(self.folder / "snowflake"), *arguments]
 
     def sql(self, text: str) -> list[Row]:
         with duckdb.connect(str(self.folder / "snowflake" / "TESTS.db")) as connection:
