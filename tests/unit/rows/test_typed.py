@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,8 @@ RESPONSES = ResponseTable(FACTS, COLUMNS, UPLOADS)
 ANSWERS = AnswerTable(FACTS, COLUMNS, UPLOADS)
 OTHER = replace(COLUMNS["text"], key="other")
 PAIRS = {id_: {id_: column, "other": OTHER} for id_, column in COLUMNS.items()}
+DECODERS = {id_: LineDecoder(columns, UPLOADS) for id_, columns in PAIRS.items()}
+ANSWER_TABLES = {id_: AnswerTable(FACTS, columns, UPLOADS) for id_, columns in PAIRS.items()}
 TABLES = {id_: ResponseTable(FACTS, columns, UPLOADS) for id_, columns in PAIRS.items()}
 
 
@@ -238,7 +241,7 @@ def check_typed(response: Response) -> None:
     rows = [[*map(as_dict, table.rows([each]))] for each in (response, typed)]
     assert text_of(rows[0]) == text_of(rows[1])
     assert (table.misfits - before) % 2 == 0
-    answers = AnswerTable(FACTS, columns, UPLOADS)
+    answers = ANSWER_TABLES[id_]
     rows = [[*map(as_dict, answers.rows([each]))] for each in (response, typed)]
     assert text_of(rows[0]) == text_of(rows[1])
     finders = [FileFinder(columns, UPLOADS, lambda _: True) for _ in range(2)]
@@ -251,7 +254,7 @@ def check_typed(response: Response) -> None:
 def typed_line(id_: str, answers: Mapping[str, Any]) -> list[Response] | None:
     """Decode a line with an answer to one question; nothing else was ever decoded before."""
     text = json.dumps({"submission_id": "s", "responses": answers}).encode()
-    return LineDecoder(PAIRS[id_], UPLOADS).decode(text)
+    return copy(DECODERS[id_]).decode(text)
 
 
 def all_of(told: Sequence[Sequence[Any]]) -> list[str]:
