@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from operator import attrgetter
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _MAX_NAMES, _MAX_CHANGES = 1000, 50
 _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields of such names
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
-# What a field of a line may hold without being looked at for how deep it is.
-_Flat = Scalar | dict[str, Scalar] | list[Scalar]
+# What a field of a line may hold without being looked at for how deep it is. As a type with a name,
+# it is not taken apart for each field: types are then made in half the time.
+_Flat: Any = NewType("_Flat", Scalar | dict[str, Scalar] | list[Scalar])  # type: ignore[misc, valid-newtype]
 _Integer = Annotated[int, Meta(ge=-LARGE, le=LARGE)]
 _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.STRING: str,
