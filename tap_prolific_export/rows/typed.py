@@ -58,7 +58,7 @@ class UploadedFile(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     path: str
     file_name: str
     content_type: str | UnsetType | None = UNSET
-    size_bytes: int | None = None
+    size_bytes: int | UnsetType = UNSET  # of the file in the archive
 
 
 class LineDecoder:
@@ -137,7 +137,7 @@ class LineDecoder:
     def _is_plain(self, file: UploadedFile) -> bool:
         """Whether a file is in the archive, and named in no way that needs a closer look."""
         is_ascii = f"{file.file_name}{file.content_type or ''}".isascii()
-        is_named = is_ascii and bool(file.file_name) and file.size_bytes is None
+        is_named = is_ascii and bool(file.file_name) and file.size_bytes is UNSET
         return is_named and file.path in self._uploads
 
     def _learn(self, text: bytes) -> bool:
