@@ -38,7 +38,7 @@ def as_number(value: Scalar) -> float | int | None:
 def as_integer(value: Scalar) -> int | None:
     """Return the 64-bit integer that a number or a text is; None for anything else.
 
-    None, too, for a float beyond `LARGE`: its last digits are not those that were written.
+    None, too, for a float beyond `LARGE`: other digits than its own may have been written.
     """
     number = _number(value)
     if isinstance(number, float) and not (number.is_integer() and -LARGE <= number <= LARGE):
