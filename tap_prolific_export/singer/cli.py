@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -63,6 +64,7 @@ class Command(SingerCommand):
 
         With 1 where nobody reads on.
         """
+        gc.freeze()  # what was imported stays to the end: no collection has to look at it
         try:
             with TERMINATION.handled():
                 return self._main(*args, **kwargs)
