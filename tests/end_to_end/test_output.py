@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tap_prolific_export.singer.cli import LARGE_PIPE
 from tests.support.processes import LIMIT_SECONDS, TAP, started
 from tests.support.zips import pack
 
@@ -78,6 +79,22 @@ def until_full(tap: subprocess.Popen[bytes]) -> bool:
         before = waiting[0]
         os.sched_yield()
     return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has pipes of other sizes")
+@pytest.mark.parametrize(("size", "becomes"), [(None, LARGE_PIPE), (1 << 17, 1 << 17)])
+def test_a_pipe_takes_more_than_usual_unless_somebody_chose_its_size(
+    size: int | None, becomes: int, tmp_path: Path
+) -> None:
+    (tmp_path / "x.zip").write_bytes(pack({"collection.json": json.dumps(QUESTIONS).encode()}))
+    (tmp_path / "config.json").write_text(json.dumps({"archive_paths": [str(tmp_path / "x.zip")]}))
+    with started(*TAP, "--config=config.json", cwd=tmp_path) as tap:
+        assert tap.stdout
+        if size:  # before the tap has begun
+            fcntl.fcntl(tap.stdout, fcntl.F_SETPIPE_SZ, size)
+        tap.stdout.read()
+        assert tap.wait(LIMIT_SECONDS) == 0
+        assert fcntl.fcntl(tap.stdout, fcntl.F_GETPIPE_SZ) == becomes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
