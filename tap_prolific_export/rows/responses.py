@@ -181,8 +181,7 @@ def _task(line: Mapping[str, Any]) -> Task | None:
     fields.pop(nest[0] if nest else "", None)
     answered = nest is not None or any(name in fields for name in _PERSONS)
     id_ = _text(fields, "task_id", fields.pop("task_id", UNSET))
-    key = next((name for name in _DATAPOINTS if fields.get(name) is not None), None)
-    return Task(id_, fields.pop(key) if key else None, fields, answered) if id_ else None
+    return Task(id_, _take_datapoint(fields), fields, answered) if id_ else None
 
 
 def content_hash(response: Response) -> bytes:
@@ -242,16 +241,18 @@ def add_renamed(fields: dict[str, Any], name: str, value: Any) -> None:
 
 def merged(items: Iterable[Fields], shared: Fields) -> Iterator[Fields]:
     """Yield the fields of tasks or submissions: their own, and those of their line."""
-    known = [(place, value) for place, value in enumerate(shared.known) if value is not UNSET]
+    given = zip(KNOWN, shared.known, strict=True)
+    known = [(n, name, value) for n, (name, value) in enumerate(given) if value is not UNSET]
     for item in items:
         own, rest = [*item.known], shared.rest | item.rest
         # A task's own fields override the line's, and the line's response id is not the tasks' id.
         overridden = {}
-        for place, value in known:
-            name = KNOWN[place]
-            if own[place] is UNSET and name not in _RESPONSE_IDS:
+        for place, name, value in known:
+            if name in _RESPONSE_IDS:
+                overridden[name] = value
+            elif own[place] is UNSET:
                 own[place] = value
-            elif name in _RESPONSE_IDS or _differ(own[place], value):
+            elif _differ(own[place], value):
                 overridden[name] = value
         if len(rest) < len(shared.rest) + len(item.rest):
             for name, value in item.rest.items():
@@ -293,10 +294,6 @@ def response_of(fields: Fields, line: Any = None) -> Response:
         else:
             rest[TIMES[place]] = value
     answers = _take_answers(rest) if fields.answers is None else fields.answers
-    datapoint = None
-    if task_id:
-        key = next((name for name in _DATAPOINTS if rest.get(name) is not None), None)
-        datapoint = rest.pop(key) if key else None
     return Response(
         own_id or derived_id(submission_id, task_id) or _named_after(line),
         submission_id,
@@ -305,7 +302,7 @@ def response_of(fields: Fields, line: Any = None) -> Response:
         task_id,
         submitted_at,
         done_at,
-        datapoint,
+        _take_datapoint(rest) if task_id else None,
         answers,
         rest,
         typed=fields.typed,
@@ -328,6 +325,13 @@ def _text(rest: dict[str, Any], name: str, value: Any) -> str | None:
     if value.__class__ is str and value:
         return value
     rest[name] = value
+    return None
+
+
+def _take_datapoint(fields: dict[str, Any]) -> Any:
+    for name in _DATAPOINTS:
+        if fields.get(name) is not None:
+            return fields.pop(name)
     return None
 
 

@@ -19,7 +19,8 @@ Scalar = str | int | float | bool | None
 LARGE = 1 << 53
 # JSON's numbers, and how people write them: `.5`, `5.`, `05`, `+3`. A comma may mean two things.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+# A float gives back so many digits of any number without an exponent.
+_EXACT_DIGITS = 15
 # Longer texts hold no number that a float holds, and are slow to parse.
 _MAX_DIGITS = 400
 
@@ -59,10 +60,11 @@ def _number(value: Scalar) -> float | int | None:
 def _parsed(text: str) -> float | int | None:
     if len(text) > _MAX_DIGITS or not _NUMBER.fullmatch(text):
         return None
-    if _INTEGER.fullmatch(text):
+    if text.lstrip("+-").isdigit():
         return int(text)
     number = float(text)
-    return number if Decimal(text) == Decimal(repr(number)) else None
+    is_exact = len(text) <= _EXACT_DIGITS and "e" not in text.lower()
+    return number if is_exact or Decimal(text) == Decimal(repr(number)) else None
 
 
 def as_boolean(value: Scalar) -> bool | None:

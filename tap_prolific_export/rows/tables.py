@@ -223,6 +223,8 @@ class ResponseTable:
             if not fitted.lossless:
                 unfitted[id_] = entry
                 self.misfits += fitted.is_misfit
+        if len(answers) == 1:
+            return answers, unfitted
         # In one order, however the answers came.
         ordered = {key: answers[key] for key in self._names if key in answers}
         return ordered | answers, unfitted

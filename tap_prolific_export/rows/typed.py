@@ -96,10 +96,11 @@ class LineDecoder:
                 return None
             return [response_of(line)]
         tasks = [*map(self._fields, found.tasks)]
-        if not tasks or line.answers is not None or any(t.known[0] is not UNSET for t in tasks):
+        if not tasks or line.answers is not None or self._is_deep(text, line):
             return None
-        if any(self._is_deep(text, each) for each in (line, *tasks)):
-            return None
+        for task in tasks:
+            if task.known[0] is not UNSET or self._is_deep(text, task):
+                return None
         return [*map(response_of, merged(tasks, line))]
 
     def _is_deep(self, text: bytes, fields: Fields) -> bool:
