@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType
-from tap_prolific_export.rows.responses import KNOWN, Fields, derived_id, merged, response_of
+from tap_prolific_export.rows.responses import KNOWN, Fields, merged, response_of
 from tap_prolific_export.rows.scalars import LARGE, Scalar
 
 if TYPE_CHECKING:
@@ -188,43 +188,6 @@ class LineDecoder:
         line = _fields_type(self._types, responses=answers, tasks=tasks)
         self._decode = msgspec.json.Decoder(line).decode
         self._has_nests = Any in self._types.values()
-
-
-_Id = str | UnsetType
-_IDS: list[Any] = [(name, _Id, UNSET) for name in ("response_id", "id", "task_id")]
-_Task = msgspec.defstruct("Task", [("submission_id", Raw | UnsetType, UNSET), *_IDS], gc=False)
-_Line = msgspec.defstruct(
-    "Line",
-    [
-        ("submission_id", str),
-        *_IDS,
-        ("tasks", GenericAlias(list, (_Task,)) | UnsetType, UNSET),
-        *((name, Raw | UnsetType, UNSET) for name in ("submissions", "responses")),
-    ],
-    gc=False,
-)
-_decode_ids = msgspec.json.Decoder(_Line).decode
-
-
-def decode_ids(text: bytes) -> list[str] | None:
-    """Return the ids of a line's responses; None if it needs a closer look."""
-    try:
-        line: Any = _decode_ids(text)
-    except _ODD:
-        return None
-    is_usual = line.responses is UNSET or bytes(memoryview(line.responses)[:1]) == b"{"
-    if not line.submission_id or line.submissions is not UNSET or not is_usual:
-        return None
-    if line.tasks is UNSET:
-        return [_id(line, line.submission_id)]
-    if not line.tasks or any(task.submission_id is not UNSET for task in line.tasks):
-        return None
-    return [_id(task, line.submission_id, line.task_id) for task in line.tasks]
-
-
-def _id(found: Any, submission_id: str, task_id: str | UnsetType = UNSET) -> str:
-    own_id = found.response_id or found.id
-    return str(own_id or derived_id(submission_id, found.task_id or task_id or None))
 
 
 def _are_names(names: Collection[str]) -> bool:

@@ -10,15 +10,16 @@ from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
+from tap_prolific_export.rows.line_ids import decode_ids, ids_in
 from tap_prolific_export.rows.responses import Response, Task, responses_in, tasks_in
-from tap_prolific_export.rows.typed import LineDecoder, can_be_typed, decode_ids
+from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
 from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tap_prolific_export.archive.export_archive import ExportArchive, Line, Upload
+    from tap_prolific_export.archive.export_archive import ExportArchive, Upload
     from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.rows.tables import ExportFacts
@@ -114,7 +115,7 @@ class Snapshot:
     def _ids(self) -> Iterator[list[str]]:
         """Yield the ids of all responses in blocks, as their lines have them."""
         try:
-            yield from self.archive.lines(_ids_in, decode_ids) if self.archive else ()
+            yield from self.archive.lines(ids_in, decode_ids) if self.archive else ()
         except ReplacedError:
             raise
         except DataCollectionError as error:  # raised again where the line's turn comes
@@ -220,7 +221,3 @@ class Tasks:
             # A task without answers belongs to no study and has no time.
             if each.id in answered or not (each.answered or snapshot.only.study_id):
                 yield each
-
-
-def _ids_in(line: Line) -> list[str]:
-    return [response.id for response in responses_in(line)]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tap_prolific_export.rows.line_ids import decode_ids
 from tap_prolific_export.rows.responses import Response, responses
-from tap_prolific_export.rows.typed import decode_ids
 from tests.support.questions import scalars
 
 if TYPE_CHECKING:
