@@ -113,17 +113,21 @@ class FileFinder:
             return
         for response in responses:
             if response.typed:
-                for place, id_ in self._files:
-                    for file in response.typed[place] or ():
-                        described = {"file_name": file.file_name, "content_type": file.content_type}
-                        self._add(response, id_, file.path, described)
-                for instruction_id, answer in self._typed_names(response.typed):
-                    self._add_named(response, instruction_id, to_builtins(answer))
+                self._add_typed(response, response.typed)
             for instruction_id, answer in response.answers.items():
                 if may_name_file(answer, self._names):
                     self._add_named(response, instruction_id, answer)
             if response.submission_id:
                 self._add_by_name(response)
+
+    def _add_typed(self, response: Response, typed: Sequence[Any]) -> None:
+        for place, id_ in self._files:
+            for file in typed[place] or ():
+                if file.path in self._uploads:
+                    described = {"file_name": file.file_name, "content_type": file.content_type}
+                    self._add(response, id_, file.path, described)
+        for instruction_id, answer in self._typed_names(typed):
+            self._add_named(response, instruction_id, to_builtins(answer))
 
     def _typed_names(self, typed: Sequence[Any]) -> Iterator[tuple[str, Any]]:
         """Yield the typed answers that may name a file, with their questions' ids."""

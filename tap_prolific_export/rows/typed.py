@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
-from tap_prolific_export.rows.answers import ColumnKind, ScalarType
+from tap_prolific_export.rows.answers import ColumnKind, ScalarType, path_in
 from tap_prolific_export.rows.responses import KNOWN, Fields, merged, response_of
 from tap_prolific_export.rows.scalars import LARGE, Scalar
 
@@ -58,7 +58,7 @@ class UploadedFile(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     path: str
     file_name: str
     content_type: str | UnsetType | None = UNSET
-    size_bytes: int | UnsetType = UNSET  # of the file in the archive
+    size_bytes: int | UnsetType | None = UNSET  # of the file in the archive, if it is there
 
 
 class LineDecoder:
@@ -128,7 +128,8 @@ class LineDecoder:
             files = files if files.__class__ is list else [files]
             if all(map(self._is_plain, files)):
                 for file in files:
-                    file.size_bytes = self._uploads[file.path].size
+                    upload = self._uploads.get(file.path)
+                    file.size_bytes = upload.size if upload else None
                     file.content_type = None if file.content_type is UNSET else file.content_type
             else:
                 others[id_], files = msgspec.to_builtins(get(answers)), UNSET
@@ -136,10 +137,14 @@ class LineDecoder:
         return Fields(self._known(found), rest, others, values)
 
     def _is_plain(self, file: UploadedFile) -> bool:
-        """Whether a file is in the archive, and named in no way that needs a closer look."""
+        """Whether a file is named in no way that needs a closer look."""
         is_ascii = f"{file.file_name}{file.content_type or ''}".isascii()
-        is_named = is_ascii and bool(file.file_name) and file.size_bytes is UNSET
-        return is_named and file.path in self._uploads
+        if not (is_ascii and file.file_name and file.size_bytes is UNSET):
+            return False
+        path = file.path
+        if path in self._uploads:
+            return True
+        return path.isascii() and path_in(path, self._uploads) == path
 
     def _learn(self, text: bytes) -> bool:
         """Make types that take this line, too; return whether they are others."""
