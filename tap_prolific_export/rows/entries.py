@@ -83,18 +83,20 @@ def _read_object(
     if not fields:  # nearly always
         return _read(content, repeated, depth - 1)
     unit = _pop_text(fields, ("unit",))
-    explanation = _pop_text(fields, _EXPLANATIONS)
+    explanation = _pop_text(fields, _EXPLANATIONS) if fields else None
     values = _read(content, repeated, depth - 1)
     if values is None:
         return None
-    has_extra, has_about = _rest(fields, ABOUT)
+    has_extra, has_about = _rest(fields, ABOUT) if fields else (False, False)
     if unit is None and explanation is None and not has_extra:
         return tuple(replace(value, has_about=True) for value in values) if has_about else values
     if len(values) > 1:  # a unit or explanation of several values belongs to none in particular
         return tuple(replace(value, has_extra=True) for value in values)
     value = values[0] if values else Value()
     # Compare with None: an empty text counts as a unit or explanation, too.
-    clash = None not in {unit, value.unit} or None not in {explanation, value.explanation}
+    clash = (unit is not None and value.unit is not None) or (
+        explanation is not None and value.explanation is not None
+    )
     return (
         Value(
             value.value,
@@ -153,8 +155,11 @@ def is_absent(entry: Any, repeated: Mapping[str, Any], known: Collection[str] = 
 
 def is_described(entry: Any, values: tuple[Value, ...], repeated: Mapping[str, Any]) -> bool:
     """Whether an entry holds anything that only describes it."""
+    for value in values:
+        if value.has_about:
+            return True
     if values:
-        return any(value.has_about for value in values)
+        return False
     if isinstance(entry, dict):
         fields = ((n, value) for n, value in entry.items() if repeated.get(n, ...) != value)
         return any(is_described(value, (), {}) for _, value in fields)
