@@ -7,10 +7,11 @@ methods or multi-part archives.
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
+
+from zlib_ng import zlib_ng
 
 from tap_prolific_export.archive.member_names import UNICODE_PATH, decoded_name
 from tap_prolific_export.archive.safe_json import INT64
@@ -167,7 +168,7 @@ class ZipReader:
         try:
             for chunk in self._unpacked(member, keep=keep):
                 size += len(chunk)
-                checksum = zlib.crc32(chunk, checksum)
+                checksum = zlib_ng.crc32(chunk, checksum)
                 if size > member.size:
                     break
                 yield chunk
@@ -175,7 +176,7 @@ class ZipReader:
                 raise _BadZipError("it is longer or shorter than the directory says")  # noqa: TRY301
             if checksum != member.crc32:
                 raise _BadZipError("its checksum differs from the directory's")  # noqa: TRY301
-        except (_BadZipError, zlib.error, OSError) as error:
+        except (_BadZipError, zlib_ng.error, OSError) as error:  # type: ignore[misc]  # its stub has no class
             raise MemberError(self._name, f"{label} is damaged: {_why(error)}.", ADVICE) from None
 
     def _directory(self) -> tuple[int, int, int]:
@@ -379,10 +380,10 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Decompress deflated data in small chunks.
 
     Raises:
-        zlib.error: The data is damaged.
+        zlib_ng.error: The data is damaged.
         _BadZipError: The data ends early.
     """
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflate = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
     pieces = (
         chunk[begin : begin + MAX_DEFLATED_CHUNK]
         for chunk in chunks
