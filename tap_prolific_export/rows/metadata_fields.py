@@ -51,7 +51,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float | int | None:
-    return None if isinstance(value, str) else as_number(value)
+    return as_number(value) if isinstance(value, (int, float)) else None
 
 
 _FITTERS = {

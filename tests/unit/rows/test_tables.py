@@ -346,6 +346,7 @@ LAYOUT = st.sampled_from(["collection_items", "batch_items", "instructions"])
 
 @settings(max_examples=200)
 @given(objects, st.dictionaries(LAYOUT, items))
+@example({}, {"instructions": {"id": "a", "type": "free_text", "max_file_size_mb": [9]}})
 def test_whatever_the_metadata_is_its_rows_are_valid_and_say_it(fields: Row, more: Row) -> None:
     collection = parse(DIARY, {**fields, **more})
     rows = [(COLLECTIONS, of_collection({**fields, **more}))]
