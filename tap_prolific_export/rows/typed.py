@@ -163,7 +163,8 @@ class LineDecoder:
         except _ODD:
             return False
         is_new = (types, entries) != (self._types, self._entries)
-        if "instruction_id" in entries:  # this is one answer, and no object of answers
+        # This is one answer, and no object of answers; or a task has tasks.
+        if "instruction_id" in entries or "tasks" in types:
             return False
         if not is_new or self._changes > _MAX_CHANGES or not _are_names((*types, *entries)):
             return False

@@ -438,7 +438,7 @@ def test_the_lines_of_batches_are_typed_too() -> None:
         assert all(each.typed for each in typed)
         same_rows(responses(line), typed)
     odd: Row
-    for odd in ({"submission_id": "o"}, {"responses": []}, {"datapoint": DEEP}):
+    for odd in ({"submission_id": "o"}, {"responses": []}, {"datapoint": DEEP}, {"tasks": 1}):
         assert decoded_after(nested, {**nested, "tasks": [task | odd]}) is None
 
 
