@@ -33,7 +33,7 @@ _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields o
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
 # What a field of a line may hold without being looked at for how deep it is. As a type with a name,
 # it is not taken apart for each field: types are then made in half the time.
-_Flat: Any = NewType("_Flat", Scalar | dict[str, Scalar] | list[Scalar])  # type: ignore[misc, valid-newtype]
+_Flat: Any = NewType("_Flat", Scalar | dict[str, Scalar] | list[Scalar])  # type: ignore[misc, valid-newtype]  # of a union: msgspec takes it
 _Integer = Annotated[int, Meta(ge=-LARGE, le=LARGE)]
 _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.STRING: str,
