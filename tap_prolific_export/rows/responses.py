@@ -79,8 +79,8 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         rest: All other fields of the line, unchanged.
         again: Whether it replaces another response that was yielded under the same id.
         as_it_came: The original, if characters in its texts were replaced; None otherwise.
-        typed: For each question in order, what its column holds, if `typed.LineDecoder` has read
-            the line; UNSET without such an answer.
+        typed: For each question in order, what its column holds, if `line_decoder` has read the
+            line; UNSET without such an answer.
     """
 
     id: str

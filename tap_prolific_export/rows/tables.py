@@ -15,11 +15,11 @@ from tap_prolific_export.archive.safe_json import cleaned_names, cleaned_text, j
 from tap_prolific_export.rows.answer_values import NOT_REPLACED, VALUE_COLUMNS, teller, value_rows
 from tap_prolific_export.rows.answers import AnswerColumn, column_type_of, fit
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers
+from tap_prolific_export.rows.line_decoder import can_be_typed
 from tap_prolific_export.rows.metadata_fields import json_or_none, with_columns
 from tap_prolific_export.rows.responses import ANSWER_FIELDS, NESTS, add_renamed
 from tap_prolific_export.rows.schema import COLLECTIONS, INSTRUCTIONS
 from tap_prolific_export.rows.structs import row_type, typed_answers
-from tap_prolific_export.rows.typed import can_be_typed
 from tap_prolific_export.times import utc_isoformat
 
 if TYPE_CHECKING:

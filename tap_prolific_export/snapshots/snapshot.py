@@ -10,9 +10,9 @@ from tap_prolific_export.archive.safe_json import json_text
 from tap_prolific_export.errors import DataCollectionError, ReplacedError
 from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
+from tap_prolific_export.rows.line_decoder import LineDecoder, can_be_typed
 from tap_prolific_export.rows.line_ids import decode_ids, ids_in
 from tap_prolific_export.rows.responses import Response, Task, responses_in, tasks_in
-from tap_prolific_export.rows.typed import LineDecoder, can_be_typed
 from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 

@@ -17,9 +17,10 @@ from tap_prolific_export.archive import export_archive as archive
 from tap_prolific_export.archive import safe_json as decoding
 from tap_prolific_export.archive import zip_reader as members
 from tap_prolific_export.archive.export_archive import Limits
-from tap_prolific_export.rows import answers, typed
+from tap_prolific_export.rows import answers, line_decoder
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
+from tap_prolific_export.rows.usual_answers import AnswerType, usual_answer
 from tap_prolific_export.uploads import names
 from tests.support import fuzz
 from tests.support.fuzz import SAID, Case, Entry, Finding, Reading, examine, pack_entries, packed
@@ -71,12 +72,12 @@ def as_if_whole(*args: Any, **more: Any) -> Any:
     return replace(_fit(*args, **more), lossless=True)
 
 
-def only_the_value(column: AnswerColumn) -> Any:
-    type_, default, inner = _entry(column)
-    if inner != ".value":
-        return type_, default, inner
+def only_the_value(column: AnswerColumn, uploads: Any) -> AnswerType | None:
+    usual = _usual_answer(column, uploads)
+    if not (usual and usual.value):
+        return usual
     loose = msgspec.defstruct("Loose", [("value", Any, msgspec.UNSET)], frozen=True)
-    return loose, loose(), inner
+    return AnswerType(loose, loose(), usual.value)
 
 
 def unchecked(self: Any, member: Any, _: str, *, keep: bool = False) -> Any:
@@ -107,7 +108,7 @@ def no_text(_: Any) -> str:
     return ""
 
 
-_rows, _entry = records.ResponseTable.rows, typed._entry
+_rows, _usual_answer = records.ResponseTable.rows, usual_answer
 _fit, _skipped = answers.fit, archive.Skipped
 FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "fields are dropped": (
@@ -117,7 +118,13 @@ FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
         without_fields,
         "nothing of a line is lost",
     ),
-    "more is typed than fits": ("json", typed, "_entry", only_the_value, "nothing of a line is"),
+    "more is typed than fits": (
+        "json",
+        line_decoder,
+        "usual_answer",
+        only_the_value,
+        "nothing of a line is lost",
+    ),
     "misfits are dropped": ("json", records, "fit", as_if_whole, "nothing of a line is lost"),
     "texts are as they came": ("json", decoding, "cleaned", as_it_is, "a row of responses fits"),
     "names are as they came": ("members", names, "_segment", as_it_is, "every store has such"),

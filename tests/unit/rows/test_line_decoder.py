@@ -23,6 +23,7 @@ from tap_prolific_export.rows.collection import parse
 from tap_prolific_export.rows.entries import read
 from tap_prolific_export.rows.files import FileFinder, may_name_file
 from tap_prolific_export.rows.labels import AnswerNames
+from tap_prolific_export.rows.line_decoder import LineDecoder
 from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.scalars import LARGE
 from tap_prolific_export.rows.schema import TYPES
@@ -33,7 +34,6 @@ from tap_prolific_export.rows.tables import (
     ResponseTable,
     answer_columns,
 )
-from tap_prolific_export.rows.typed import LineDecoder
 from tests.support.json_texts import escaped
 
 if TYPE_CHECKING:
