@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
 from tap_prolific_export.archive.safe_json import json_text
@@ -34,7 +34,7 @@ from tap_prolific_export.rows.scalars import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from tap_prolific_export.archive.export_archive import Upload
     from tap_prolific_export.rows.collection import Instruction
@@ -79,6 +79,20 @@ class ColumnType:
     mixed: bool = False
     options: Mapping[str, Scalar] = field(default_factory=dict, compare=False)
     as_text: bool = False
+
+    @cached_property
+    def convert(self) -> Callable[[Scalar], Scalar]:
+        """A function that converts a value; it returns None for one that does not fit."""
+        if self.mixed:
+            return scalar_text
+        return as_integer if self.kind is ColumnKind.RATING else _CONVERTERS[self.scalar]
+
+
+_CONVERTERS: Mapping[ScalarType, Callable[[Scalar], Scalar]] = {
+    ScalarType.STRING: lambda value: value if isinstance(value, str) else None,
+    ScalarType.NUMBER: as_number,
+    ScalarType.BOOLEAN: as_boolean,
+}
 
 
 @dataclass(frozen=True)
@@ -173,7 +187,8 @@ def fit_values(
     """Fit an entry whose values have been `read` already; see `fit`."""
     if entry is None:
         return NO_ANSWER
-    if column_type.kind is ColumnKind.JSON:
+    fitter = _FITTERS.get(column_type.kind)
+    if fitter is None:
         return Fitted(json_text(entry), lossless=True)
     if values is None:
         return MISFIT
@@ -182,14 +197,14 @@ def fit_values(
     if not values and is_absent(entry, repeated, ABOUT):
         return Fitted(None, lossless=False)
     try:
-        fitted = _FITTERS[column_type.kind](values, column_type, uploads)
+        value = fitter(values, column_type, uploads)
     except _DoesNotFit:
         return MISFIT
-    if column_type.as_text and not isinstance(fitted.value, (str, type(None))):
-        fitted = replace(fitted, value=json_text(fitted.value))
-    if fitted.lossless and is_described(entry, values, repeated):
-        return Fitted(fitted.value, lossless=False)
-    return fitted if fitted.lossless else Fitted(fitted.value, lossless=False, is_misfit=True)
+    if column_type.as_text and not isinstance(value, (str, type(None))):
+        value = json_text(value)
+    if not _holds_all(values, column_type.kind, uploads):
+        return Fitted(value, lossless=False, is_misfit=True)
+    return Fitted(value, lossless=not is_described(entry, values, repeated))
 
 
 def upload_path(value: Value, uploads: Mapping[str, Upload]) -> str | None:
@@ -232,42 +247,41 @@ def text_of(value: Value) -> str | None:
     return None if value.value is None else scalar_text(value.value)
 
 
-def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
-    value = _only(values)
-    return Fitted(_scalar(value, column_type), lossless=_holds_all(values))
+def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Scalar:
+    return _scalar(_only(values), column_type)
 
 
 def _fit_with_unit(
     values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]
-) -> Fitted:
+) -> dict[str, Any]:
     value = _only(values)
-    typed = {"value": _scalar(value, column_type), "unit": value.unit}
-    return Fitted(typed, lossless=_holds_all(values, unit=True))
+    return {"value": _scalar(value, column_type), "unit": value.unit}
 
 
-def _fit_many(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Fitted:
+def _fit_many(
+    values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]
+) -> list[Scalar]:
     if any(value.value is None for value in values):
         raise _DoesNotFit
-    return Fitted([_scalar(value, column_type) for value in values], lossless=_holds_all(values))
+    return [_scalar(value, column_type) for value in values]
 
 
 def _fit_explained(
     values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]
-) -> Fitted:
-    typed = [
+) -> list[dict[str, Any]]:
+    return [
         {"value": _scalar(value, column_type), "explanation": value.explanation} for value in values
     ]
-    return Fitted(typed, lossless=_holds_all(values, explanation=True))
 
 
-def _fit_files(values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upload]) -> Fitted:
+def _fit_files(
+    values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upload]
+) -> list[dict[str, Any]]:
     typed = []
-    moved = False
     for value in values:
         path = upload_path(value, uploads)
         if path is None:
             raise _DoesNotFit
-        moved |= is_elsewhere(value, uploads)
         file = value.file or {}
         typed.append(
             {
@@ -277,9 +291,11 @@ def _fit_files(values: Sequence[Value], _: ColumnType, uploads: Mapping[str, Upl
                 "size_bytes": uploads[path].size if path in uploads else None,
             }
         )
-    return Fitted(typed, lossless=_holds_all(values) and not moved)
+    return typed
 
 
+# Of JSON, there is none: it holds any answer.
+_FITTERS: Mapping[ColumnKind, Callable[[Sequence[Value], ColumnType, Mapping[str, Upload]], Any]]
 _FITTERS = {
     ColumnKind.SCALAR: _fit_one,
     ColumnKind.SCALARS: _fit_many,
@@ -296,13 +312,14 @@ def _only(values: Sequence[Value]) -> Value:
     return values[0]
 
 
-def _holds_all(values: Sequence[Value], *, unit: bool = False, explanation: bool = False) -> bool:
-    """Whether a column with (or without) unit and explanation holds all of the values."""
+def _holds_all(values: Sequence[Value], kind: ColumnKind, uploads: Mapping[str, Upload]) -> bool:
+    """Whether a column of a kind holds all that values say."""
     for value in values:
         if (
             value.has_extra
-            or (value.unit is not None and not unit)
-            or (value.explanation is not None and not explanation)
+            or (value.unit is not None and kind is not ColumnKind.WITH_UNIT)
+            or (value.explanation is not None and kind is not ColumnKind.EXPLAINED)
+            or (kind is ColumnKind.FILES and is_elsewhere(value, uploads))
         ):
             return False
     return True
@@ -325,16 +342,7 @@ def _scalar(source: Value, column_type: ColumnType) -> Scalar:
         raise _DoesNotFit
     if value is None:
         return None
-    if column_type.mixed:
-        return value if isinstance(value, str) else json_text(value)
-    if column_type.kind is ColumnKind.RATING:
-        value = as_integer(value)
-    elif column_type.scalar is ScalarType.NUMBER:
-        value = as_number(value)
-    elif column_type.scalar is ScalarType.BOOLEAN:
-        value = as_boolean(value)
-    elif not isinstance(value, str):
-        value = None
+    value = column_type.convert(value)
     if value is None:
         raise _DoesNotFit
     return value

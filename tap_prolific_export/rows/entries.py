@@ -54,24 +54,27 @@ def read(entry: Any, repeated: Mapping[str, Any] = NO_FIELDS) -> tuple[Value, ..
 
 
 def _read(entry: Any, repeated: Mapping[str, Any], depth: int) -> tuple[Value, ...] | None:
+    if isinstance(entry, dict):
+        return _read_object(entry, repeated, depth - 1) if depth else None
     if entry is None:
         return ()
     if isinstance(entry, (str, int, float)):  # bool is an int
         return (Value(entry),)
     if depth == 0:
         return None
-    if isinstance(entry, list):
-        parts = [_read(item, repeated, depth - 1) for item in entry if item is not None]
-        if len(parts) < len(entry) or None in parts:
-            return None
-        return tuple(value for part in parts if part for value in part)
-    return _read_object(entry, repeated, depth)
+    parts = [_read(item, repeated, depth - 1) for item in entry if item is not None]
+    if len(parts) < len(entry) or None in parts:
+        return None
+    return tuple(value for part in parts if part for value in part)
 
 
 def _read_object(
     entry: dict[str, Any], repeated: Mapping[str, Any], depth: int
 ) -> tuple[Value, ...] | None:
-    fields = {name: value for name, value in entry.items() if repeated.get(name, ...) != value}
+    fields = entry.copy()
+    for name in repeated:
+        if name in fields and fields[name] == repeated[name]:
+            del fields[name]
     inner = "value" if "value" in fields else "answer"
     if inner not in fields:
         if any(isinstance(fields.get(name), str) for name in _PATHS):
@@ -79,15 +82,14 @@ def _read_object(
         inner = "text"
         if not isinstance(fields.get(inner), str):
             return None
-    content = fields.pop(inner)
-    if not fields:  # nearly always
-        return _read(content, repeated, depth - 1)
-    unit = _pop_text(fields, ("unit",))
-    explanation = _pop_text(fields, _EXPLANATIONS) if fields else None
-    values = _read(content, repeated, depth - 1)
-    if values is None:
-        return None
-    has_extra, has_about = _rest(fields, ABOUT) if fields else (False, False)
+    values = _read(fields.pop(inner), repeated, depth)
+    if values is None or not fields:
+        return values
+    unit = fields.pop("unit") if isinstance(fields.get("unit"), str) else None
+    explanation, has_extra, has_about = None, False, False
+    if fields:
+        explanation = _pop_text(fields, _EXPLANATIONS)
+        has_extra, has_about = _rest(fields, ABOUT)
     if unit is None and explanation is None and not has_extra:
         return tuple(replace(value, has_about=True) for value in values) if has_about else values
     if len(values) > 1:  # a unit or explanation of several values belongs to none in particular

@@ -30,11 +30,17 @@ if TYPE_CHECKING:
 _MAX_NAMES, _MAX_CHANGES = 1000, 50
 _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields of such names
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
-# What has no type of its own is decoded as one of these: the first two cannot be too deep. As types
-# with names, they are not taken apart for each field: types are then made in half the time.
-_Flat: Any = NewType("_Flat", Scalar | dict[str, Scalar] | list[Scalar])  # type: ignore[misc, valid-newtype]  # of a union: msgspec takes it
-_Nested: Any = NewType("_Nested", Scalar | dict[str, _Flat] | list[_Flat])  # type: ignore[misc, valid-newtype]
-_LOOSE = (_Flat, _Nested, Any)
+
+
+def _holding(items: Any) -> Any:
+    # A type with a name is not taken apart for each field: types are then made in half the time.
+    made: Any = NewType
+    return made("Holding", Scalar | dict[str, items] | list[items])
+
+
+# What has no type of its own is decoded as one of these, of which only the last may be too deep.
+_Flat = _holding(Scalar)
+_LOOSE = (_Flat, _holding(_holding(_Flat)), Any)
 _Id = Annotated[str, Meta(min_length=1)]
 _Fields = dict[str, Raw]
 _decode_fields = msgspec.json.Decoder(_Fields).decode

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from tap_prolific_export.archive.export_archive import UPLOADS
@@ -120,17 +121,6 @@ def in_archives_form(text: str, uploads: Collection[str]) -> str:
 
 
 def _may_name_otherwise(answers: Mapping[str, Any]) -> bool:
-    """Whether any answer has a key, or a text that may have another Unicode form."""
-    left: list[Any] = [*answers.values()]
-    while left:
-        entry = left.pop()
-        if entry.__class__ is str:
-            if not entry.isascii():
-                return True
-        elif entry.__class__ is dict:
-            if "file_key" in entry:
-                return True
-            left += entry.values()
-        elif entry.__class__ is list:
-            left += entry
-    return False
+    """Whether any answer may have a key, or a text that may have another Unicode form."""
+    text = msgspec.json.encode(answers)
+    return not text.isascii() or b'"file_key"' in text

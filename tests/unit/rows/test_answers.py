@@ -294,6 +294,8 @@ CASES: dict[str, tuple[Instruction, Any, Fitted]] = {
         {"value": ["a", "b"], "explanation": "both"},
         partly([{"value": "a", "explanation": None}, {"value": "b", "explanation": None}]),
     ),
+    "file-elsewhere": (UPLOAD, "https://elsewhere.example/s_a.png", partly([PHOTO])),
+    "file-elsewhere-in-object": (UPLOAD, {"path": "/x/s_a.png"}, partly([PHOTO])),
     "value-and-answer": (TEXT, {"value": "Toast", "answer": "Jam"}, partly("Toast")),
     # No place for it at all.
     "text-for-number": (NUMBER, "a lot", MISFIT),
