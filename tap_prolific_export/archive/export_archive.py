@@ -125,7 +125,8 @@ class ExportArchive:
         skipped: By member, the lines that the last complete reading skipped.
         has_lines: Whether the lines of the responses hold any; None until they were read.
         is_unanswered: Whether there are no responses yet; False until the metadata was read.
-        lines_ahead: Estimated number of lines after those already read, from their average size.
+        ahead: Estimate of how much more the lines hold that are being read, from what those before
+            held.
 
     Raises:
         DataCollectionError: It is not a ZIP, or has different members of one name.
@@ -135,7 +136,7 @@ class ExportArchive:
     def __init__(self, source: ByteSource, name: str, limits: Limits = Limits()) -> None:
         self.name = name
         self.skipped: dict[str, Skipped] = {}
-        self.lines_ahead = 0
+        self.ahead = 0
         self.has_lines: bool | None = None
         self.is_unanswered = False
         self._source = source
@@ -289,7 +290,7 @@ class ExportArchive:
         """Read the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
-        number = size = 0  # of the lines before
+        number = held = size = 0  # of the lines before
         for block in whole_lines(self._content(name, name, keep=True), limit):
             size += len(block or b"")
             has_nul = block is not None and block.rfind(_NUL) >= 0
@@ -308,7 +309,8 @@ class ExportArchive:
                         bad += 1
                         first = first or number + after
                 number += count
-                self.lines_ahead = number * max(0, self._members[name].size - size) // max(1, size)
+                held += len(found or ())
+                self.ahead = held * max(0, self._members[name].size - size) // max(1, size)
                 if found:
                     yield found
         if bad:

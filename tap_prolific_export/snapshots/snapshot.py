@@ -110,7 +110,7 @@ class Snapshot:
         # Make ids unique before filtering: an id must not depend on the filter.
         wants = None if self.is_unfiltered else self.wants
         ids = self._ids if final_ids else None
-        yield from distinct(read, wants, lambda: archive.lines_ahead, ids)
+        yield from distinct(read, wants, lambda: archive.ahead, ids)
 
     def _ids(self) -> Iterator[list[str]]:
         """Yield the ids of all responses in blocks, as their lines have them."""
