@@ -242,9 +242,9 @@ class ResponseTable:
         answers = self._typed_answers(*typed)
         for name in self._hidden_names:
             setattr(answers, name, UNSET)
-        if not others.keys() <= self._names.keys():  # to questions that are gone
-            return msgspec.to_builtins(answers) | others
         for key, value in others.items():
+            if key not in self._names:  # to a question that is gone
+                return msgspec.to_builtins(answers) | others
             setattr(answers, self._names[key], value)
         return answers
 
