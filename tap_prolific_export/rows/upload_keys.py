@@ -49,34 +49,20 @@ class UploadKeys:
     def _resolved(self, response: Response) -> Response:
         if not _may_name_otherwise(response.answers):
             return response
-        answers = {id_: self._composed(e) for id_, e in response.answers.items()}
-        if answers != response.answers:
-            response = replace(response, answers=answers)
-        if not any(self._keys(response)):
-            return response
         answers = {id_: self._with_paths(e, response) for id_, e in response.answers.items()}
-        return replace(response, answers=answers)
+        return response if answers == response.answers else replace(response, answers=answers)
 
     def _with_paths(self, entry: Any, response: Response) -> Any:
-        """Return an entry with the paths of its uploads in place of their keys."""
+        """Return an entry with the archive's paths for what it names."""
+        if isinstance(entry, str):
+            return in_archives_form(entry, self._uploads)
         if isinstance(entry, list):
             return [self._with_paths(each, response) for each in entry]
         if not isinstance(entry, dict):
             return entry
-        path = self._path(entry, response)
-        if path is not None and path not in self._shared_paths():
-            return {"path": path, **entry}
-        return {name: self._with_paths(value, response) for name, value in entry.items()}
-
-    def _composed(self, entry: Any) -> Any:
-        """Return an entry with paths in the form that the archive has."""
-        if isinstance(entry, str):
-            return in_archives_form(entry, self._uploads)
-        if isinstance(entry, list):
-            return [self._composed(each) for each in entry]
-        if isinstance(entry, dict):
-            return {name: self._composed(value) for name, value in entry.items()}
-        return entry
+        found = {name: self._with_paths(value, response) for name, value in entry.items()}
+        path = self._path(found, response)
+        return found if path is None or path in self._shared_paths() else {"path": path, **found}
 
     def _path(self, entry: dict[str, Any], response: Response) -> str | None:
         """Return the path that an upload's file should have in the archive; None if it has none."""
