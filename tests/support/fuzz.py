@@ -85,7 +85,7 @@ Rows = dict[str, list[Row]]
 SAID = "qZq"
 FILE_NAME = "x-export-1.zip"
 LIMITS = Limits()
-SECONDS = 10
+SECONDS, POLL = 10, 0.1
 # What one case may add to the most that the process has taken, and what a process may take at all.
 MEGABYTES, ADDRESS_SPACE = 64, 2 << 30
 METADATA = ("collection.json", "batch.json")
@@ -506,8 +506,8 @@ def lines_of(text: bytes, limit: int) -> tuple[tuple[int, Any], ...]:
     found: list[tuple[int, Any]] = []
     for number, line in enumerate(text.split(b"\n"), 1):
         told = (line.removeprefix(BOM) if number == 1 else line).strip(b" \t\r")
-        if len(line) > limit:
-            found.append((number, BAD))
+        if len(line) > limit:  # a blank one may be passed over
+            found.append((number, BAD if told.strip() else UNSURE))
         elif told.strip() != told:  # form feeds: white space to some
             found.append((number, UNSURE))
         elif told:
@@ -517,7 +517,7 @@ def lines_of(text: bytes, limit: int) -> tuple[tuple[int, Any], ...]:
 
 
 def leaves(node: Any) -> Iterator[Leaf]:
-    """Yield every number and every text that is not empty, with the name of its field."""
+    """Yield numbers, true and false, and texts that are not empty, with their fields' names."""
     stack: list[tuple[str, Any]] = [("", node)]
     while stack:
         name, node = stack.pop()
@@ -529,6 +529,8 @@ def leaves(node: Any) -> Iterator[Leaf]:
             stack += node.items()
         elif kind is list:
             stack += [(name, item) for item in node]
+        elif kind is bool:
+            yield name, "true" if node else "false"
         elif kind in {int, float}:
             yield name, _number_text(node)
 
@@ -785,8 +787,9 @@ def told_rows(
         name: (len(numbers), numbers[0]) for name, numbers in bad.items()
     }:
         yield Finding("bad lines are counted, the first is named", f"{skipped}, bad: {bad}")
-    if named:
-        yield from line_laws(found, [line for _, line in texts[named[0]] if line is not BAD])
+    good = {name: [line for _, line in lines if line is not BAD] for name, lines in texts.items()}
+    for name, told in good.items():
+        yield from (line_laws if name == named[0] else task_laws)(found, told)
     for name in [name for name in METADATA if name in members][:1]:
         yield from metadata_laws(found, members[name])
 
@@ -841,12 +844,24 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
         yield Finding("a response is emitted again only if another has its place")
 
 
+def task_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
+    """Judge the tasks of the file by task, beside another; those that have the id of none other."""
+    tasks = [line for line in lines if isinstance(line.get("task_id"), str)]
+    ids = Counter(_clean(task["task_id"]) for task in tasks)
+    held = texts_of(found.rows["tasks"])
+    for task in tasks:
+        own, shared = next(expanded(task))
+        wanted = leaves(shared or own)
+        if ids[_clean(task["task_id"])] == 1 and (gone := lost(wanted, held)):
+            yield Finding("nothing of a task is lost", f"{gone[:3]} of {len(gone)}")
+
+
 def _paired(
     every: Sequence[tuple[Row, Row]], rows: Sequence[Row]
 ) -> Iterator[tuple[list[Any], list[Row]]]:
     """Yield what a response says, with its row; all with all, where some share an id."""
     ids = {row["response_id"] for row in rows}
-    if len(ids) < len(rows) or len(rows) < len(every) or any(id_[-2:-1] == ":" for id_ in ids):
+    if len(ids) < len(rows) or len(rows) != len(every) or any(id_[-2:-1] == ":" for id_ in ids):
         yield [*every], [*rows]
     else:
         yield from (([own, shared], [row]) for (own, shared), row in zip(every, rows, strict=True))
@@ -855,20 +870,40 @@ def _paired(
 def expanded(line: Row) -> Iterator[tuple[Row, Row]]:
     """Yield the responses of a line, each with what the line says of all of them."""
     persons = {"submission_id", "participant_id"}
-    for name in ("tasks", "submissions", "responses"):
+    for name, id_ in (("tasks", "task_id"), ("submissions", "submission_id"), ("responses", "")):
         items = line.get(name)
+        if id_ and isinstance(items, dict):  # by their ids
+            held = [({"responses": it} if type(it) is list else it) for it in items.values()]
+            items = [
+                {id_: key, **it} if type(it) is dict else it
+                for key, it in zip(items, held, strict=True)
+            ]
         if isinstance(items, list) and items and all(isinstance(item, dict) for item in items):
             if name == "responses" and not all(persons & {*item} for item in items):
-                continue
+                items = by_task(items)
             shared = {other: value for other, value in line.items() if other != name}
             yield from ((item, shared) for item in items)
-            return
+            if items:
+                return
     yield line, {}
+
+
+def by_task(answers: Sequence[Row]) -> list[Row]:
+    """Return the tasks of answers; none if it is not plain of each which is its task."""
+    tasks: dict[str, list[Row]] = {}
+    for own in answers:
+        id_ = own.get("task_id")
+        if not (isinstance(id_, str) and isinstance(own.get("instruction_id"), str)):
+            return []
+        tasks.setdefault(id_, []).append({n: it for n, it in own.items() if n != "task_id"})
+    # In a table, too, they are several.
+    is_plain = len({*map(_clean, tasks)}) == len(tasks)
+    return [{"task_id": id_, "responses": own} for id_, own in tasks.items()] if is_plain else []
 
 
 def answers_of(own: Row) -> Row:
     """Return the answers of a response by their question, as far as it is plain which they are."""
-    answers = own.get("responses")
+    answers = own.get("responses", own.get("response"))
     if isinstance(answers, dict) and isinstance(answers.get("instruction_id"), str):
         return {answers["instruction_id"]: answers}  # it is one answer
     if not isinstance(answers, list):
@@ -895,7 +930,7 @@ def own_laws(found: Reading, given: Sequence[Row]) -> Iterator[Finding]:
         if row["raw"] and loads(row["raw"].encode()) not in [UNSURE, *escaped(said[id_])]:
             yield Finding("an answer that is told as it came is its question's", repr(id_))
         if id_ not in texts:
-            texts[id_] = {"true", "false", *map(_clean, texts_of([{"": said[id_]}]))}
+            texts[id_] = {*map(_clean, texts_of([{"": said[id_]}]))}
             texts[id_] |= {text.rpartition("/")[2] for text in texts[id_]}
         told = [row[name] for name in ("value", "unit", "explanation") if row[name]]
         told += [row["file_path"].rpartition("/")[2]] if row["file_path"] else []
@@ -1135,10 +1170,10 @@ ODD += [
 ]
 NAMES = [
     "", "\0", "\ufffd", "\ud800", "id", "response_id", "submission_id", "participant_id",
-    "study_id", "task_id", "responses", "tasks", "submissions", "submitted_at", "completed_at",
-    "created_at", "datapoint", "metadata", "submission", "answers", "instruction_id", "type",
-    "value", "answer", "unit", "explanation", "free_text", "text", "path", "file_key", "file_name",
-    "content_type", "q-text", "q-photo", f"{SAID} x",
+    "study_id", "task_id", "responses", "response", "tasks", "submissions", "submitted_at",
+    "completed_at", "created_at", "datapoint", "metadata", "submission", "answers",
+    "instruction_id", "type", "value", "answer", "unit", "explanation", "free_text", "text", "path",
+    "file_key", "file_name", "content_type", "q-text", "q-photo", f"{SAID} x",
 ]
 OF_METADATA = [
     "", "\0", "id", "type", "description", "order", "options", "label", "value", "instructions",
@@ -1397,11 +1432,18 @@ def _memory() -> int:
 
 @contextmanager
 def _alarm() -> Iterator[None]:
+    alarms = 0
+
     def hang(_signum: int, _frame: FrameType | None) -> None:
-        raise HangError
+        nonlocal alarms
+        alarms += 1
+        if alarms == 2:
+            raise HangError
+        signal.setitimer(signal.ITIMER_REAL, SECONDS / 2)
 
     before = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    # In two halves: the first may pass while somebody has stopped this process.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS / 2)
     try:
         yield
     finally:
@@ -1461,7 +1503,7 @@ class _Worker:
         self._options = options
         self._context = multiprocessing.get_context("spawn")
         self._next = self._context.Value("q", first)
-        self._seen = (first, time.monotonic())
+        self._seen, self._idle = first, 0
         self._start()
 
     def _start(self) -> None:
@@ -1473,7 +1515,7 @@ class _Worker:
 
     def tallies(self) -> Iterator[Tally | None]:
         """Yield what it has told since; None when it is done."""
-        while self._receiver.poll(0.1):
+        while self._receiver.poll(POLL):
             try:
                 yield self._receiver.recv()
             except EOFError:
@@ -1487,9 +1529,10 @@ class _Worker:
                 self._next.value += self._options.processes
                 self._start()
                 yield died
-        if self._next.value != self._seen[0]:
-            self._seen = (self._next.value, time.monotonic())
-        elif time.monotonic() - self._seen[1] > 6 * SECONDS:
+        # In polls, and not by the clock: somebody may stop all processes for a while.
+        self._idle = 0 if self._next.value != self._seen else self._idle + 1
+        self._seen = self._next.value
+        if self._idle * POLL > 6 * SECONDS:
             self._process.kill()  # no signal gets through to it
 
 

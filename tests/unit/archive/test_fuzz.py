@@ -186,6 +186,9 @@ FOUND = {
     "ids in a list that become one": [
         r'{"responses": [{"instruction_id": "q\u0000"}, {"instruction_id": "q\ufffd", "value": 1}]}'
     ],
+    "ids of tasks in a list that become one": [
+        json.dumps({"responses": [{"task_id": id_, "instruction_id": "q"} for id_ in "\0\ufffd"]})
+    ],
     "the same in another order": [
         r'{"submission_id": "s", "a": "\u0000", "b": 1}',
         r'{"b": 1, "submission_id": "s", "a": "\u0000"}',
