@@ -255,6 +255,29 @@ def _shapes(*numbers: int) -> dict[str, bytes]:
     }
 
 
+def _other_shapes() -> dict[str, bytes]:
+    """Return a batch with lines of the other documented shapes, and a file that is named by key."""
+    ids = {"submission_id": f"s9-{SAID}", "participant_id": f"{SAID}-p9"}
+    file = {"file_key": f"k/{SAID}", "file_name": f"{SAID}.png", "file_size_mb": 0.1}
+    entry = {"instruction_id": "q-text", "value": f"{SAID} water"}
+    about = {"datapoint": {"caption": SAID, "shown": True}}
+    tasks = {"t1": {**about, "responses": {"q-photo": {"answer": [file]}}}, "t2": [entry]}
+    answer = {"instruction_id": "q-mixed", "type": "multiple_choice", "answer": [{"value": "true"}]}
+    lines: list[Row] = [
+        {**ids, "tasks": tasks},
+        {**ids, "responses": [{"task_id": id_, **entry} for id_ in ("t3", "t4")]},
+        {**ids, "id": f"r-{SAID}", "task_id": "t5", "response": answer},
+    ]
+    by_task = [{"task_id": "t1", **about, "submissions": {f"s9-{SAID}": tasks["t1"]}}]
+    questions = [{"id": id_, **fields} for id_, (fields, _) in QUESTIONS.items()]
+    return {
+        "responses-by-submission.jsonl": archives.json_lines(lines).encode(),
+        "responses-by-task.jsonl": archives.json_lines(by_task).encode(),
+        "batch.json": json.dumps({"id": "others", "instructions": questions}).encode(),
+        f"files/s9-{SAID}_{SAID}.png": b"a photo",
+    }
+
+
 # What tells the stand-in's participants, and where what they said begins.
 _THEIRS = re.compile(rb"6651|6652|5f9[de]|Porridge|Because|A dog|Two cups")
 
@@ -309,6 +332,7 @@ def corpus() -> tuple[Sample, ...]:
         *((made, pack(made)) for made in bare),
         (without_lines, pack(without_lines)),
         (made := _shapes(0, 1, 2), pack(made)),
+        (made := _other_shapes(), pack(made)),
     ]
     return tuple(Sample(data, members) for members, data in packed_)
 
@@ -927,15 +951,29 @@ def own_laws(found: Reading, given: Sequence[Row]) -> Iterator[Finding]:
         if id_ not in said:  # cleaned, and with something added if that is another's
             like = [entries for each, entries in said.items() if id_.startswith(_clean(each))]
             said[id_] = [entry for entries in like for entry in entries]
-        if row["raw"] and loads(row["raw"].encode()) not in [UNSURE, *escaped(said[id_])]:
+        raw = loads(row["raw"].encode()) if row["raw"] else UNSURE
+        if raw is not UNSURE and _by_key(raw) not in _by_key(escaped(said[id_])):
             yield Finding("an answer that is told as it came is its question's", repr(id_))
         if id_ not in texts:
             texts[id_] = {*map(_clean, texts_of([{"": said[id_]}]))}
             texts[id_] |= {text.rpartition("/")[2] for text in texts[id_]}
         told = [row[name] for name in ("value", "unit", "explanation") if row[name]]
-        told += [row["file_path"].rpartition("/")[2]] if row["file_path"] else []
+        name = (row["file_path"] or "").rpartition("/")[2]
+        # That of a file which is named by a key.
+        own = f"{row['submission_id']}_" if row["file_path"] in found.uploads else ""
+        told += [name] if texts[id_].isdisjoint({name.removeprefix(own)}) else []
         if any(text and texts[id_].isdisjoint(spellings(text)) for text in told):
             yield Finding("a value in the long form is its question's", f"{id_!r}: {told}")
+
+
+def _by_key(node: Any) -> Any:
+    """Return an answer without paths beside keys: the tap may have put them there."""
+    if isinstance(node, list):
+        return [_by_key(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    known = {"path"} & {*node} if isinstance(node.get("file_key"), str) else ()
+    return {name: _by_key(item) for name, item in node.items() if name not in known}
 
 
 def metadata_laws(found: Reading, text: bytes) -> Iterator[Finding]:
