@@ -259,13 +259,18 @@ def _other_shapes() -> dict[str, bytes]:
     """Return a batch with lines of the other documented shapes, and a file that is named by key."""
     ids = {"submission_id": f"s9-{SAID}", "participant_id": f"{SAID}-p9"}
     file = {"file_key": f"k/{SAID}", "file_name": f"{SAID}.png", "file_size_mb": 0.1}
-    entry = {"instruction_id": "q-text", "value": f"{SAID} water"}
-    about = {"datapoint": {"caption": SAID, "shown": True}}
+    entry: Row = {"instruction_id": "q-text", "value": f"{SAID} water"}
+    about = {"datapoint": {"caption": SAID}}
     tasks = {"t1": {**about, "responses": {"q-photo": {"answer": [file]}}}, "t2": [entry]}
-    answer = {"instruction_id": "q-mixed", "type": "multiple_choice", "answer": [{"value": "true"}]}
+    answer: Row = {
+        "instruction_id": "q-mixed",
+        "type": "multiple_choice",
+        "answer": [{"value": "true"}],
+    }
+    given = [("t3", entry), ("t4", entry), ("t3", answer)]
     lines: list[Row] = [
         {**ids, "tasks": tasks},
-        {**ids, "responses": [{"task_id": id_, **entry} for id_ in ("t3", "t4")]},
+        {**ids, "responses": [{"task_id": id_, **each} for id_, each in given]},
         {**ids, "id": f"r-{SAID}", "task_id": "t5", "response": answer},
     ]
     by_task = [{"task_id": "t1", **about, "submissions": {f"s9-{SAID}": tasks["t1"]}}]
@@ -870,7 +875,7 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
 
 def task_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
     """Judge the tasks of the file by task, beside another; those that have the id of none other."""
-    tasks = [line for line in lines if isinstance(line.get("task_id"), str)]
+    tasks = [line for line in lines if line.get("task_id") and isinstance(line["task_id"], str)]
     ids = Counter(_clean(task["task_id"]) for task in tasks)
     held = texts_of(found.rows["tasks"])
     for task in tasks:
