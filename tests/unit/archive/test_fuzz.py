@@ -221,6 +221,10 @@ FOUND = {
     "ids of tasks in a list that become one": [
         json.dumps({"responses": [{"task_id": id_, "instruction_id": "q"} for id_ in "\0\ufffd"]})
     ],
+    "answers under no name": [r'{"submission_id": "s", "": {"q": "tea"}}'],
+    "submissions by their ids": [
+        r'{"task_id": "t", "submissions": {"s": {"a": 1, "task_id": "u"}, "r": [], "q": {}}}'
+    ],
     "the same in another order": [
         r'{"submission_id": "s", "a": "\u0000", "b": 1}',
         r'{"b": 1, "submission_id": "s", "a": "\u0000"}',
