@@ -490,7 +490,8 @@ BAD, UNSURE = object(), object()
 DEEP = 150
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _clean = partial(UNTEXTUAL.sub, "\ufffd")
-_JSON_NUMBER = re.compile(r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_NUMERIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+IS_NUMBER = "#"
 Leaf = tuple[str, str]
 
 
@@ -546,7 +547,7 @@ def lines_of(text: bytes, limit: int) -> tuple[tuple[int, Any], ...]:
 
 
 def leaves(node: Any) -> Iterator[Leaf]:
-    """Yield numbers, true and false, and texts that are not empty, with their fields' names."""
+    """Yield texts that are not empty, true and false, and numbers after `IS_NUMBER`; with names."""
     stack: list[tuple[str, Any]] = [("", node)]
     while stack:
         name, node = stack.pop()
@@ -561,7 +562,7 @@ def leaves(node: Any) -> Iterator[Leaf]:
         elif kind is bool:
             yield name, "true" if node else "false"
         elif kind in {int, float}:
-            yield name, _number_text(node)
+            yield name, IS_NUMBER + _number_text(node)
 
 
 def _number_text(number: Any) -> str:
@@ -571,14 +572,14 @@ def _number_text(number: Any) -> str:
     return str(number) if number.bit_length() < 10_000 else hex(number)
 
 
-def spellings(text: str) -> tuple[str, ...]:
+def spellings(text: str, mark: str = "") -> tuple[str, ...]:
     """Return how a text may stand in a row: as it is, as a number, as a path from the root."""
-    if text[0] in "/.":
-        return text, text.removeprefix("/").removeprefix("./")
-    if text[0] in "-0123456789 \t" and len(text) < 400 and _JSON_NUMBER.fullmatch(text):
+    if text[0] in "+-.0123456789 \t" and len(text) < 400 and _NUMERIC.fullmatch(text):
         number = float(text) if {".", "e", "E"} & {*text} else int(text)
         if abs(number) != float("inf"):
-            return text, _number_text(number)
+            return text, mark + _number_text(number)
+    if text[0] in "/.":
+        return text, text.removeprefix("/").removeprefix("./")
     return (text,)
 
 
@@ -589,7 +590,7 @@ def texts_of(rows: Iterable[Row]) -> set[str]:
     while stack:
         for _, text in leaves(stack.pop()):
             if text not in found:
-                found.update(spellings(text))
+                found.update((text, text[1:]) if text[0] == IS_NUMBER else spellings(text))
                 if text[0] in '{["':
                     value = loads(text.encode("utf-8", "replace"))
                     if value is not BAD and value is not UNSURE and value != text:
@@ -598,7 +599,14 @@ def texts_of(rows: Iterable[Row]) -> set[str]:
 
 
 def lost(wanted: Iterable[Leaf], found: set[str]) -> list[Leaf]:
-    return [leaf for leaf in wanted if found.isdisjoint(spellings(escaped(leaf[1])))]
+    """Return what is not found: a number may have become its text, a text a number but no other."""
+    return [
+        leaf
+        for leaf in wanted
+        if found.isdisjoint(
+            {text[1:]} if (text := leaf[1])[0] == IS_NUMBER else spellings(escaped(text), IS_NUMBER)
+        )
+    ]
 
 
 def is_time(leaf: Leaf) -> bool:
