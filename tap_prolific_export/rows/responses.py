@@ -133,21 +133,29 @@ def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) ->
     if as_it_came is None:
         return found
     # Replacing characters changes only texts, so both have the same responses in the same order.
+    originals = _responses(as_it_came)
+    if len(found) < len(originals):
+        # Except if it makes the ids of two tasks the same: then the answers stay together.
+        found, originals = [_response(line)], [_response(as_it_came)]
     # Some of a line's responses may be unchanged.
     return [
         response if response == original else replace(response, as_it_came=original)
-        for response, original in zip(found, _responses(as_it_came), strict=True)
+        for response, original in zip(found, originals, strict=True)
     ]
 
 
 def _responses(line: dict[str, Any]) -> list[Response]:
     nest = _nest(line)
     if nest is None:
-        return [response_of(_fields(line), line)]
+        return [_response(line)]
     name, items = nest
     shared = {field: value for field, value in line.items() if field != name}
     found = merged(map(_fields, items), _fields(shared))
     return [response_of(each, [item, shared]) for each, item in zip(found, items, strict=True)]
+
+
+def _response(line: dict[str, Any]) -> Response:
+    return response_of(_fields(line), line)
 
 
 def _fields(object_: dict[str, Any]) -> Fields:
@@ -171,14 +179,18 @@ def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -
     found = _task(line)
     original = _task(as_it_came) if as_it_came else None
     if found and original:  # these become JSON text, which can hold any character
-        return replace(found, datapoint=original.datapoint, rest=original.rest)
+        rest = dict(original.rest)
+        if original.id != found.id:
+            add_renamed(rest, "task_id", original.id)
+        return replace(found, datapoint=original.datapoint, rest=rest)
     return found
 
 
 def _task(line: Mapping[str, Any]) -> Task | None:
     fields = dict(line)
     nest = _nest(line)
-    fields.pop(nest[0] if nest else "", None)
+    if nest:
+        del fields[nest[0]]
     answered = nest is not None or any(name in fields for name in _PERSONS)
     id_ = _text(fields, "task_id", fields.pop("task_id", UNSET))
     return Task(id_, _take_datapoint(fields), fields, answered) if id_ else None
@@ -337,8 +349,10 @@ def _take_datapoint(fields: dict[str, Any]) -> Any:
 
 def _take_answers(fields: dict[str, Any]) -> Mapping[str, Any]:
     """Remove the answers: an object by instruction id, or one answer, or a list, with their ids."""
-    name = next((each for each in ANSWER_FIELDS if each in fields), "")
-    raw = fields.get(name)
+    name = next((each for each in ANSWER_FIELDS if each in fields), None)
+    if name is None:
+        return {}
+    raw = fields[name]
     if isinstance(raw, dict) and not isinstance(raw.get("instruction_id"), str):
         del fields[name]
         return raw
@@ -348,7 +362,7 @@ def _take_answers(fields: dict[str, Any]) -> Mapping[str, Any]:
         for entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("instruction_id"), str)
     }
-    if name and len(by_id) == len(entries):  # else answers would be lost: not every id is unique
+    if len(by_id) == len(entries):  # else answers would be lost: not every id is unique
         del fields[name]
         return by_id
     return {}

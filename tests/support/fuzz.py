@@ -85,7 +85,7 @@ Rows = dict[str, list[Row]]
 SAID = "qZq"
 FILE_NAME = "x-export-1.zip"
 LIMITS = Limits()
-SECONDS = 10
+SECONDS, POLL = 10, 0.1
 # What one case may add to the most that the process has taken, and what a process may take at all.
 MEGABYTES, ADDRESS_SPACE = 64, 2 << 30
 METADATA = ("collection.json", "batch.json")
@@ -255,6 +255,34 @@ def _shapes(*numbers: int) -> dict[str, bytes]:
     }
 
 
+def _other_shapes() -> dict[str, bytes]:
+    """Return a batch with lines of the other documented shapes, and a file that is named by key."""
+    ids = {"submission_id": f"s9-{SAID}", "participant_id": f"{SAID}-p9"}
+    file = {"file_key": f"k/{SAID}", "file_name": f"{SAID}.png", "file_size_mb": 0.1}
+    entry: Row = {"instruction_id": "q-text", "value": f"{SAID} water"}
+    about = {"datapoint": {"caption": SAID}}
+    tasks = {"t1": {**about, "responses": {"q-photo": {"answer": [file]}}}, "t2": [entry]}
+    answer: Row = {
+        "instruction_id": "q-mixed",
+        "type": "multiple_choice",
+        "answer": [{"value": "true"}],
+    }
+    given = [("t3", entry), ("t4", entry), ("t3", answer)]
+    lines: list[Row] = [
+        {**ids, "tasks": tasks},
+        {**ids, "responses": [{"task_id": id_, **each} for id_, each in given]},
+        {**ids, "id": f"r-{SAID}", "task_id": "t5", "response": answer},
+    ]
+    by_task = [{"task_id": "t1", **about, "submissions": {f"s9-{SAID}": tasks["t1"]}}]
+    questions = [{"id": id_, **fields} for id_, (fields, _) in QUESTIONS.items()]
+    return {
+        "responses-by-submission.jsonl": archives.json_lines(lines).encode(),
+        "responses-by-task.jsonl": archives.json_lines(by_task).encode(),
+        "batch.json": json.dumps({"id": "others", "instructions": questions}).encode(),
+        f"files/s9-{SAID}_{SAID}.png": b"a photo",
+    }
+
+
 # What tells the stand-in's participants, and where what they said begins.
 _THEIRS = re.compile(rb"6651|6652|5f9[de]|Porridge|Because|A dog|Two cups")
 
@@ -309,6 +337,7 @@ def corpus() -> tuple[Sample, ...]:
         *((made, pack(made)) for made in bare),
         (without_lines, pack(without_lines)),
         (made := _shapes(0, 1, 2), pack(made)),
+        (made := _other_shapes(), pack(made)),
     ]
     return tuple(Sample(data, members) for members, data in packed_)
 
@@ -461,7 +490,8 @@ BAD, UNSURE = object(), object()
 DEEP = 150
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _clean = partial(UNTEXTUAL.sub, "\ufffd")
-_JSON_NUMBER = re.compile(r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
+_NUMERIC = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+IS_NUMBER = "#"
 Leaf = tuple[str, str]
 
 
@@ -506,8 +536,8 @@ def lines_of(text: bytes, limit: int) -> tuple[tuple[int, Any], ...]:
     found: list[tuple[int, Any]] = []
     for number, line in enumerate(text.split(b"\n"), 1):
         told = (line.removeprefix(BOM) if number == 1 else line).strip(b" \t\r")
-        if len(line) > limit:
-            found.append((number, BAD))
+        if len(line) > limit:  # a blank one may be passed over
+            found.append((number, BAD if told.strip() else UNSURE))
         elif told.strip() != told:  # form feeds: white space to some
             found.append((number, UNSURE))
         elif told:
@@ -517,7 +547,7 @@ def lines_of(text: bytes, limit: int) -> tuple[tuple[int, Any], ...]:
 
 
 def leaves(node: Any) -> Iterator[Leaf]:
-    """Yield every number and every text that is not empty, with the name of its field."""
+    """Yield texts that are not empty, true and false, and numbers after `IS_NUMBER`; with names."""
     stack: list[tuple[str, Any]] = [("", node)]
     while stack:
         name, node = stack.pop()
@@ -529,8 +559,10 @@ def leaves(node: Any) -> Iterator[Leaf]:
             stack += node.items()
         elif kind is list:
             stack += [(name, item) for item in node]
+        elif kind is bool:
+            yield name, "true" if node else "false"
         elif kind in {int, float}:
-            yield name, _number_text(node)
+            yield name, IS_NUMBER + _number_text(node)
 
 
 def _number_text(number: Any) -> str:
@@ -540,14 +572,14 @@ def _number_text(number: Any) -> str:
     return str(number) if number.bit_length() < 10_000 else hex(number)
 
 
-def spellings(text: str) -> tuple[str, ...]:
+def spellings(text: str, mark: str = "") -> tuple[str, ...]:
     """Return how a text may stand in a row: as it is, as a number, as a path from the root."""
-    if text[0] in "/.":
-        return text, text.removeprefix("/").removeprefix("./")
-    if text[0] in "-0123456789 \t" and len(text) < 400 and _JSON_NUMBER.fullmatch(text):
+    if text[0] in "+-.0123456789 \t" and len(text) < 400 and _NUMERIC.fullmatch(text):
         number = float(text) if {".", "e", "E"} & {*text} else int(text)
         if abs(number) != float("inf"):
-            return text, _number_text(number)
+            return text, mark + _number_text(number)
+    if text[0] in "/.":
+        return text, text.removeprefix("/").removeprefix("./")
     return (text,)
 
 
@@ -558,7 +590,7 @@ def texts_of(rows: Iterable[Row]) -> set[str]:
     while stack:
         for _, text in leaves(stack.pop()):
             if text not in found:
-                found.update(spellings(text))
+                found.update((text, text[1:]) if text[0] == IS_NUMBER else spellings(text))
                 if text[0] in '{["':
                     value = loads(text.encode("utf-8", "replace"))
                     if value is not BAD and value is not UNSURE and value != text:
@@ -567,7 +599,14 @@ def texts_of(rows: Iterable[Row]) -> set[str]:
 
 
 def lost(wanted: Iterable[Leaf], found: set[str]) -> list[Leaf]:
-    return [leaf for leaf in wanted if found.isdisjoint(spellings(escaped(leaf[1])))]
+    """Return what is not found: a number may have become its text, a text a number but no other."""
+    return [
+        leaf
+        for leaf in wanted
+        if found.isdisjoint(
+            {text[1:]} if (text := leaf[1])[0] == IS_NUMBER else spellings(escaped(text), IS_NUMBER)
+        )
+    ]
 
 
 def is_time(leaf: Leaf) -> bool:
@@ -785,8 +824,9 @@ def told_rows(
         name: (len(numbers), numbers[0]) for name, numbers in bad.items()
     }:
         yield Finding("bad lines are counted, the first is named", f"{skipped}, bad: {bad}")
-    if named:
-        yield from line_laws(found, [line for _, line in texts[named[0]] if line is not BAD])
+    good = {name: [line for _, line in lines if line is not BAD] for name, lines in texts.items()}
+    for name, told in good.items():
+        yield from (line_laws if name == named[0] else task_laws)(found, told)
     for name in [name for name in METADATA if name in members][:1]:
         yield from metadata_laws(found, members[name])
 
@@ -841,12 +881,24 @@ def line_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
         yield Finding("a response is emitted again only if another has its place")
 
 
+def task_laws(found: Reading, lines: Sequence[Row]) -> Iterator[Finding]:
+    """Judge the tasks of the file by task, beside another; those that have the id of none other."""
+    tasks = [line for line in lines if line.get("task_id") and isinstance(line["task_id"], str)]
+    ids = Counter(_clean(task["task_id"]) for task in tasks)
+    held = texts_of(found.rows["tasks"])
+    for task in tasks:
+        own, shared = next(expanded(task))
+        wanted = leaves(shared or own)
+        if ids[_clean(task["task_id"])] == 1 and (gone := lost(wanted, held)):
+            yield Finding("nothing of a task is lost", f"{gone[:3]} of {len(gone)}")
+
+
 def _paired(
     every: Sequence[tuple[Row, Row]], rows: Sequence[Row]
 ) -> Iterator[tuple[list[Any], list[Row]]]:
     """Yield what a response says, with its row; all with all, where some share an id."""
     ids = {row["response_id"] for row in rows}
-    if len(ids) < len(rows) or len(rows) < len(every) or any(id_[-2:-1] == ":" for id_ in ids):
+    if len(ids) < len(rows) or len(rows) != len(every) or any(id_[-2:-1] == ":" for id_ in ids):
         yield [*every], [*rows]
     else:
         yield from (([own, shared], [row]) for (own, shared), row in zip(every, rows, strict=True))
@@ -855,20 +907,40 @@ def _paired(
 def expanded(line: Row) -> Iterator[tuple[Row, Row]]:
     """Yield the responses of a line, each with what the line says of all of them."""
     persons = {"submission_id", "participant_id"}
-    for name in ("tasks", "submissions", "responses"):
+    for name, id_ in (("tasks", "task_id"), ("submissions", "submission_id"), ("responses", "")):
         items = line.get(name)
+        if id_ and isinstance(items, dict):  # by their ids
+            held = [({"responses": it} if type(it) is list else it) for it in items.values()]
+            items = [
+                {id_: key, **it} if type(it) is dict else it
+                for key, it in zip(items, held, strict=True)
+            ]
         if isinstance(items, list) and items and all(isinstance(item, dict) for item in items):
             if name == "responses" and not all(persons & {*item} for item in items):
-                continue
+                items = by_task(items)
             shared = {other: value for other, value in line.items() if other != name}
             yield from ((item, shared) for item in items)
-            return
+            if items:
+                return
     yield line, {}
+
+
+def by_task(answers: Sequence[Row]) -> list[Row]:
+    """Return the tasks of answers; none if it is not plain of each which is its task."""
+    tasks: dict[str, list[Row]] = {}
+    for own in answers:
+        id_ = own.get("task_id")
+        if not (isinstance(id_, str) and isinstance(own.get("instruction_id"), str)):
+            return []
+        tasks.setdefault(id_, []).append({n: it for n, it in own.items() if n != "task_id"})
+    # In a table, too, they are several.
+    is_plain = len({*map(_clean, tasks)}) == len(tasks)
+    return [{"task_id": id_, "responses": own} for id_, own in tasks.items()] if is_plain else []
 
 
 def answers_of(own: Row) -> Row:
     """Return the answers of a response by their question, as far as it is plain which they are."""
-    answers = own.get("responses")
+    answers = own.get("responses", own.get("response"))
     if isinstance(answers, dict) and isinstance(answers.get("instruction_id"), str):
         return {answers["instruction_id"]: answers}  # it is one answer
     if not isinstance(answers, list):
@@ -892,15 +964,29 @@ def own_laws(found: Reading, given: Sequence[Row]) -> Iterator[Finding]:
         if id_ not in said:  # cleaned, and with something added if that is another's
             like = [entries for each, entries in said.items() if id_.startswith(_clean(each))]
             said[id_] = [entry for entries in like for entry in entries]
-        if row["raw"] and loads(row["raw"].encode()) not in [UNSURE, *escaped(said[id_])]:
+        raw = loads(row["raw"].encode()) if row["raw"] else UNSURE
+        if raw is not UNSURE and _by_key(raw) not in _by_key(escaped(said[id_])):
             yield Finding("an answer that is told as it came is its question's", repr(id_))
         if id_ not in texts:
-            texts[id_] = {"true", "false", *map(_clean, texts_of([{"": said[id_]}]))}
+            texts[id_] = {*map(_clean, texts_of([{"": said[id_]}]))}
             texts[id_] |= {text.rpartition("/")[2] for text in texts[id_]}
         told = [row[name] for name in ("value", "unit", "explanation") if row[name]]
-        told += [row["file_path"].rpartition("/")[2]] if row["file_path"] else []
+        name = (row["file_path"] or "").rpartition("/")[2]
+        # That of a file which is named by a key.
+        own = f"{row['submission_id']}_" if row["file_path"] in found.uploads else ""
+        told += [name] if texts[id_].isdisjoint({name.removeprefix(own)}) else []
         if any(text and texts[id_].isdisjoint(spellings(text)) for text in told):
             yield Finding("a value in the long form is its question's", f"{id_!r}: {told}")
+
+
+def _by_key(node: Any) -> Any:
+    """Return an answer without paths beside keys: the tap may have put them there."""
+    if isinstance(node, list):
+        return [_by_key(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    known = {"path"} & {*node} if isinstance(node.get("file_key"), str) else ()
+    return {name: _by_key(item) for name, item in node.items() if name not in known}
 
 
 def metadata_laws(found: Reading, text: bytes) -> Iterator[Finding]:
@@ -1135,10 +1221,10 @@ ODD += [
 ]
 NAMES = [
     "", "\0", "\ufffd", "\ud800", "id", "response_id", "submission_id", "participant_id",
-    "study_id", "task_id", "responses", "tasks", "submissions", "submitted_at", "completed_at",
-    "created_at", "datapoint", "metadata", "submission", "answers", "instruction_id", "type",
-    "value", "answer", "unit", "explanation", "free_text", "text", "path", "file_key", "file_name",
-    "content_type", "q-text", "q-photo", f"{SAID} x",
+    "study_id", "task_id", "responses", "response", "tasks", "submissions", "submitted_at",
+    "completed_at", "created_at", "datapoint", "metadata", "submission", "answers",
+    "instruction_id", "type", "value", "answer", "unit", "explanation", "free_text", "text", "path",
+    "file_key", "file_name", "content_type", "q-text", "q-photo", f"{SAID} x",
 ]
 OF_METADATA = [
     "", "\0", "id", "type", "description", "order", "options", "label", "value", "instructions",
@@ -1397,11 +1483,18 @@ def _memory() -> int:
 
 @contextmanager
 def _alarm() -> Iterator[None]:
+    alarms = 0
+
     def hang(_signum: int, _frame: FrameType | None) -> None:
-        raise HangError
+        nonlocal alarms
+        alarms += 1
+        if alarms == 2:
+            raise HangError
+        signal.setitimer(signal.ITIMER_REAL, SECONDS / 2)
 
     before = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    # In two halves: the first may pass while somebody has stopped this process.
+    signal.setitimer(signal.ITIMER_REAL, SECONDS / 2)
     try:
         yield
     finally:
@@ -1461,7 +1554,7 @@ class _Worker:
         self._options = options
         self._context = multiprocessing.get_context("spawn")
         self._next = self._context.Value("q", first)
-        self._seen = (first, time.monotonic())
+        self._seen, self._idle = first, 0
         self._start()
 
     def _start(self) -> None:
@@ -1473,7 +1566,7 @@ class _Worker:
 
     def tallies(self) -> Iterator[Tally | None]:
         """Yield what it has told since; None when it is done."""
-        while self._receiver.poll(0.1):
+        while self._receiver.poll(POLL):
             try:
                 yield self._receiver.recv()
             except EOFError:
@@ -1487,9 +1580,10 @@ class _Worker:
                 self._next.value += self._options.processes
                 self._start()
                 yield died
-        if self._next.value != self._seen[0]:
-            self._seen = (self._next.value, time.monotonic())
-        elif time.monotonic() - self._seen[1] > 6 * SECONDS:
+        # In polls, and not by the clock: somebody may stop all processes for a while.
+        self._idle = 0 if self._next.value != self._seen else self._idle + 1
+        self._seen = self._next.value
+        if self._idle * POLL > 6 * SECONDS:
             self._process.kill()  # no signal gets through to it
 
 

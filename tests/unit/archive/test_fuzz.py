@@ -17,9 +17,11 @@ from tap_prolific_export.archive import export_archive as archive
 from tap_prolific_export.archive import safe_json as decoding
 from tap_prolific_export.archive import zip_reader as members
 from tap_prolific_export.archive.export_archive import Limits
-from tap_prolific_export.rows import answers, line_decoder
+from tap_prolific_export.rows import answers, line_decoder, responses, scalars
 from tap_prolific_export.rows import deduplicate as distinct
 from tap_prolific_export.rows import tables as records
+from tap_prolific_export.rows.answers import ScalarType
+from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.rows.usual_answers import AnswerType, usual_answer
 from tap_prolific_export.uploads import names
 from tests.support import fuzz
@@ -96,6 +98,30 @@ def as_it_is(value: Any) -> Any:
     return value
 
 
+def never_true(value: Any) -> Any:
+    return None if _as_boolean(value) is None else False
+
+
+def one_more_than(value: Any) -> Any:
+    number = _as_number(value)
+    return None if number is None else number + 1
+
+
+def without_last(entries: Any) -> Any:
+    tasks = _by_task(entries)
+    for task in tasks or ():
+        del task["responses"][1:]
+    return tasks
+
+
+def without_rest(facts: Any, task: Any) -> Any:
+    return _task_row(facts, replace(task, rest={}))
+
+
+def another_file(*args: Any) -> Any:
+    return _path(*args) and "files/another.png"
+
+
 def always(*_: Any) -> bool:
     return True
 
@@ -110,6 +136,8 @@ def no_text(_: Any) -> str:
 
 _rows, _usual_answer = records.ResponseTable.rows, usual_answer
 _fit, _skipped = answers.fit, archive.Skipped
+_as_boolean, _as_number = scalars.as_boolean, scalars.as_number
+_by_task, _task_row, _path = responses._by_task, records.task_row, UploadKeys._path
 FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
     "fields are dropped": (
         "json",
@@ -126,6 +154,23 @@ FAULTS: dict[str, tuple[str, Any, str, Any, str]] = {
         "nothing of a line is lost",
     ),
     "misfits are dropped": ("json", records, "fit", as_if_whole, "nothing of a line is lost"),
+    "true is false": (
+        "json",
+        answers,
+        "_CONVERTERS",
+        {**answers._CONVERTERS, ScalarType.BOOLEAN: never_true},
+        "nothing of a line is lost",
+    ),
+    "a number is another": (
+        "json",
+        answers,
+        "_CONVERTERS",
+        {**answers._CONVERTERS, ScalarType.NUMBER: one_more_than},
+        "nothing of a line is lost",
+    ),
+    "a task has one answer": ("json", responses, "_by_task", without_last, "nothing of a line is"),
+    "a task is its data": ("json", records, "task_row", without_rest, "nothing of a task is lost"),
+    "a key is another's": ("json", UploadKeys, "_path", another_file, "a value in the long form"),
     "texts are as they came": ("json", decoding, "cleaned", as_it_is, "a row of responses fits"),
     "names are as they came": ("members", names, "_segment", as_it_is, "every store has such"),
     "nothing is checked": ("bytes", members.ZipReader, "content", unchecked, "the rows are those"),
@@ -192,6 +237,13 @@ FOUND = {
     ],
     "ids in a list that become one": [
         r'{"responses": [{"instruction_id": "q\u0000"}, {"instruction_id": "q\ufffd", "value": 1}]}'
+    ],
+    "ids of tasks in a list that become one": [
+        json.dumps({"responses": [{"task_id": id_, "instruction_id": "q"} for id_ in "\0\ufffd"]})
+    ],
+    "answers under no name": [r'{"submission_id": "s", "": {"q": "tea"}}'],
+    "submissions by their ids": [
+        r'{"task_id": "t", "submissions": {"s": {"a": 1, "task_id": "u"}, "r": [], "q": {}}}'
     ],
     "the same in another order": [
         r'{"submission_id": "s", "a": "\u0000", "b": 1}',

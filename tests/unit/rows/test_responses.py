@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tap_prolific_export.rows.line_ids import decode_ids
 from tap_prolific_export.rows.responses import Response, responses
+from tap_prolific_export.rows.responses import task as task_of
 from tests.support.questions import scalars
 
 if TYPE_CHECKING:
@@ -269,6 +270,24 @@ def test_answers_are_told_apart_by_instruction(given_: Any, answers: Line) -> No
 def test_answers_that_cannot_be_told_apart_stay_in_the_rest(given_: Any) -> None:
     response = only({"submission_id": "s", "responses": given_})
     assert (response.answers, response.rest) == ({}, {"responses": given_})
+
+
+def test_a_field_without_a_name_is_a_field_like_others() -> None:
+    rest = {"": {"q": "tea"}}
+    response = only({"submission_id": "s", **rest})
+    assert (response.answers, response.rest) == ({}, rest)
+
+
+def test_a_task_keeps_a_field_without_a_name() -> None:
+    found = task_of({"task_id": "t", "": "tea"})
+    assert found
+    assert found.rest == {"": "tea"}
+
+
+def test_a_task_keeps_its_id_as_it_came() -> None:
+    found = task_of({"task_id": "t\ufffd"}, {"task_id": "t\0"})
+    assert found
+    assert (found.id, found.rest) == ("t\ufffd", {"task_id": "t\0"})
 
 
 @pytest.mark.parametrize("name", ["submission_id", "participant_id", "study_id", "task_id"])
