@@ -34,7 +34,6 @@ from tap_prolific_export.errors import (
 from tap_prolific_export.http import (
     BUSY_SECONDS,
     Cooldown,
-    NoAuth,
     RetryPolicy,
     http_date,
     is_busy,
@@ -172,7 +171,7 @@ class Downloader:
         # Archives nearly always lie on one host.
         self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
         self.bytes_read = 0
-        self._session = new_session(NoAuth())
+        self._session = new_session()
         # Ranges refer to the ZIP's own bytes, so the host must not compress them.
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("https://", "http://"):  # one per thread, and one for the lines

@@ -19,7 +19,6 @@ from tap_prolific_export.http import (
     BUSY_SECONDS,
     Cooldown,
     RetryPolicy,
-    TokenAuth,
     http_date,
     is_busy,
     new_session,
@@ -141,7 +140,7 @@ class ProlificAPI:
         self._clock = clock
         self._count = count
         self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
-        self._session = new_session(TokenAuth(token))
+        self._session = new_session(token)
         self._session.headers["Accept"] = "application/json"
 
     def request_export(self, ref: DataCollectionRef, export_filter: ExportFilter) -> ExportStatus:
