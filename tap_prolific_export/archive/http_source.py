@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -103,16 +103,9 @@ class _Version:
 
     @classmethod
     def of(cls, size: int, response: requests.Response) -> _Version:
-        """Return the version that a response belongs to."""
         return cls(size, response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
-    @property
-    def is_strong(self) -> bool:
-        """Whether the ETag can be used with If-Match."""
-        return self.etag is not None and not self.etag.startswith("W/")
-
     def same_archive(self, other: _Version) -> bool:
-        """Whether both are the same archive, as far as the host tells."""
         if self.etag:  # enough by itself: the times may differ between servers of one host
             return (self.size, self.etag) == (other.size, other.etag)
         return self == other
@@ -126,12 +119,12 @@ class _NoRangeError(TryAgainError):
     """The host did not answer with the requested range."""
 
 
+@dataclass
 class _Throughput:
     """How many bytes of a response arrived, and how long we waited for them."""
 
-    def __init__(self) -> None:
-        self.received = 0
-        self.seconds = 0.0
+    received: int = 0
+    seconds: float = 0.0
 
     @property
     def is_sufficient(self) -> bool:
@@ -215,8 +208,7 @@ class Downloader:
             begin, last, size = map(int, found.groups()) if found else (0, 0, 0)
             is_tail = begin == max(0, size - TAIL) and last == size - 1
             if response.status_code != codes.partial_content or not is_tail:
-                msg = "it did not answer with the end of the archive."
-                raise _NoRangeError(msg)
+                raise _NoRangeError("it did not answer with the end of the archive.")
             tail = b"".join(self._body(response, size - begin))
             version = _Version.of(size, response)
         return stack.enter_context(
@@ -247,7 +239,9 @@ class Downloader:
             ReplacedError: The archive was replaced, or is gone.
         """
         policy = self._policy(where, what)
-        headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
+        headers = {}
+        if version.etag and not version.etag.startswith("W/"):  # a weak one matches nothing
+            headers["If-Match"] = version.etag
         while begin < end:
             throughput = _Throughput()
             try:
@@ -265,14 +259,7 @@ class Downloader:
     def _fetch_whole(
         self, where: PresignedUrl, what: str, stack: ExitStack, response: requests.Response | None
     ) -> ByteSource:
-        """Download an archive into a temporary file.
-
-        Args:
-            where: The archive.
-            what: The data collection, for logs and errors.
-            stack: Closes the file.
-            response: A response with the whole archive, if there is one already.
-        """
+        """Download an archive into a temporary file, from a response that has it if given one."""
         logger.warning(
             "%s: %s does not support range requests: downloading the whole archive.",
             what,
@@ -283,10 +270,9 @@ class Downloader:
         policy = self._policy(where, what)
         while True:
             try:
-                if response is None:
-                    with self._open_response(where, what, {}) as retried:
-                        return self._save_body(retried, what, file)
-                return self._save_body(response, what, file)
+                again = self._open_response(where, what, {})
+                with again if response is None else nullcontext(response) as found:
+                    return self._save_body(found, what, file)
             except TryAgainError as error:
                 response = None
                 policy.wait(error)
@@ -294,15 +280,12 @@ class Downloader:
     def _save_body(self, response: requests.Response, what: str, file: FileIO) -> ByteSource:
         """Write a response's body to a file."""
         if response.status_code != codes.ok:
-            msg = f"it answered {response.status_code}."
-            raise TryAgainError(msg)
+            raise TryAgainError(f"it answered {response.status_code}.")
         with writing(what):
             file.seek(0)
             file.truncate()
-        for chunk in self._body(response, None):
-            with writing(what):
+            for chunk in self._body(response):
                 write_all(file, chunk)
-        with writing(what):
             size = file.tell()
         modified = http_date(response.headers.get("Last-Modified"))
         return LocalSource(file, size, modified, response.headers.get("ETag"))
@@ -371,20 +354,18 @@ class Downloader:
 
     def _error_document(self, response: requests.Response) -> bytes:
         """Return the beginning of an error's body."""
-        document, chunks = b"", self._body(response, None)
+        document, chunks = b"", self._body(response)
         while len(document) < MAX_ERROR_BYTES and (chunk := next(chunks, b"")):
             document += chunk
         return document
 
     def _body(
-        self, response: requests.Response, length: int | None, throughput: _Throughput | None = None
+        self,
+        response: requests.Response,
+        length: int | None = None,
+        throughput: _Throughput | None = None,
     ) -> Iterator[bytes]:
-        """Yield a response's body as it arrives.
-
-        Args:
-            response: The response.
-            length: Number of bytes to read; None: all.
-            throughput: Is updated as bytes arrive.
+        """Yield a response's body as it arrives: all, or `length` bytes; update `throughput`.
 
         Raises:
             TryAgainError: The body ends early or arrives too slowly.
@@ -394,8 +375,9 @@ class Downloader:
         while length is None or length > 0:
             if recent.seconds >= self._timeout:
                 if not recent.is_sufficient:
-                    msg = f"only {recent.received} bytes arrived in {recent.seconds:.0f} s."
-                    raise TryAgainError(msg)
+                    raise TryAgainError(
+                        f"only {recent.received} bytes arrived in {recent.seconds:.0f} s."
+                    )
                 recent = _Throughput()
             before, least = self._monotonic(), 0.0
             try:
@@ -419,8 +401,7 @@ class Downloader:
                 length -= len(chunk)
             yield chunk
         if length:
-            msg = "it broke off."
-            raise TryAgainError(msg)
+            raise TryAgainError("it broke off.")
 
 
 def _interrupted(error: Exception) -> TryAgainError:
