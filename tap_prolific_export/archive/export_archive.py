@@ -207,7 +207,7 @@ class ExportArchive:
                 raise too_large(self.name, name, size, limit)
             text = b"".join(self._content(name, name)).removeprefix(BOM)
             try:
-                value = decode(text).value
+                value, _ = decode(text)
             except InvalidJsonError:
                 return Metadata(kind, {}, f"{name} is no valid JSON.")
             if not isinstance(value, dict):
@@ -323,21 +323,14 @@ class ExportArchive:
         if not text:
             return None
         try:
-            decoded = decode(text)
+            value, as_it_came = decode(text)
         except InvalidJsonError:
             raise self._error(f"{label} is no valid JSON.") from None
-        if not isinstance(decoded.value, dict):
+        if not isinstance(value, dict):
             raise self._error(f"{label} is no JSON object.")
-        return Line(decoded.value, decoded.as_it_came)
+        return Line(value, as_it_came)
 
     def _content(self, path: str, label: str, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield the content of a member.
-
-        Args:
-            path: The member's path.
-            label: The member's name in errors.
-            keep: Whether it will be read again.
-        """
         member = self._members[path]
         limit = self._limits.max_member_bytes
         if member.size > limit:
