@@ -155,7 +155,8 @@ _COUNT = ("integer", "null")
 _SCALAR = ("string", "integer", "number", "boolean")
 
 _EXPORT_ID = Field("export_id")
-_URL = (Field("url"), Field("expires_at", _TEXT))
+_URL = Field("url")
+_KNOWN_OF_EXPORTS = {"": ("expires_at",)}
 
 _VALIDATION = (
     Field("validation", ("object", "null")),
@@ -214,7 +215,7 @@ REQUEST_EXPORT = Call(
     (
         Reply(202, (_status(GENERATING), _EXPORT_ID), also_known={"": ()}),
         # Only the older generation replies with an archive at once.
-        Reply(200, (_status(COMPLETE), *_URL), also_known={"": ()}),
+        Reply(200, (_status(COMPLETE), _URL), also_known=_KNOWN_OF_EXPORTS),
     ),
     parameters=(Parameter("study_id", group=Group.NEWER), Parameter("from", group=Group.NEWER)),
     unsent=("to",),
@@ -222,7 +223,7 @@ REQUEST_EXPORT = Call(
 GET_EXPORT = Call(
     "GET",
     EXPORT,
-    (Reply(200, (_status(*EXPORT_STATUSES), _EXPORT_ID, *_URL), also_known={"": ()}),),
+    (Reply(200, (_status(*EXPORT_STATUSES), _EXPORT_ID, _URL), also_known=_KNOWN_OF_EXPORTS),),
     refusals=(404,),
 )
 LIST_EXPORTS = Call(

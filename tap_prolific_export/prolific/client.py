@@ -72,14 +72,12 @@ class ExportStatus:
             `CLOCK_DOUBT`.
         export_id: The job, if the reply names it.
         url: URL of the archive, once complete. A secret: its query is a signature.
-        expires_at: When the URL stops working, if the API says so.
     """
 
     status: str
     date: datetime
     export_id: str | None = None
     url: str | None = field(default=None, repr=False)
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -288,32 +286,22 @@ class ProlificAPI:
     ) -> requests.Response:
         self._cooldown.wait_for_others(subject)
         self._count(_endpoint(method, path))
-        response = self._answer(method, path, query)
+        url = self.url + path
+        try:
+            response = self._session.request(
+                method, url, params=query, timeout=self._timeout, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            is_ssl = isinstance(error, requests.exceptions.SSLError)
+            if is_ssl and "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise FatalError(
+                    f"The TLS certificate of {self.url} is not trusted. Check api_url; behind a "
+                    "proxy, set REQUESTS_CA_BUNDLE to a file with its certificates."
+                ) from None
+            raise TryAgainError(f"no answer from {self.url} ({_reason(error)}).") from None
         if not is_busy(response.status_code):
             self._cooldown.answered()
         return response
-
-    def _answer(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
-        try:
-            return self._session.request(
-                method,
-                self.url + path,
-                params=query,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.exceptions.SSLError as error:
-            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
-                msg = f"no answer from {self.url} (TLS failed)."
-                raise TryAgainError(msg) from None
-            msg = (
-                f"The TLS certificate of {self.url} is not trusted. Check api_url; behind a "
-                "proxy, set REQUESTS_CA_BUNDLE to a file with its certificates."
-            )
-            raise FatalError(msg) from None
-        except requests.RequestException as error:
-            msg = f"no answer from {self.url} ({_reason(error)})."
-            raise TryAgainError(msg) from None
 
     def _read(
         self,
@@ -351,11 +339,10 @@ class ProlificAPI:
         status = response.status_code
         problem = f"Tried to {action}; the API answered {self._quote(response)}."
         if status == requests.codes.unauthorized:
-            msg = (
+            return FatalError(
                 f"{subject}: {problem} The token is not valid. Create one in Prolific under "
                 "Settings > API tokens, and set it as api_token or PROLIFIC_TOKEN."
             )
-            return FatalError(msg)
         if status == requests.codes.forbidden:
             advice = (
                 "Check that the token's owner is a member of the workspace, and ask Prolific "
@@ -432,7 +419,6 @@ def _status_of(reply: ApiReply, ref: DataCollectionRef, action: str) -> ExportSt
         date=reply.date,
         export_id=text_or_none(body.get("export_id")),
         url=text_or_none(body.get("url")),
-        expires_at=parse_timestamp(body.get("expires_at")),
     )
 
 
@@ -442,6 +428,8 @@ def _reason(error: requests.RequestException) -> str:
         return "timed out"
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy refused the connection"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS failed"
     if isinstance(error, requests.ConnectionError):
         return "connection failed"
     return type(error).__name__

@@ -171,13 +171,7 @@ class Exporter:
     def _outcomes(
         self, queue: deque[Wanted], pending: list[_Pending], owned_jobs: OwnedJobs
     ) -> Iterator[Outcome]:
-        """Yield each export as soon as it is complete.
-
-        Args:
-            queue: The exports to be requested.
-            pending: Those that have been requested.
-            owned_jobs: Our jobs.
-        """
+        """Request the queued exports, and yield each one as soon as it is complete."""
         logged_at = self._monotonic()
         while queue or pending:
             if queue and len(pending) < self._max_pending:
