@@ -23,25 +23,10 @@ CONTENT_BLOCKS = frozenset({"rich_text", "image", "dataset_field"})
 _CONTAINER_FIELDS = (*LAYOUTS, "page_items", "rows", "columns", "items")
 
 _INSTRUCTION_FIELDS = (
-    "id",
-    "type",
-    "description",
-    "order",
-    "options",
-    "answer_limit",
-    "unit_options",
-    "default_unit",
-    "unit_position",
-    "validation",
-    "accepted_file_types",
-    "max_file_size_mb",
-    "min_file_count",
-    "max_file_count",
-    "max_stars",
-    "helper_text",
-    "placeholder_text_input",
-    "created_at",
-    "created_by",
+    *("id", "type", "description", "order", "options", "answer_limit"),
+    *("unit_options", "default_unit", "unit_position", "validation"),
+    *("accepted_file_types", "max_file_size_mb", "min_file_count", "max_file_count"),
+    *("max_stars", "helper_text", "placeholder_text_input", "created_at", "created_by"),
 )
 
 

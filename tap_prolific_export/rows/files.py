@@ -58,6 +58,10 @@ class NamedFile(msgspec.Struct, frozen=True, gc=False):
     wanted: bool
 
 
+# A file that belongs to no response.
+_NOBODYS = NamedFile(None, None, None, None, {}, wanted=True)
+
+
 class FileFinder:
     """Finds the responses that uploaded files belong to.
 
@@ -185,14 +189,13 @@ class FileFinder:
             facts: The columns that all rows of the export share.
             include_unmatched: Whether to yield files that belong to no response.
         """
-        others = {path: f for path, f in self._by_name.items() if path not in self._by_answer}
-        for path, file in (*self._by_answer.items(), *others.items()):
+        files = self._by_name | self._by_answer
+        for path, file in files.items():
             if file.wanted:
                 yield _file_row(facts, path, self._uploads[path], file)
-        if include_unmatched:
-            for path, upload in self._uploads.items():
-                if path not in self._by_answer and path not in self._by_name:
-                    yield _file_row(facts, path, upload)
+        for path, upload in self._uploads.items() if include_unmatched else ():
+            if path not in files:
+                yield _file_row(facts, path, upload, _NOBODYS)
 
 
 def _keep(files: dict[str, NamedFile], path: str, file: NamedFile) -> None:
@@ -226,17 +229,16 @@ def may_name_file(entry: Any, names: Collection[str]) -> bool:
     return False
 
 
-def _file_row(facts: ExportFacts, path: str, upload: Upload, found: NamedFile | None = None) -> Row:
-    described = found.described if found else {}
+def _file_row(facts: ExportFacts, path: str, upload: Upload, file: NamedFile) -> Row:
     return {
         **facts.as_row(),
         "path": path,
-        "submission_id": found.submission_id if found else None,
-        "participant_id": found.participant_id if found else None,
-        "instruction_id": found.instruction_id if found else None,
-        "task_id": found.task_id if found else None,
-        "file_name": described.get("file_name") or path.rpartition("/")[2],
-        "content_type": described.get("content_type"),
+        "submission_id": file.submission_id,
+        "participant_id": file.participant_id,
+        "instruction_id": file.instruction_id,
+        "task_id": file.task_id,
+        "file_name": file.described.get("file_name") or path.rpartition("/")[2],
+        "content_type": file.described.get("content_type"),
         "size_bytes": upload.size,
         "crc32": f"{upload.crc32:08x}",
         "modified_at": upload.modified_at and upload.modified_at.isoformat(),
