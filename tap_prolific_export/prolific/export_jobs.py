@@ -161,11 +161,9 @@ class JobStarter:
 
         Also if we never delete jobs: that may change, and errors say how many are ours.
         """
-        if before is None and self._has_list is False:
-            self._is_older = True
-        known = {job.export_id for job in before or ()}
-        is_new = before is not None and reply.export_id not in known
-        if reply.export_id and is_new:
+        if before is None:
+            self._is_older = self._has_list is False
+        elif reply.export_id and reply.export_id not in {job.export_id for job in before}:
             owned_jobs.take(ref, reply.export_id)
 
     def _started_by_lost_request(

@@ -229,12 +229,10 @@ class Exporter:
     def _request(self, wanted: Wanted, owned_jobs: OwnedJobs) -> _Pending:
         began = self._monotonic()
         reply, listed = self._job_starter.start(wanted, owned_jobs)
-        logger.info(
-            "%s: export requested%s%s.",
-            wanted.ref,
-            _from_suffix(wanted.asked),
-            f" (job {reply.export_id})" if reply.export_id else "",
-        )
+        start, export_id = wanted.asked.start, reply.export_id
+        since = f", of responses from {utc_text(start)} on" if start else ""
+        job = f" (job {export_id})" if export_id else ""
+        logger.info("%s: export requested%s%s.", wanted.ref, since, job)
         return _Pending(wanted, began, reply, reply, listed, began)
 
     def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
@@ -245,11 +243,8 @@ class Exporter:
                 state = "is being generated"
                 if job.reply.status != GENERATING:
                     state = f"has the unknown status {_quoted(job.reply.status)}"
-                raise DataCollectionError(
-                    str(ref),
-                    f"The API says that the export {state}, but names no job.",
-                    "Run again later.",
-                )
+                problem = f"The API says that the export {state}, but names no job."
+                raise DataCollectionError(str(ref), problem, "Run again later.")
             try:
                 job.reply = self._api.export_status(ref, job.first.export_id)
             except RefusedError as error:
@@ -287,11 +282,8 @@ class Exporter:
         ref, export_id = job.wanted.ref, job.first.export_id
         what = f"export job {export_id}" if export_id else "the export"
         if job.restarts >= self._retries:
-            raise DataCollectionError(
-                str(ref),
-                f"Prolific says: {what} {why}; earlier attempts: {job.restarts}.",
-                "Run again later to request a new one.",
-            )
+            problem = f"Prolific says: {what} {why}; earlier attempts: {job.restarts}."
+            raise DataCollectionError(str(ref), problem, "Run again later to request a new one.")
         logger.info("%s: %s %s; requesting another.", ref, what, why)
         job.restarts += 1
         job.first, job.listed = self._job_starter.start(job.wanted, owned_jobs)
@@ -322,19 +314,13 @@ class Exporter:
     def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:
         """Return the archive's URL if it is https, or if the API and the URL are both local."""
         if reply.url is None:
-            raise DataCollectionError(
-                str(ref),
-                "The API says that the export is complete, but gives no URL for it.",
-                "Run again later.",
-            )
+            problem = "The API says that the export is complete, but gives no URL for it."
+            raise DataCollectionError(str(ref), problem, "Run again later.")
         both_local = self._api.url.startswith("http://") and is_loopback(reply.url)
         allowed = ("https://", "http://") if both_local else ("https://",)
         if not reply.url.startswith(allowed):
-            raise DataCollectionError(
-                str(ref),
-                f"The archive's URL on {host_of(reply.url)} is not https: not fetched.",
-                "Check api_url.",
-            )
+            problem = f"The archive's URL on {host_of(reply.url)} is not https: not fetched."
+            raise DataCollectionError(str(ref), problem, "Check api_url.")
         return reply.url
 
 
@@ -407,9 +393,3 @@ def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None
             job.export_id,
             ", ".join(names),
         )
-
-
-def _from_suffix(asked: ExportFilter) -> str:
-    if asked.start is None:
-        return ""
-    return f", of responses from {utc_text(asked.start)} on"
