@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -270,9 +270,10 @@ class Downloader:
         policy = self._policy(where, what)
         while True:
             try:
-                again = self._open_response(where, what, {})
-                with again if response is None else nullcontext(response) as found:
-                    return self._save_body(found, what, file)
+                if response is None:
+                    response = self._open_response(where, what, {})
+                with response:
+                    return self._save_body(response, what, file)
             except TryAgainError as error:
                 response = None
                 policy.wait(error)
@@ -294,26 +295,22 @@ class Downloader:
         action = f"fetch the archive from {host_of(where.url)}"
         return RetryPolicy(self._sleep, what, action, cooldown=self._cooldown)
 
-    @contextmanager
     def _open_response(
         self, where: PresignedUrl, what: str, headers: Mapping[str, str]
-    ) -> Iterator[requests.Response]:
-        """Send a GET, renewing an expired URL; yield the response before its body is read."""
-        with ExitStack() as stack:
-            url = where.url
-            try:
-                response = stack.enter_context(self._get(url, what, headers))
-            except _ExpiredError:
-                where.renew(url)
-                try:
-                    response = stack.enter_context(self._get(where.url, what, headers))
-                except _ExpiredError as error:
-                    raise TryAgainError(str(error)) from None
-            yield response
+    ) -> requests.Response:
+        """Send a GET, renewing an expired URL; return the response before its body is read."""
+        url = where.url
+        try:
+            return self._get(url, what, headers)
+        except _ExpiredError:
+            where.renew(url)
+        try:
+            return self._get(where.url, what, headers)
+        except _ExpiredError as error:
+            raise TryAgainError(str(error)) from None
 
-    @contextmanager
-    def _get(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
-        """Send a GET; yield the response before its body is read."""
+    def _get(self, url: str, what: str, headers: Mapping[str, str]) -> requests.Response:
+        """Send a GET; return the response before its body is read."""
         self._cooldown.wait_for_others(what)
         self._count("GET /archive")
         try:
@@ -326,9 +323,11 @@ class Downloader:
             )
         except (requests.RequestException, HTTPError) as error:
             raise _interrupted(error) from None
-        with response:
+        with ExitStack() as stack:
+            stack.enter_context(response)
             self._check(response, what, host_of(url))
-            yield response
+            stack.pop_all()
+        return response
 
     def _check(self, response: requests.Response, what: str, host: str) -> None:
         """Raise the error for a response that does not contain archive data."""

@@ -95,15 +95,8 @@ class Member:
         if year == _NO_DATE_YEAR:
             return None
         try:
-            return datetime(
-                year,
-                (date >> 5) & 15,
-                date & 31,
-                time >> 11,
-                (time >> 5) & 63,
-                (time & 31) * 2,
-                tzinfo=timezone.utc,
-            )
+            day = datetime(year, (date >> 5) & 15, date & 31, tzinfo=timezone.utc)
+            return day.replace(hour=time >> 11, minute=(time >> 5) & 63, second=(time & 31) * 2)
         except ValueError:  # month 0: no date was set
             return None
 

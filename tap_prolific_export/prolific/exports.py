@@ -84,25 +84,15 @@ class Outcome:
 
 @dataclass
 class _Pending:
-    """A requested export that is not complete yet.
-
-    Attributes:
-        wanted: The export that is due.
-        began: When it was first requested.
-        first: The reply to our request. It names the job; its date is the snapshot's.
-        reply: The latest reply.
-        listed: Whether the API has a list of jobs.
-        next_poll: When to poll the job again.
-        restarts: How many of its jobs have failed, vanished or lost their archive.
-    """
+    """A requested export that is not complete yet."""
 
     wanted: Wanted
     began: float
-    first: ExportStatus
-    reply: ExportStatus
-    listed: bool
+    first: ExportStatus  # the reply to our request; it names the job, its date is the snapshot's
+    reply: ExportStatus  # the latest one
+    listed: bool  # whether the API has a list of jobs
     next_poll: float
-    restarts: int = 0
+    restarts: int = 0  # how many of its jobs have failed, vanished or lost their archive
 
 
 class Exporter:
@@ -189,14 +179,12 @@ class Exporter:
                     _log_waiting(pending, len(queue), now)
                 self._sleep(job.next_poll - now)
             try:
-                export = self._poll(job, owned_jobs)
+                outcome = Outcome(job.wanted, self._poll(job, owned_jobs))
             except DataCollectionError as error:
+                outcome = Outcome(job.wanted, error=error)
+            if outcome.export or outcome.error:
                 pending.remove(job)
-                yield Outcome(job.wanted, error=error)
-            else:
-                if export:
-                    pending.remove(job)
-                    yield Outcome(job.wanted, export)
+                yield outcome
 
     def fresh_url(self, export: Export) -> str:
         """Return a new URL for an archive whose URL has expired.

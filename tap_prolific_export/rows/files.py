@@ -129,7 +129,7 @@ class FileFinder:
             for file in typed[place] or ():
                 if file.path in self._uploads:
                     described = {"file_name": file.file_name, "content_type": file.content_type}
-                    self._add(response, id_, file.path, described)
+                    self._add(self._by_answer, file.path, response, id_, described)
         for instruction_id, answer in self._typed_names(typed):
             self._add_named(response, instruction_id, to_builtins(answer))
 
@@ -157,30 +157,32 @@ class FileFinder:
             if path is not None and path not in self._uploads:  # in another Unicode form?
                 path = path_in(composed(path), self._uploads)
             if path is not None and path in self._uploads:
-                self._add(response, instruction_id, path, value.file or {})
-
-    def _add(
-        self, response: Response, instruction_id: str, path: str, described: Mapping[str, Any]
-    ) -> None:
-        file = NamedFile(
-            response.submission_id,
-            response.participant_id,
-            response.task_id,
-            instruction_id,
-            described,
-            self._wants(response),
-        )
-        _keep(self._by_answer, path, file)
+                self._add(self._by_answer, path, response, instruction_id, value.file or {})
 
     def _add_by_name(self, response: Response) -> None:
         prefix = f"{UPLOADS}{response.submission_id}"
         names = self._sorted
         place = bisect_left(names, prefix)
         while place < len(names) and names[place].startswith(prefix):
-            ids = response.submission_id, response.participant_id
-            file = NamedFile(*ids, None, None, {}, self._wants(response))
-            _keep(self._by_name, names[place], file)
+            self._add(self._by_name, names[place], response, None, {})
             place += 1
+
+    def _add(
+        self,
+        files: dict[str, NamedFile],
+        path: str,
+        response: Response,
+        instruction_id: str | None,
+        described: Mapping[str, Any],
+    ) -> None:
+        """Keep the first response of a file, or the first that is wanted."""
+        ids = response.submission_id, response.participant_id
+        task_id = None if instruction_id is None else response.task_id
+        file = NamedFile(*ids, task_id, instruction_id, described, self._wants(response))
+        known = files.get(path)
+        if known is None or (file.wanted and not known.wanted):
+            files.pop(path, None)  # so that files are in the order in which they were found
+            files[path] = file
 
     def rows(self, facts: ExportFacts, *, include_unmatched: bool) -> Iterator[Row]:
         """Yield a row for each uploaded file that is wanted.
@@ -196,14 +198,6 @@ class FileFinder:
         for path, upload in self._uploads.items() if include_unmatched else ():
             if path not in files:
                 yield _file_row(facts, path, upload, _NOBODYS)
-
-
-def _keep(files: dict[str, NamedFile], path: str, file: NamedFile) -> None:
-    """Keep the first response of a file, or the first that is wanted."""
-    known = files.get(path)
-    if known is None or (file.wanted and not known.wanted):
-        files.pop(path, None)  # so that files are in the order in which they were found
-        files[path] = file
 
 
 def may_name_file(entry: Any, names: Collection[str]) -> bool:
