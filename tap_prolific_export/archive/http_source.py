@@ -25,12 +25,7 @@ from tap_prolific_export.archive.byte_source import (
     writing,
 )
 from tap_prolific_export.archive.host_error import MAX_ERROR_BYTES, error_code, is_expiry
-from tap_prolific_export.errors import (
-    DataCollectionError,
-    GoneError,
-    ReplacedError,
-    TryAgainError,
-)
+from tap_prolific_export.errors import DataCollectionError, GoneError, ReplacedError, TryAgainError
 from tap_prolific_export.http import (
     BUSY_SECONDS,
     Cooldown,
@@ -187,16 +182,15 @@ class Downloader:
         """
         policy = self._policy(where, what)
         with ExitStack() as stack:
-            while True:
+            opened: ByteSource | None = None
+            while opened is None:
                 try:
                     opened = self._fetch_tail(where, what, stack)
                 except TryAgainError as error:
                     if isinstance(error, _NoRangeError) and policy.tries:
                         opened = self._fetch_whole(where, what, stack, None)
-                        break
-                    policy.wait(error)
-                else:
-                    break
+                    else:
+                        policy.wait(error)
             yield opened
 
     def _fetch_tail(self, where: PresignedUrl, what: str, stack: ExitStack) -> ByteSource:
@@ -364,11 +358,7 @@ class Downloader:
         length: int | None = None,
         throughput: _Throughput | None = None,
     ) -> Iterator[bytes]:
-        """Yield a response's body as it arrives: all, or `length` bytes; update `throughput`.
-
-        Raises:
-            TryAgainError: The body ends early or arrives too slowly.
-        """
+        """Yield a response's body as it arrives: all, or `length` bytes; update `throughput`."""
         total = throughput or _Throughput()
         recent = _Throughput()
         while length is None or length > 0:

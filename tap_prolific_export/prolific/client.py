@@ -26,16 +26,7 @@ from tap_prolific_export.http import (
     retry_after,
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
-from tap_prolific_export.prolific.contract import (
-    API,
-    COMPLETE,
-    DATA_COLLECTION,
-    DATA_COLLECTIONS,
-    EXPORT,
-    EXPORTS,
-    FAILED,
-    INSTRUCTIONS,
-)
+from tap_prolific_export.prolific import contract
 from tap_prolific_export.prolific.error_reason import error_reason
 from tap_prolific_export.prolific.pages import id_of, read_pages
 from tap_prolific_export.redaction import scrub
@@ -56,10 +47,6 @@ MAX_QUOTE = 300
 PAGE_SIZE = 200
 # Without a Date header we use our own clock, which may be ahead of the API's by this much.
 CLOCK_DOUBT = timedelta(minutes=5)
-
-
-# A job with any other status may still be generated, also if the status is unknown.
-ENDED = frozenset({COMPLETE, FAILED})
 
 
 @dataclass(frozen=True)
@@ -151,14 +138,14 @@ class ProlificAPI:
             FatalError: The API refuses all requests.
         """
         action = "request an export"
-        response = self._send("POST", _path(EXPORTS, ref), ref, export_filter.as_query())
+        response = self._send("POST", _path(contract.EXPORTS, ref), ref, export_filter.as_query())
         return _status_of(self._read(response, ref, action), ref, action)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
         """Get the status of an export job."""
         action = f"look at export job {export_id}"
         return _status_of(
-            self._call("GET", _path(EXPORT, ref, export_id), ref, action), ref, action
+            self._call("GET", _path(contract.EXPORT, ref, export_id), ref, action), ref, action
         )
 
     def export_jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
@@ -169,7 +156,7 @@ class ProlificAPI:
         """
 
         def get(page: Mapping[str, str]) -> Any:
-            path, action = _path(EXPORTS, ref), "list the export jobs"
+            path, action = _path(contract.EXPORTS, ref), "list the export jobs"
             return self._call("GET", path, ref, action, query=page, absent=(404, 405)).body
 
         listing = read_pages(get, names=("results", "exports"), id_name="export_id")
@@ -192,13 +179,13 @@ class ProlificAPI:
         Raises:
             RefusedError: Status 409 means that it is still being generated.
         """
-        path, action = _path(EXPORT, ref, export_id), f"delete export job {export_id}"
+        path, action = _path(contract.EXPORT, ref, export_id), f"delete export job {export_id}"
         self._call("DELETE", path, ref, action, absent=(404, 405), empty=True)
 
     def data_collection(self, ref: DataCollectionRef) -> ApiReply:
         """Get the metadata and layout of a data collection."""
         action = f"look up the {ref.kind.noun}"
-        reply = self._call("GET", _path(DATA_COLLECTION, ref), ref, action)
+        reply = self._call("GET", _path(contract.DATA_COLLECTION, ref), ref, action)
         if not isinstance(reply.body, dict):
             raise _unusable_reply(ref, action, "JSON that is not an object")
         return reply
@@ -207,7 +194,7 @@ class ProlificAPI:
         """Return a legacy batch's instructions; empty if the API no longer has them."""
 
         def get(page: Mapping[str, str]) -> Any:
-            path, action = _path(INSTRUCTIONS, ref), "list the batch's instructions"
+            path, action = _path(contract.INSTRUCTIONS, ref), "list the batch's instructions"
             return self._call("GET", path, ref, action, query=page, absent=(404, 405, 410)).body
 
         listing = read_pages(get, names=("results", "instructions"), id_name="id")
@@ -221,7 +208,7 @@ class ProlificAPI:
         """
         subject = f"workspace {workspace_id}"
         action = f"list its {kind.value}"
-        path = DATA_COLLECTIONS.format(kind=kind.value)
+        path = contract.DATA_COLLECTIONS.format(kind=kind.value)
 
         def get(page: Mapping[str, str]) -> Any:
             query = {"workspace_id": workspace_id, **page}
@@ -362,7 +349,7 @@ class ProlificAPI:
         """Advise on an id that was not found: it may be the id of the other kind."""
         other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
         try:
-            path = _path(DATA_COLLECTION, DataCollectionRef(other, ref.id))
+            path = _path(contract.DATA_COLLECTION, DataCollectionRef(other, ref.id))
             status = self._send("GET", path, ref).status_code
         except (TryAgainError, FatalError):
             status = None
@@ -383,7 +370,7 @@ class ProlificAPI:
 
 def _endpoint(method: str, path: str) -> str:
     """Return the method and path of a call, with placeholders for the ids."""
-    parts = path.removeprefix(f"{API}/").split("/")
+    parts = path.removeprefix(f"{contract.API}/").split("/")
     for place, name in ((2, "{id}"), (4, "{export_id}")):
         if len(parts) > place:
             parts[place] = name

@@ -17,6 +17,8 @@ EXPORT = f"{EXPORTS}/{{export_id}}"
 GENERATING = "generating"
 COMPLETE = "complete"
 FAILED = "failed"
+# A job with any other status may still be generated, also if the status is unknown.
+ENDED = frozenset({COMPLETE, FAILED})
 
 # The newer generation allows this many jobs per data collection, over all filters.
 MAX_JOBS = 10

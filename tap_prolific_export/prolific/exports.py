@@ -12,8 +12,8 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, GoneError, RefusedError
 from tap_prolific_export.http import retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.client import ENDED, ExportStatus
-from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
+from tap_prolific_export.prolific.client import ExportStatus
+from tap_prolific_export.prolific.contract import COMPLETE, ENDED, FAILED, GENERATING
 from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
@@ -356,11 +356,7 @@ def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) ->
 
 
 def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None:
-    """Compare the filter of a job that answered our request with what we asked for.
-
-    Raises:
-        DataCollectionError: It lacks responses that we asked for.
-    """
+    """Raise an error if a job that answered our request lacks responses that we asked for."""
     asked = wanted.asked
     lacks_studies = applied.study_id not in {None, asked.study_id}
     lacks_start = applied.start and (asked.start is None or applied.start > asked.start)

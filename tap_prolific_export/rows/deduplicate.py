@@ -73,12 +73,8 @@ def _with_unique_ids(
 ) -> Iterator[list[Response]]:
     """Yield the responses that share an id, except those already yielded under the right id.
 
-    Args:
-        read: Starts a new reading of all responses, in blocks.
-        repeated: Hashes of the ids that occur more than once.
-        first_pending: Those of which the first response was yielded, if it is wanted.
-        seen: All ids.
-        wants: Whether a response is wanted.
+    `repeated` are the hashes of the ids that occur more than once, `first_pending` those of which
+    the first response was yielded, if it is wanted.
     """
 
     def sharing() -> Iterator[Response]:
