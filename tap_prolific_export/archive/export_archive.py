@@ -43,18 +43,15 @@ UPLOADS = "files/"
 
 _NUL = b"\\u0000"
 
-# These bound what a hostile archive can make us read. No user has a reason to change them.
-# The metadata file and the directory are held in memory; real ones have kilobytes.
-MAX_METADATA_BYTES = 64 << 20
 # A compression bomb must not fill the store or run forever; no real upload is nearly as large.
 MAX_MEMBER_BYTES = 64 << 30
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may make us read. Only tests change the limits that are not settings."""
+    """How much a hostile archive may make us read. Only tests change what is not a setting."""
 
-    max_metadata_bytes: int = MAX_METADATA_BYTES
+    max_metadata_bytes: int = 64 << 20  # held in memory, as the directory; real ones have kilobytes
     max_line_bytes: int = 16 << 20
     max_member_bytes: int = MAX_MEMBER_BYTES
     skip_bad_lines: bool = False  # instead of failing the archive

@@ -256,12 +256,7 @@ class ProlificAPI:
         return retry(call, self.retry_policy(subject, action))
 
     def retry_policy(self, subject: object, action: str) -> RetryPolicy:
-        """Return a policy for calls that are not retried here.
-
-        Args:
-            subject: The data collection, for logs and errors.
-            action: What is tried, as an infinitive that follows "tried to".
-        """
+        """Return a policy for calls that are not retried here; see `RetryPolicy`."""
         return RetryPolicy(self._sleep, subject, action, cooldown=self._cooldown)
 
     def _send(
