@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.http import Sleep
 
-    Clock = Callable[[], datetime]
-    # Called for every request with its endpoint, in which placeholders replace the ids.
-    Counter = Callable[[str], None]
-
 # Maximum number of characters of an API error that logs and errors quote.
 MAX_QUOTE = 300
 # How many data collections to list at once. Prolific's own clients ask for 200 and more.
@@ -103,7 +99,7 @@ class ProlificAPI:
         clock: Returns the current time, for replies without a Date header.
         monotonic: Seconds on a clock that never jumps.
         max_retry_after: Maximum number of seconds to wait because the API asks for it.
-        count: Called for every request.
+        count: Called for every request with its endpoint; placeholders replace the ids.
     """
 
     def __init__(
@@ -113,10 +109,10 @@ class ProlificAPI:
         *,
         timeout: float,
         sleep: Sleep,
-        clock: Clock = utc_now,
+        clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         max_retry_after: float = BUSY_SECONDS,
-        count: Counter = lambda _: None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.url = url
         self._token = token

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-FREE_OURS = "Set delete_exports to created, and the tap deletes its own."
 # What Prolific documents in the filter of a job.
 KNOWN_FILTERS = ("study_id", "from", "to")
 
@@ -213,8 +212,10 @@ class JobStarter:
         }
         ours = _ours(wanted.ref, jobs, owned_jobs)
         can_be_freed = not self._deletes and any(job.status in contract.ENDED for job in ours)
-        hint = f"{FREE_OURS} " if can_be_freed else ""
-        delete_one = "Or delete one" if can_be_freed else "Delete one"
+        hint, delete_one = "", "Delete one"
+        if can_be_freed:
+            hint = "Set delete_exports to created, and the tap deletes its own. "
+            delete_one = "Or delete one"
         if not usable:
             problem = f"Tried to request an export; {refusal}"
             if isinstance(refusal, RefusedError):

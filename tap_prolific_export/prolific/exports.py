@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.prolific.client import ExportJob, ProlificAPI
     from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
 
-    Monotonic = Callable[[], float]
-
 logger = logging.getLogger("tap-prolific-export")
 
 # Interval of the log lines during a long wait.
@@ -119,7 +117,7 @@ class Exporter:
         retries: int,
         max_pending: int,
         sleep: Sleep,
-        monotonic: Monotonic,
+        monotonic: Callable[[], float],
     ) -> None:
         self._api = api
         self._job_starter = job_starter

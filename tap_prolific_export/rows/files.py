@@ -59,7 +59,7 @@ class NamedFile(msgspec.Struct, frozen=True, gc=False):
 
 
 # A file that belongs to no response.
-_NOBODYS = NamedFile(None, None, None, None, {}, wanted=True)
+_UNMATCHED = NamedFile(None, None, None, None, {}, wanted=True)
 
 
 class FileFinder:
@@ -197,7 +197,7 @@ class FileFinder:
                 yield _file_row(facts, path, self._uploads[path], file)
         for path, upload in self._uploads.items() if include_unmatched else ():
             if path not in files:
-                yield _file_row(facts, path, upload, _NOBODYS)
+                yield _file_row(facts, path, upload, _UNMATCHED)
 
 
 def may_name_file(entry: Any, names: Collection[str]) -> bool:
