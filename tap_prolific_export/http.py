@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, TypeVar
@@ -18,8 +20,6 @@ from tap_prolific_export.times import aware
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-
-    from requests.auth import AuthBase
 
     Sleep = Callable[[float], None]
 
@@ -62,7 +62,7 @@ class Cooldown:
         self.max_retry_after = max_retry_after
         self._sleep = sleep
         self._monotonic = monotonic
-        self._not_before: float | None = None
+        self._not_before = -math.inf
         self._total = 0.0
         self._lock = threading.Lock()
 
@@ -75,8 +75,7 @@ class Cooldown:
         """Let nobody send a request for some time; return when it ends, unless prolonged."""
         with self._lock:
             now = self._monotonic()
-            begin = max(now, self._not_before or now)
-            until = now + seconds
+            begin, until = max(now, self._not_before), now + seconds
             if until > begin:
                 self._total += until - begin
                 self._not_before = until
@@ -95,8 +94,6 @@ class Cooldown:
             subject: The data collection, for the log.
         """
         until = self._not_before
-        if until is None:
-            return
         seconds = until - self._monotonic()
         if seconds > 0:
             logger.info("%s: waiting %.1f s, as the host is busy.", subject, seconds)
@@ -110,8 +107,8 @@ class Cooldown:
 
     def _end(self, until: float) -> None:
         with self._lock:
-            if self._not_before is not None and self._not_before <= until:
-                self._not_before = None
+            if self._not_before <= until:
+                self._not_before = -math.inf
 
 
 class RetryPolicy:
@@ -151,8 +148,6 @@ class RetryPolicy:
         self.tries = 0
         self._tries_without_answer = 0
         self._waited = 0.0
-        self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
-        self._waits.send(None)
 
     def wait(self, error: TryAgainError) -> None:
         """Wait before the next try, as long as the server asks if it does.
@@ -180,7 +175,10 @@ class RetryPolicy:
             wait,
             self.tries + 1,
             over or f" of {MAX_TRIES}",
-            _shortened(error, wait),
+            f" The server asks for {error.retry_after:.0f} s, which is more than "
+            "export_timeout_seconds allows."
+            if error.retry_after is not None and error.retry_after > wait
+            else "",
         )
         self._waited += wait
         if error.status is None:
@@ -195,7 +193,7 @@ class RetryPolicy:
         return is_long_enough or self._cooldown.remaining <= 0
 
     def _next_wait(self, error: TryAgainError) -> float:
-        longest = next(self._waits)
+        longest = min(2.0 ** (self.tries - 1), MAX_WAIT_SECONDS)
         own = longest / 2 + backoff.full_jitter(longest / 2)
         if error.retry_after is None:
             return own
@@ -203,15 +201,6 @@ class RetryPolicy:
         asked = min(error.retry_after, allowed)
         # A host that asks for no wait again and again must not be asked without end.
         return asked if self.tries < MAX_TRIES else max(asked, own)
-
-
-def _shortened(error: TryAgainError, wait: float) -> str:
-    if error.retry_after is None or error.retry_after <= wait:
-        return ""
-    return (
-        f" The server asks for {error.retry_after:.0f} s, which is more than "
-        "export_timeout_seconds allows."
-    )
 
 
 def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
@@ -227,42 +216,23 @@ def retry(call: Callable[[], _T], policy: RetryPolicy) -> _T:
             policy.wait(error)
 
 
-class TokenAuth(requests.auth.AuthBase):
-    """Sends ``Authorization: Token ...``. An explicit auth keeps requests from reading .netrc."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = f"Token {self._token}"
-        return request
-
-
-class NoAuth(requests.auth.AuthBase):
-    """Sends no credentials. An explicit auth keeps requests from reading .netrc."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request unchanged."""
-        return request
-
-
-def user_agent() -> str:
-    """Return the User-Agent of every request."""
-    try:
-        return f"tap-prolific-export/{version('tap-prolific-export')}"
-    except PackageNotFoundError:
-        return "tap-prolific-export"
-
-
-def new_session(auth: AuthBase) -> requests.Session:
-    """Return an HTTP session that authenticates with `auth` only.
+def new_session(token: str | None = None) -> requests.Session:
+    """Return an HTTP session that sends the API's token; without one, no credentials at all.
 
     Proxies and CA settings still come from the environment.
     """
+
+    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if token:
+            request.headers["Authorization"] = f"Token {token}"
+        return request
+
     session = requests.Session()
-    session.auth = auth
-    session.headers["User-Agent"] = user_agent()
+    session.auth = authorize  # also without a token: else requests would read .netrc
+    agent = "tap-prolific-export"
+    with suppress(PackageNotFoundError):  # it runs without having been installed
+        agent += f"/{version(agent)}"
+    session.headers["User-Agent"] = agent
     return session
 
 

@@ -156,18 +156,15 @@ class HttpSource:
             self.prefetch([(0, self._tail_begin)])  # a long directory: avoid a third request
             yield from self.read(begin, end)
             return
-        remote_end = min(end, self._tail_begin)
-        if keep and begin < remote_end:
-            cached = self._cached.get((begin, remote_end))
-            if cached is None:
+        piece = begin, min(end, self._tail_begin)
+        if keep:
+            if piece not in self._cached:
                 with writing(self._what):
-                    cached = _CachedRange(self._stream, begin, remote_end, self._what)
-                self._cached[begin, remote_end] = cached
-            yield from cached.read()
-        elif begin < remote_end:
-            yield from self._stream(begin, remote_end)
-        if begin < end and remote_end < end:
-            yield from self.read(max(begin, remote_end), end)
+                    self._cached[piece] = _CachedRange(self._stream, *piece, self._what)
+            yield from self._cached[piece].read()
+        else:
+            yield from self._stream(*piece)
+        yield from self.read(piece[1], end)
 
     def prefetch(self, pieces: Iterable[tuple[int, int]]) -> None:
         """Fetch one range of a small archive that covers all given ranges.
@@ -185,14 +182,7 @@ class HttpSource:
 
 
 class _CachedRange:
-    """A range that is fetched once, into a temporary file, and read several times.
-
-    Args:
-        stream: Fetches the bytes from one offset to another.
-        begin: Offset of the first byte.
-        end: Offset after the last byte.
-        what: The data collection, for errors.
-    """
+    """A range that is fetched once, into a temporary file, and read several times."""
 
     def __init__(
         self, stream: Callable[[int, int], Iterator[bytes]], begin: int, end: int, what: str
@@ -206,7 +196,6 @@ class _CachedRange:
         self._remaining: Iterator[bytes] | None = None
 
     def close(self) -> None:
-        """Remove the temporary file."""
         self._remaining = None
         self._file.close()
 

@@ -43,18 +43,15 @@ UPLOADS = "files/"
 
 _NUL = b"\\u0000"
 
-# These bound what a hostile archive can make us read. No user has a reason to change them.
-# The metadata file and the directory are held in memory; real ones have kilobytes.
-MAX_METADATA_BYTES = 64 << 20
 # A compression bomb must not fill the store or run forever; no real upload is nearly as large.
 MAX_MEMBER_BYTES = 64 << 30
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an archive may make us read. Only tests change the limits that are not settings."""
+    """How much a hostile archive may make us read. Only tests change what is not a setting."""
 
-    max_metadata_bytes: int = MAX_METADATA_BYTES
+    max_metadata_bytes: int = 64 << 20  # held in memory, as the directory; real ones have kilobytes
     max_line_bytes: int = 16 << 20
     max_member_bytes: int = MAX_MEMBER_BYTES
     skip_bad_lines: bool = False  # instead of failing the archive
@@ -208,7 +205,7 @@ class ExportArchive:
                 raise too_large(self.name, name, size, limit)
             text = b"".join(self._content(name, name)).removeprefix(BOM)
             try:
-                value = decode(text).value
+                value, _ = decode(text)
             except InvalidJsonError:
                 return Metadata(kind, {}, f"{name} is no valid JSON.")
             if not isinstance(value, dict):
@@ -325,21 +322,14 @@ class ExportArchive:
         if not text:
             return None
         try:
-            decoded = decode(text)
+            value, as_it_came = decode(text)
         except InvalidJsonError:
             raise self._error(f"{label} is no valid JSON.") from None
-        if not isinstance(decoded.value, dict):
+        if not isinstance(value, dict):
             raise self._error(f"{label} is no JSON object.")
-        return Line(decoded.value, decoded.as_it_came)
+        return Line(value, as_it_came)
 
     def _content(self, path: str, label: str, *, keep: bool = False) -> Iterator[bytes]:
-        """Yield the content of a member.
-
-        Args:
-            path: The member's path.
-            label: The member's name in errors.
-            keep: Whether it will be read again.
-        """
         member = self._members[path]
         limit = self._limits.max_member_bytes
         if member.size > limit:

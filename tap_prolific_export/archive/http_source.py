@@ -25,16 +25,10 @@ from tap_prolific_export.archive.byte_source import (
     writing,
 )
 from tap_prolific_export.archive.host_error import MAX_ERROR_BYTES, error_code, is_expiry
-from tap_prolific_export.errors import (
-    DataCollectionError,
-    GoneError,
-    ReplacedError,
-    TryAgainError,
-)
+from tap_prolific_export.errors import DataCollectionError, GoneError, ReplacedError, TryAgainError
 from tap_prolific_export.http import (
     BUSY_SECONDS,
     Cooldown,
-    NoAuth,
     RetryPolicy,
     http_date,
     is_busy,
@@ -104,16 +98,9 @@ class _Version:
 
     @classmethod
     def of(cls, size: int, response: requests.Response) -> _Version:
-        """Return the version that a response belongs to."""
         return cls(size, response.headers.get("ETag"), response.headers.get("Last-Modified"))
 
-    @property
-    def is_strong(self) -> bool:
-        """Whether the ETag can be used with If-Match."""
-        return self.etag is not None and not self.etag.startswith("W/")
-
     def same_archive(self, other: _Version) -> bool:
-        """Whether both are the same archive, as far as the host tells."""
         if self.etag:  # enough by itself: the times may differ between servers of one host
             return (self.size, self.etag) == (other.size, other.etag)
         return self == other
@@ -127,12 +114,12 @@ class _NoRangeError(TryAgainError):
     """The host did not answer with the requested range."""
 
 
+@dataclass
 class _Throughput:
     """How many bytes of a response arrived, and how long we waited for them."""
 
-    def __init__(self) -> None:
-        self.received = 0
-        self.seconds = 0.0
+    received: int = 0
+    seconds: float = 0.0
 
     @property
     def is_sufficient(self) -> bool:
@@ -172,7 +159,7 @@ class Downloader:
         # Archives nearly always lie on one host.
         self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
         self.bytes_read = 0
-        self._session = new_session(NoAuth())
+        self._session = new_session()
         # Ranges refer to the ZIP's own bytes, so the host must not compress them.
         self._session.headers["Accept-Encoding"] = "identity"
         for scheme in ("https://", "http://"):  # one per thread, and one for the lines
@@ -195,16 +182,15 @@ class Downloader:
         """
         policy = self._policy(where, what)
         with ExitStack() as stack:
-            while True:
+            opened: ByteSource | None = None
+            while opened is None:
                 try:
                     opened = self._fetch_tail(where, what, stack)
                 except TryAgainError as error:
                     if isinstance(error, _NoRangeError) and policy.tries:
                         opened = self._fetch_whole(where, what, stack, None)
-                        break
-                    policy.wait(error)
-                else:
-                    break
+                    else:
+                        policy.wait(error)
             yield opened
 
     def _fetch_tail(self, where: PresignedUrl, what: str, stack: ExitStack) -> ByteSource:
@@ -216,8 +202,7 @@ class Downloader:
             begin, last, size = map(int, found.groups()) if found else (0, 0, 0)
             is_tail = begin == max(0, size - TAIL) and last == size - 1
             if response.status_code != codes.partial_content or not is_tail:
-                msg = "it did not answer with the end of the archive."
-                raise _NoRangeError(msg)
+                raise _NoRangeError("it did not answer with the end of the archive.")
             tail = b"".join(self._body(response, size - begin))
             version = _Version.of(size, response)
         return stack.enter_context(
@@ -248,7 +233,9 @@ class Downloader:
             ReplacedError: The archive was replaced, or is gone.
         """
         policy = self._policy(where, what)
-        headers = {"If-Match": version.etag} if version.etag and version.is_strong else {}
+        headers = {}
+        if version.etag and not version.etag.startswith("W/"):  # a weak one matches nothing
+            headers["If-Match"] = version.etag
         while begin < end:
             throughput = _Throughput()
             try:
@@ -266,14 +253,7 @@ class Downloader:
     def _fetch_whole(
         self, where: PresignedUrl, what: str, stack: ExitStack, response: requests.Response | None
     ) -> ByteSource:
-        """Download an archive into a temporary file.
-
-        Args:
-            where: The archive.
-            what: The data collection, for logs and errors.
-            stack: Closes the file.
-            response: A response with the whole archive, if there is one already.
-        """
+        """Download an archive into a temporary file, from a response that has it if given one."""
         logger.warning(
             "%s: %s does not support range requests: downloading the whole archive.",
             what,
@@ -285,9 +265,9 @@ class Downloader:
         while True:
             try:
                 if response is None:
-                    with self._open_response(where, what, {}) as retried:
-                        return self._save_body(retried, what, file)
-                return self._save_body(response, what, file)
+                    response = self._open_response(where, what, {})
+                with response:
+                    return self._save_body(response, what, file)
             except TryAgainError as error:
                 response = None
                 policy.wait(error)
@@ -295,15 +275,12 @@ class Downloader:
     def _save_body(self, response: requests.Response, what: str, file: FileIO) -> ByteSource:
         """Write a response's body to a file."""
         if response.status_code != codes.ok:
-            msg = f"it answered {response.status_code}."
-            raise TryAgainError(msg)
+            raise TryAgainError(f"it answered {response.status_code}.")
         with writing(what):
             file.seek(0)
             file.truncate()
-        for chunk in self._body(response, None):
-            with writing(what):
+            for chunk in self._body(response):
                 write_all(file, chunk)
-        with writing(what):
             size = file.tell()
         modified = http_date(response.headers.get("Last-Modified"))
         return LocalSource(file, size, modified, response.headers.get("ETag"))
@@ -312,26 +289,22 @@ class Downloader:
         action = f"fetch the archive from {host_of(where.url)}"
         return RetryPolicy(self._sleep, what, action, cooldown=self._cooldown)
 
-    @contextmanager
     def _open_response(
         self, where: PresignedUrl, what: str, headers: Mapping[str, str]
-    ) -> Iterator[requests.Response]:
-        """Send a GET, renewing an expired URL; yield the response before its body is read."""
-        with ExitStack() as stack:
-            url = where.url
-            try:
-                response = stack.enter_context(self._get(url, what, headers))
-            except _ExpiredError:
-                where.renew(url)
-                try:
-                    response = stack.enter_context(self._get(where.url, what, headers))
-                except _ExpiredError as error:
-                    raise TryAgainError(str(error)) from None
-            yield response
+    ) -> requests.Response:
+        """Send a GET, renewing an expired URL; return the response before its body is read."""
+        url = where.url
+        try:
+            return self._get(url, what, headers)
+        except _ExpiredError:
+            where.renew(url)
+        try:
+            return self._get(where.url, what, headers)
+        except _ExpiredError as error:
+            raise TryAgainError(str(error)) from None
 
-    @contextmanager
-    def _get(self, url: str, what: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
-        """Send a GET; yield the response before its body is read."""
+    def _get(self, url: str, what: str, headers: Mapping[str, str]) -> requests.Response:
+        """Send a GET; return the response before its body is read."""
         self._cooldown.wait_for_others(what)
         self._count("GET /archive")
         try:
@@ -344,9 +317,11 @@ class Downloader:
             )
         except (requests.RequestException, HTTPError) as error:
             raise _interrupted(error) from None
-        with response:
+        with ExitStack() as stack:
+            stack.enter_context(response)
             self._check(response, what, host_of(url))
-            yield response
+            stack.pop_all()
+        return response
 
     def _check(self, response: requests.Response, what: str, host: str) -> None:
         """Raise the error for a response that does not contain archive data."""
@@ -372,31 +347,26 @@ class Downloader:
 
     def _error_document(self, response: requests.Response) -> bytes:
         """Return the beginning of an error's body."""
-        document, chunks = b"", self._body(response, None)
+        document, chunks = b"", self._body(response)
         while len(document) < MAX_ERROR_BYTES and (chunk := next(chunks, b"")):
             document += chunk
         return document
 
     def _body(
-        self, response: requests.Response, length: int | None, throughput: _Throughput | None = None
+        self,
+        response: requests.Response,
+        length: int | None = None,
+        throughput: _Throughput | None = None,
     ) -> Iterator[bytes]:
-        """Yield a response's body as it arrives.
-
-        Args:
-            response: The response.
-            length: Number of bytes to read; None: all.
-            throughput: Is updated as bytes arrive.
-
-        Raises:
-            TryAgainError: The body ends early or arrives too slowly.
-        """
+        """Yield a response's body as it arrives: all, or `length` bytes; update `throughput`."""
         total = throughput or _Throughput()
         recent = _Throughput()
         while length is None or length > 0:
             if recent.seconds >= self._timeout:
                 if not recent.is_sufficient:
-                    msg = f"only {recent.received} bytes arrived in {recent.seconds:.0f} s."
-                    raise TryAgainError(msg)
+                    raise TryAgainError(
+                        f"only {recent.received} bytes arrived in {recent.seconds:.0f} s."
+                    )
                 recent = _Throughput()
             before, least = self._monotonic(), 0.0
             try:
@@ -420,8 +390,7 @@ class Downloader:
                 length -= len(chunk)
             yield chunk
         if length:
-            msg = "it broke off."
-            raise TryAgainError(msg)
+            raise TryAgainError("it broke off.")
 
 
 def _interrupted(error: Exception) -> TryAgainError:

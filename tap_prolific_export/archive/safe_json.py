@@ -3,7 +3,7 @@
 JSON, and what is often accepted as JSON, allows more than tables can store:
 
 - U+0000, which PostgreSQL rejects, and lone surrogates, which are not valid text, become U+FFFD in
-  strings and field names. `Decoded` has the original value, too; `json_text` writes it.
+  strings and field names. `decode` returns the original value, too; `json_text` writes it.
 - Numbers that overflow a float (``1e400``), integers of thousands of digits, ``NaN`` and
   ``Infinity`` become strings.
 - If several fields have the same name, the last one wins, as is usual.
@@ -15,7 +15,6 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 INT64 = range(-(1 << 63), 1 << 63)
 # Deeper nesting could exhaust Python's stack in a later step.
 MAX_DEPTH = 200
-REPLACEMENT = "\ufffd"
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _NOT_DECODED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _ESCAPED_NUL = b"\\u0000"
@@ -38,19 +36,6 @@ _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 
 class InvalidJsonError(Exception):
     """The text is not JSON, not UTF-8, or nested more deeply than `MAX_DEPTH`."""
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """A JSON value.
-
-    Attributes:
-        value: The value in a form that every target can store.
-        as_it_came: The original value; None if nothing was replaced.
-    """
-
-    value: Any
-    as_it_came: Any = None
 
 
 def decode_usual(text: bytes) -> dict[str, Any]:
@@ -68,25 +53,26 @@ def decode_usual(text: bytes) -> dict[str, Any]:
     return value
 
 
-def decode(text: bytes) -> Decoded:
+def decode(text: bytes) -> tuple[Any, Any]:
     """Decode one JSON text.
+
+    Returns:
+        The value in a form that every target can store, and the original value; None in place of
+        the latter if nothing was replaced.
 
     Raises:
         InvalidJsonError: The text cannot be decoded.
     """
+    is_clean = _ESCAPED_NUL not in text
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _NOT_DECODED:
         value = _decode_tolerantly(text)
         is_clean = False
-    else:
-        is_clean = _ESCAPED_NUL not in text
     if may_be_deep(text) and depth_of(value) > MAX_DEPTH:
         raise InvalidJsonError
-    if is_clean:
-        return Decoded(value)
-    clean = cleaned(value)
-    return Decoded(clean, None if clean == value else value)
+    clean = value if is_clean else cleaned(value)
+    return clean, None if is_clean or clean == value else value
 
 
 def may_be_deep(text: bytes) -> bool:
@@ -128,43 +114,36 @@ def _int(text: str) -> int | str:
         return text
 
 
-def cleaned(value: Any) -> Any:
-    """Return a JSON value in which every target can store every string."""
-    return _replaced(value, cleaned_text)
+def cleaned_text(text: str) -> str:
+    """Return the text with U+FFFD for each character that some target cannot store."""
+    return _INVALID_CHARACTERS.sub("\ufffd", text)
 
 
-def cleaned_names(names: Iterable[str]) -> dict[str, str]:
+def cleaned(value: Any, replace: Callable[[str], str] = cleaned_text) -> Any:
+    """Return a JSON value whose strings and names of fields are replaced by what can be stored."""
+    if isinstance(value, str):
+        return replace(value)
+    if isinstance(value, list):
+        return [cleaned(item, replace) for item in value]
+    if isinstance(value, dict):
+        names = cleaned_names(value, replace)
+        return {names[name]: cleaned(item, replace) for name, item in value.items()}
+    return value
+
+
+def cleaned_names(
+    names: Iterable[str], replace: Callable[[str], str] = cleaned_text
+) -> dict[str, str]:
     """Map the names of an object's fields to distinct names that every target can store.
 
     The result does not depend on the order of the names.
     """
-    return _replaced_names(names, cleaned_text)
-
-
-def _replaced(value: Any, replace: Callable[[str], str]) -> Any:
-    """Return a JSON value with its strings and the names of its fields replaced."""
-    if isinstance(value, str):
-        return replace(value)
-    if isinstance(value, list):
-        return [_replaced(item, replace) for item in value]
-    if isinstance(value, dict):
-        names = _replaced_names(value, replace)
-        return {names[name]: _replaced(item, replace) for name, item in value.items()}
-    return value
-
-
-def _replaced_names(names: Iterable[str], replace: Callable[[str], str]) -> dict[str, str]:
     found = {name: replace(name) for name in names}
     counts = Counter(found.values())
     for name, new in found.items():
         if name != new and counts[new] > 1:
             found[name] = f"{new}-{sha256_hex(name, 16)}"
     return found
-
-
-def cleaned_text(text: str) -> str:
-    """Return the text with U+FFFD for each character that some target cannot store."""
-    return _INVALID_CHARACTERS.sub(REPLACEMENT, text)
 
 
 def json_text(value: Any) -> str:
@@ -178,7 +157,7 @@ def json_text(value: Any) -> str:
     except UnicodeEncodeError:  # lone surrogates
         text = _ESCAPED_NUL
     if _ESCAPED_NUL in text:
-        text = msgspec.json.encode(_replaced(value, _escaped_text))
+        text = msgspec.json.encode(cleaned(value, _escaped_text))
     return text.decode()
 
 

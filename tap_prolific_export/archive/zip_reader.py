@@ -95,15 +95,8 @@ class Member:
         if year == _NO_DATE_YEAR:
             return None
         try:
-            return datetime(
-                year,
-                (date >> 5) & 15,
-                date & 31,
-                time >> 11,
-                (time >> 5) & 63,
-                (time & 31) * 2,
-                tzinfo=timezone.utc,
-            )
+            day = datetime(year, (date >> 5) & 15, date & 31, tzinfo=timezone.utc)
+            return day.replace(hour=time >> 11, minute=(time >> 5) & 63, second=(time & 31) * 2)
         except ValueError:  # month 0: no date was set
             return None
 
@@ -295,18 +288,10 @@ def _entry(fields: tuple[int, ...], texts: bytes, shift: int) -> Member:
         values = _in_64_bits(extra, (size, packed, offset))
         size, packed, offset = (min(value, INT64.stop - 1) for value in values)
     path = _decoded(name, flags, extra)
-    return Member(
-        path=path,
-        raw_name=None if name == path.encode() else name,
-        offset=offset + shift,
-        packed=packed,
-        size=size,
-        crc32=crc32,
-        method=method,
-        flags=flags,
-        dated=(date, time),
-        header=_HEADER.size + name_length + extra_length,
-    )
+    raw_name = None if name == path.encode() else name
+    begin, header = offset + shift, _HEADER.size + name_length + extra_length
+    dated = (date, time)
+    return Member(path, raw_name, begin, packed, size, crc32, method, flags, dated, header)
 
 
 def _in_64_bits(extra: bytes, values: tuple[int, ...]) -> Iterator[int]:
@@ -377,12 +362,7 @@ def _is_empty(head: bytes, member: Member) -> bool:
 
 
 def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Decompress deflated data in small chunks.
-
-    Raises:
-        zlib_ng.error: The data is damaged.
-        _BadZipError: The data ends early.
-    """
+    """Decompress deflated data in small chunks."""
     inflate = zlib_ng.decompressobj(-zlib_ng.MAX_WBITS)
     pieces = (
         chunk[begin : begin + MAX_DEFLATED_CHUNK]

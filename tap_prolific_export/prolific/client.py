@@ -19,7 +19,6 @@ from tap_prolific_export.http import (
     BUSY_SECONDS,
     Cooldown,
     RetryPolicy,
-    TokenAuth,
     http_date,
     is_busy,
     new_session,
@@ -27,16 +26,7 @@ from tap_prolific_export.http import (
     retry_after,
 )
 from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind, text_or_none
-from tap_prolific_export.prolific.contract import (
-    API,
-    COMPLETE,
-    DATA_COLLECTION,
-    DATA_COLLECTIONS,
-    EXPORT,
-    EXPORTS,
-    FAILED,
-    INSTRUCTIONS,
-)
+from tap_prolific_export.prolific import contract
 from tap_prolific_export.prolific.error_reason import error_reason
 from tap_prolific_export.prolific.pages import id_of, read_pages
 from tap_prolific_export.redaction import scrub
@@ -47,20 +37,12 @@ if TYPE_CHECKING:
 
     from tap_prolific_export.http import Sleep
 
-    Clock = Callable[[], datetime]
-    # Called for every request with its endpoint, in which placeholders replace the ids.
-    Counter = Callable[[str], None]
-
 # Maximum number of characters of an API error that logs and errors quote.
 MAX_QUOTE = 300
 # How many data collections to list at once. Prolific's own clients ask for 200 and more.
 PAGE_SIZE = 200
 # Without a Date header we use our own clock, which may be ahead of the API's by this much.
 CLOCK_DOUBT = timedelta(minutes=5)
-
-
-# A job with any other status may still be generated, also if the status is unknown.
-ENDED = frozenset({COMPLETE, FAILED})
 
 
 @dataclass(frozen=True)
@@ -73,14 +55,12 @@ class ExportStatus:
             `CLOCK_DOUBT`.
         export_id: The job, if the reply names it.
         url: URL of the archive, once complete. A secret: its query is a signature.
-        expires_at: When the URL stops working, if the API says so.
     """
 
     status: str
     date: datetime
     export_id: str | None = None
     url: str | None = field(default=None, repr=False)
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +99,7 @@ class ProlificAPI:
         clock: Returns the current time, for replies without a Date header.
         monotonic: Seconds on a clock that never jumps.
         max_retry_after: Maximum number of seconds to wait because the API asks for it.
-        count: Called for every request.
+        count: Called for every request with its endpoint; placeholders replace the ids.
     """
 
     def __init__(
@@ -129,10 +109,10 @@ class ProlificAPI:
         *,
         timeout: float,
         sleep: Sleep,
-        clock: Clock = utc_now,
+        clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         max_retry_after: float = BUSY_SECONDS,
-        count: Counter = lambda _: None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.url = url
         self._token = token
@@ -141,7 +121,7 @@ class ProlificAPI:
         self._clock = clock
         self._count = count
         self._cooldown = Cooldown(sleep, monotonic, max_retry_after)
-        self._session = new_session(TokenAuth(token))
+        self._session = new_session(token)
         self._session.headers["Accept"] = "application/json"
 
     def request_export(self, ref: DataCollectionRef, export_filter: ExportFilter) -> ExportStatus:
@@ -154,14 +134,14 @@ class ProlificAPI:
             FatalError: The API refuses all requests.
         """
         action = "request an export"
-        response = self._send("POST", _path(EXPORTS, ref), ref, export_filter.as_query())
+        response = self._send("POST", _path(contract.EXPORTS, ref), ref, export_filter.as_query())
         return _status_of(self._read(response, ref, action), ref, action)
 
     def export_status(self, ref: DataCollectionRef, export_id: str) -> ExportStatus:
         """Get the status of an export job."""
         action = f"look at export job {export_id}"
         return _status_of(
-            self._call("GET", _path(EXPORT, ref, export_id), ref, action), ref, action
+            self._call("GET", _path(contract.EXPORT, ref, export_id), ref, action), ref, action
         )
 
     def export_jobs(self, ref: DataCollectionRef) -> list[ExportJob] | None:
@@ -172,7 +152,7 @@ class ProlificAPI:
         """
 
         def get(page: Mapping[str, str]) -> Any:
-            path, action = _path(EXPORTS, ref), "list the export jobs"
+            path, action = _path(contract.EXPORTS, ref), "list the export jobs"
             return self._call("GET", path, ref, action, query=page, absent=(404, 405)).body
 
         listing = read_pages(get, names=("results", "exports"), id_name="export_id")
@@ -195,13 +175,13 @@ class ProlificAPI:
         Raises:
             RefusedError: Status 409 means that it is still being generated.
         """
-        path, action = _path(EXPORT, ref, export_id), f"delete export job {export_id}"
+        path, action = _path(contract.EXPORT, ref, export_id), f"delete export job {export_id}"
         self._call("DELETE", path, ref, action, absent=(404, 405), empty=True)
 
     def data_collection(self, ref: DataCollectionRef) -> ApiReply:
         """Get the metadata and layout of a data collection."""
         action = f"look up the {ref.kind.noun}"
-        reply = self._call("GET", _path(DATA_COLLECTION, ref), ref, action)
+        reply = self._call("GET", _path(contract.DATA_COLLECTION, ref), ref, action)
         if not isinstance(reply.body, dict):
             raise _unusable_reply(ref, action, "JSON that is not an object")
         return reply
@@ -210,7 +190,7 @@ class ProlificAPI:
         """Return a legacy batch's instructions; empty if the API no longer has them."""
 
         def get(page: Mapping[str, str]) -> Any:
-            path, action = _path(INSTRUCTIONS, ref), "list the batch's instructions"
+            path, action = _path(contract.INSTRUCTIONS, ref), "list the batch's instructions"
             return self._call("GET", path, ref, action, query=page, absent=(404, 405, 410)).body
 
         listing = read_pages(get, names=("results", "instructions"), id_name="id")
@@ -224,7 +204,7 @@ class ProlificAPI:
         """
         subject = f"workspace {workspace_id}"
         action = f"list its {kind.value}"
-        path = DATA_COLLECTIONS.format(kind=kind.value)
+        path = contract.DATA_COLLECTIONS.format(kind=kind.value)
 
         def get(page: Mapping[str, str]) -> Any:
             query = {"workspace_id": workspace_id, **page}
@@ -272,12 +252,7 @@ class ProlificAPI:
         return retry(call, self.retry_policy(subject, action))
 
     def retry_policy(self, subject: object, action: str) -> RetryPolicy:
-        """Return a policy for calls that are not retried here.
-
-        Args:
-            subject: The data collection, for logs and errors.
-            action: What is tried, as an infinitive that follows "tried to".
-        """
+        """Return a policy for calls that are not retried here; see `RetryPolicy`."""
         return RetryPolicy(self._sleep, subject, action, cooldown=self._cooldown)
 
     def _send(
@@ -289,32 +264,22 @@ class ProlificAPI:
     ) -> requests.Response:
         self._cooldown.wait_for_others(subject)
         self._count(_endpoint(method, path))
-        response = self._answer(method, path, query)
+        url = self.url + path
+        try:
+            response = self._session.request(
+                method, url, params=query, timeout=self._timeout, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            is_ssl = isinstance(error, requests.exceptions.SSLError)
+            if is_ssl and "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise FatalError(
+                    f"The TLS certificate of {self.url} is not trusted. Check api_url; behind a "
+                    "proxy, set REQUESTS_CA_BUNDLE to a file with its certificates."
+                ) from None
+            raise TryAgainError(f"no answer from {self.url} ({_reason(error)}).") from None
         if not is_busy(response.status_code):
             self._cooldown.answered()
         return response
-
-    def _answer(self, method: str, path: str, query: Mapping[str, str] | None) -> requests.Response:
-        try:
-            return self._session.request(
-                method,
-                self.url + path,
-                params=query,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.exceptions.SSLError as error:
-            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
-                msg = f"no answer from {self.url} (TLS failed)."
-                raise TryAgainError(msg) from None
-            msg = (
-                f"The TLS certificate of {self.url} is not trusted. Check api_url; behind a "
-                "proxy, set REQUESTS_CA_BUNDLE to a file with its certificates."
-            )
-            raise FatalError(msg) from None
-        except requests.RequestException as error:
-            msg = f"no answer from {self.url} ({_reason(error)})."
-            raise TryAgainError(msg) from None
 
     def _read(
         self,
@@ -352,11 +317,10 @@ class ProlificAPI:
         status = response.status_code
         problem = f"Tried to {action}; the API answered {self._quote(response)}."
         if status == requests.codes.unauthorized:
-            msg = (
+            return FatalError(
                 f"{subject}: {problem} The token is not valid. Create one in Prolific under "
                 "Settings > API tokens, and set it as api_token or PROLIFIC_TOKEN."
             )
-            return FatalError(msg)
         if status == requests.codes.forbidden:
             advice = (
                 "Check that the token's owner is a member of the workspace, and ask Prolific "
@@ -376,7 +340,7 @@ class ProlificAPI:
         """Advise on an id that was not found: it may be the id of the other kind."""
         other = Kind.BATCH if ref.kind is Kind.COLLECTION else Kind.COLLECTION
         try:
-            path = _path(DATA_COLLECTION, DataCollectionRef(other, ref.id))
+            path = _path(contract.DATA_COLLECTION, DataCollectionRef(other, ref.id))
             status = self._send("GET", path, ref).status_code
         except (TryAgainError, FatalError):
             status = None
@@ -397,7 +361,7 @@ class ProlificAPI:
 
 def _endpoint(method: str, path: str) -> str:
     """Return the method and path of a call, with placeholders for the ids."""
-    parts = path.removeprefix(f"{API}/").split("/")
+    parts = path.removeprefix(f"{contract.API}/").split("/")
     for place, name in ((2, "{id}"), (4, "{export_id}")):
         if len(parts) > place:
             parts[place] = name
@@ -433,7 +397,6 @@ def _status_of(reply: ApiReply, ref: DataCollectionRef, action: str) -> ExportSt
         date=reply.date,
         export_id=text_or_none(body.get("export_id")),
         url=text_or_none(body.get("url")),
-        expires_at=parse_timestamp(body.get("expires_at")),
     )
 
 
@@ -443,6 +406,8 @@ def _reason(error: requests.RequestException) -> str:
         return "timed out"
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy refused the connection"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS failed"
     if isinstance(error, requests.ConnectionError):
         return "connection failed"
     return type(error).__name__

@@ -15,8 +15,8 @@ from requests import codes
 
 from tap_prolific_export.errors import DataCollectionError, RefusedError, TryAgainError
 from tap_prolific_export.model import EVERYTHING, ExportFilter, text_or_none
-from tap_prolific_export.prolific.client import ENDED, ExportStatus
-from tap_prolific_export.prolific.contract import COMPLETE, EXPORT, FAILED, GENERATING, MAX_JOBS
+from tap_prolific_export.prolific import contract
+from tap_prolific_export.prolific.client import ExportStatus
 from tap_prolific_export.times import parse_timestamp, utc_text
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-prolific-export")
 
-FREE_OURS = "Set delete_exports to created, and the tap deletes its own."
 # What Prolific documents in the filter of a job.
 KNOWN_FILTERS = ("study_id", "from", "to")
 
@@ -161,11 +160,9 @@ class JobStarter:
 
         Also if we never delete jobs: that may change, and errors say how many are ours.
         """
-        if before is None and self._has_list is False:
-            self._is_older = True
-        known = {job.export_id for job in before or ()}
-        is_new = before is not None and reply.export_id not in known
-        if reply.export_id and is_new:
+        if before is None:
+            self._is_older = self._has_list is False
+        elif reply.export_id and reply.export_id not in {job.export_id for job in before}:
             owned_jobs.take(ref, reply.export_id)
 
     def _started_by_lost_request(
@@ -180,9 +177,9 @@ class JobStarter:
         known = {job.export_id for job in before}
         for job in self.jobs(ref) or ():
             matches = job.export_id not in known and filter_of(job) == asked
-            if matches and job.created_at and job.status != FAILED:
+            if matches and job.created_at and job.status != contract.FAILED:
                 logger.info("%s: the lost request has started job %s.", ref, job.export_id)
-                return ExportStatus(GENERATING, job.created_at, job.export_id)
+                return ExportStatus(contract.GENERATING, job.created_at, job.export_id)
         return None
 
     def _make_room(
@@ -191,7 +188,7 @@ class JobStarter:
         """Delete our finished jobs to get below the limit; return whether there were any."""
         if not self._deletes:
             return False
-        done = [job for job in _ours(ref, jobs, owned_jobs) if job.status in ENDED]
+        done = [job for job in _ours(ref, jobs, owned_jobs) if job.status in contract.ENDED]
         for job in done:
             self._api.delete_export(ref, job.export_id)
             owned_jobs.release(ref, job.export_id)
@@ -204,23 +201,21 @@ class JobStarter:
         refusal: RefusedError | TryAgainError,
         owned_jobs: OwnedJobs,
     ) -> ExportStatus:
-        """Return the newest existing job that can be used instead of a new one.
-
-        Raises:
-            DataCollectionError: There is no such job.
-        """
+        """Return the newest existing job that can be used instead of a new one."""
         usable = {
             job.created_at: job
             for job in jobs
-            if job.status == COMPLETE
+            if job.status == contract.COMPLETE
             and filter_of(job) == EVERYTHING
             and job.created_at
             and (wanted.latest is None or job.created_at > wanted.latest)
         }
         ours = _ours(wanted.ref, jobs, owned_jobs)
-        can_be_freed = not self._deletes and any(job.status in ENDED for job in ours)
-        hint = f"{FREE_OURS} " if can_be_freed else ""
-        delete_one = "Or delete one" if can_be_freed else "Delete one"
+        can_be_freed = not self._deletes and any(job.status in contract.ENDED for job in ours)
+        hint, delete_one = "", "Delete one"
+        if can_be_freed:
+            hint = "Set delete_exports to created, and the tap deletes its own. "
+            delete_one = "Or delete one"
         if not usable:
             problem = f"Tried to request an export; {refusal}"
             if isinstance(refusal, RefusedError):
@@ -231,7 +226,9 @@ class JobStarter:
                 f"this tap: {'; '.join(describe(job) for job in jobs)}.",
                 f'{hint}{delete_one}: curl -X DELETE -H "Authorization: Token $PROLIFIC_TOKEN" '
                 f"{self._api.url}"
-                + EXPORT.format(kind=wanted.ref.kind.value, id=wanted.ref.id, export_id="<job>"),
+                + contract.EXPORT.format(
+                    kind=wanted.ref.kind.value, id=wanted.ref.id, export_id="<job>"
+                ),
             ) from None
         created_at = max(usable)
         job = usable[created_at]
@@ -244,7 +241,7 @@ class JobStarter:
             utc_text(created_at),
             hint,
         )
-        return ExportStatus(GENERATING, created_at, job.export_id)
+        return ExportStatus(contract.GENERATING, created_at, job.export_id)
 
 
 def _ours(
@@ -260,7 +257,7 @@ def _is_job_limit(error: RefusedError | TryAgainError, jobs: Sequence[ExportJob]
     The status for this is not documented: while there are ten jobs, any refusal counts.
     """
     refused = isinstance(error, RefusedError) or error.status == codes.too_many_requests
-    return refused and len(jobs) >= MAX_JOBS
+    return refused and len(jobs) >= contract.MAX_JOBS
 
 
 def filter_of(job: ExportJob) -> ExportFilter:

@@ -12,8 +12,8 @@ from requests import codes
 from tap_prolific_export.errors import DataCollectionError, GoneError, RefusedError
 from tap_prolific_export.http import retry
 from tap_prolific_export.model import EVERYTHING, ExportFilter
-from tap_prolific_export.prolific.client import ENDED, ExportStatus
-from tap_prolific_export.prolific.contract import COMPLETE, FAILED, GENERATING
+from tap_prolific_export.prolific.client import ExportStatus
+from tap_prolific_export.prolific.contract import COMPLETE, ENDED, FAILED, GENERATING
 from tap_prolific_export.prolific.export_jobs import describe, filter_of
 from tap_prolific_export.redaction import host_of
 from tap_prolific_export.times import utc_text
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tap_prolific_export.model import DataCollectionRef
     from tap_prolific_export.prolific.client import ExportJob, ProlificAPI
     from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
-
-    Monotonic = Callable[[], float]
 
 logger = logging.getLogger("tap-prolific-export")
 
@@ -84,25 +82,15 @@ class Outcome:
 
 @dataclass
 class _Pending:
-    """A requested export that is not complete yet.
-
-    Attributes:
-        wanted: The export that is due.
-        began: When it was first requested.
-        first: The reply to our request. It names the job; its date is the snapshot's.
-        reply: The latest reply.
-        listed: Whether the API has a list of jobs.
-        next_poll: When to poll the job again.
-        restarts: How many of its jobs have failed, vanished or lost their archive.
-    """
+    """A requested export that is not complete yet."""
 
     wanted: Wanted
     began: float
-    first: ExportStatus
-    reply: ExportStatus
-    listed: bool
+    first: ExportStatus  # the reply to our request; it names the job, its date is the snapshot's
+    reply: ExportStatus  # the latest one
+    listed: bool  # whether the API has a list of jobs
     next_poll: float
-    restarts: int = 0
+    restarts: int = 0  # how many of its jobs have failed, vanished or lost their archive
 
 
 class Exporter:
@@ -129,7 +117,7 @@ class Exporter:
         retries: int,
         max_pending: int,
         sleep: Sleep,
-        monotonic: Monotonic,
+        monotonic: Callable[[], float],
     ) -> None:
         self._api = api
         self._job_starter = job_starter
@@ -171,13 +159,7 @@ class Exporter:
     def _outcomes(
         self, queue: deque[Wanted], pending: list[_Pending], owned_jobs: OwnedJobs
     ) -> Iterator[Outcome]:
-        """Yield each export as soon as it is complete.
-
-        Args:
-            queue: The exports to be requested.
-            pending: Those that have been requested.
-            owned_jobs: Our jobs.
-        """
+        """Request the queued exports, and yield each one as soon as it is complete."""
         logged_at = self._monotonic()
         while queue or pending:
             if queue and len(pending) < self._max_pending:
@@ -195,14 +177,12 @@ class Exporter:
                     _log_waiting(pending, len(queue), now)
                 self._sleep(job.next_poll - now)
             try:
-                export = self._poll(job, owned_jobs)
+                outcome = Outcome(job.wanted, self._poll(job, owned_jobs))
             except DataCollectionError as error:
+                outcome = Outcome(job.wanted, error=error)
+            if outcome.export or outcome.error:
                 pending.remove(job)
-                yield Outcome(job.wanted, error=error)
-            else:
-                if export:
-                    pending.remove(job)
-                    yield Outcome(job.wanted, export)
+                yield outcome
 
     def fresh_url(self, export: Export) -> str:
         """Return a new URL for an archive whose URL has expired.
@@ -235,12 +215,10 @@ class Exporter:
     def _request(self, wanted: Wanted, owned_jobs: OwnedJobs) -> _Pending:
         began = self._monotonic()
         reply, listed = self._job_starter.start(wanted, owned_jobs)
-        logger.info(
-            "%s: export requested%s%s.",
-            wanted.ref,
-            _from_suffix(wanted.asked),
-            f" (job {reply.export_id})" if reply.export_id else "",
-        )
+        start, export_id = wanted.asked.start, reply.export_id
+        since = f", of responses from {utc_text(start)} on" if start else ""
+        job = f" (job {export_id})" if export_id else ""
+        logger.info("%s: export requested%s%s.", wanted.ref, since, job)
         return _Pending(wanted, began, reply, reply, listed, began)
 
     def _poll(self, job: _Pending, owned_jobs: OwnedJobs) -> Export | None:
@@ -251,11 +229,8 @@ class Exporter:
                 state = "is being generated"
                 if job.reply.status != GENERATING:
                     state = f"has the unknown status {_quoted(job.reply.status)}"
-                raise DataCollectionError(
-                    str(ref),
-                    f"The API says that the export {state}, but names no job.",
-                    "Run again later.",
-                )
+                problem = f"The API says that the export {state}, but names no job."
+                raise DataCollectionError(str(ref), problem, "Run again later.")
             try:
                 job.reply = self._api.export_status(ref, job.first.export_id)
             except RefusedError as error:
@@ -293,11 +268,8 @@ class Exporter:
         ref, export_id = job.wanted.ref, job.first.export_id
         what = f"export job {export_id}" if export_id else "the export"
         if job.restarts >= self._retries:
-            raise DataCollectionError(
-                str(ref),
-                f"Prolific says: {what} {why}; earlier attempts: {job.restarts}.",
-                "Run again later to request a new one.",
-            )
+            problem = f"Prolific says: {what} {why}; earlier attempts: {job.restarts}."
+            raise DataCollectionError(str(ref), problem, "Run again later to request a new one.")
         logger.info("%s: %s %s; requesting another.", ref, what, why)
         job.restarts += 1
         job.first, job.listed = self._job_starter.start(job.wanted, owned_jobs)
@@ -328,19 +300,13 @@ class Exporter:
     def _checked_url(self, ref: DataCollectionRef, reply: ExportStatus) -> str:
         """Return the archive's URL if it is https, or if the API and the URL are both local."""
         if reply.url is None:
-            raise DataCollectionError(
-                str(ref),
-                "The API says that the export is complete, but gives no URL for it.",
-                "Run again later.",
-            )
+            problem = "The API says that the export is complete, but gives no URL for it."
+            raise DataCollectionError(str(ref), problem, "Run again later.")
         both_local = self._api.url.startswith("http://") and is_loopback(reply.url)
         allowed = ("https://", "http://") if both_local else ("https://",)
         if not reply.url.startswith(allowed):
-            raise DataCollectionError(
-                str(ref),
-                f"The archive's URL on {host_of(reply.url)} is not https: not fetched.",
-                "Check api_url.",
-            )
+            problem = f"The archive's URL on {host_of(reply.url)} is not https: not fetched."
+            raise DataCollectionError(str(ref), problem, "Check api_url.")
         return reply.url
 
 
@@ -388,11 +354,7 @@ def _applied(job: ExportJob | None, asked: ExportFilter, *, may_filter: bool) ->
 
 
 def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None:
-    """Compare the filter of a job that answered our request with what we asked for.
-
-    Raises:
-        DataCollectionError: It lacks responses that we asked for.
-    """
+    """Raise an error if a job that answered our request lacks responses that we asked for."""
     asked = wanted.asked
     lacks_studies = applied.study_id not in {None, asked.study_id}
     lacks_start = applied.start and (asked.start is None or applied.start > asked.start)
@@ -413,9 +375,3 @@ def _check_filter(wanted: Wanted, job: ExportJob, applied: ExportFilter) -> None
             job.export_id,
             ", ".join(names),
         )
-
-
-def _from_suffix(asked: ExportFilter) -> str:
-    if asked.start is None:
-        return ""
-    return f", of responses from {utc_text(asked.start)} on"

@@ -64,14 +64,14 @@ def read_pages(
         page = _rows(body, names)
         if page is None:
             return Listing(rows, None) if ids else None
-        new = {id_ for row in page if (id_ := id_of(row, id_name)) is not None} - ids
-        if new or not ids:
-            rows += _without_known(page, id_name, ids)
-        ids |= new
+        before = len(ids)
+        new = _new_rows(page, id_name, ids)
+        if not before or len(ids) > before:
+            rows += new
         count = _count(body)
         if count is not None and count < len(ids):
             count = None  # it is not of all rows
-        if not new or len(ids) == count:
+        if len(ids) in {before, count}:
             return Listing(rows, count)
 
 
@@ -88,17 +88,16 @@ def _rows(body: object, names: Sequence[str]) -> list[Any] | None:
     return rows if isinstance(rows, list) else None
 
 
-def _without_known(page: Sequence[Any], id_name: str, ids: set[str]) -> list[Any]:
-    """Return the rows whose ids are not known, each once, and those without an id."""
-    seen = {*ids}
-    found = []
+def _new_rows(page: Sequence[Any], id_name: str, ids: set[str]) -> list[Any]:
+    """Return the rows whose ids are not known, and those without an id; add the ids."""
+    new = []
     for row in page:
         id_ = id_of(row, id_name)
-        if id_ is None or id_ not in seen:
-            found.append(row)
+        if id_ not in ids:
+            new.append(row)
         if id_ is not None:
-            seen.add(id_)
-    return found
+            ids.add(id_)
+    return new
 
 
 def _count(body: Mapping[str, Any]) -> int | None:

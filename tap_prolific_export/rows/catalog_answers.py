@@ -89,13 +89,10 @@ class CatalogAnswers:
     def column(self, id_: str) -> AnswerColumn | None:
         """Return the column of a question that is known by its id only; None if there is none."""
         if id_ not in self._found:
-            key = next(iter(self._names.of(id_)), None)
-            type_ = _TYPES.get(_shape(self._known[key])) if key is not None else None
-            gone = Instruction(id_, None, None, None, 0, {}, {})
-            column = (
-                AnswerColumn(key, type_, gone, {"instruction_id": id_}, {})
-                if key and type_
-                else None
-            )
-            self._found[id_] = column
+            key = next(iter(self._names.of(id_)), "")
+            type_ = _TYPES.get(_shape(self._known.get(key, {})))
+            self._found[id_] = None
+            if key and type_:
+                gone = Instruction(id_, None, None, None, 0, {}, {})
+                self._found[id_] = AnswerColumn(key, type_, gone, {"instruction_id": id_}, {})
         return self._found[id_]

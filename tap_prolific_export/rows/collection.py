@@ -23,25 +23,10 @@ CONTENT_BLOCKS = frozenset({"rich_text", "image", "dataset_field"})
 _CONTAINER_FIELDS = (*LAYOUTS, "page_items", "rows", "columns", "items")
 
 _INSTRUCTION_FIELDS = (
-    "id",
-    "type",
-    "description",
-    "order",
-    "options",
-    "answer_limit",
-    "unit_options",
-    "default_unit",
-    "unit_position",
-    "validation",
-    "accepted_file_types",
-    "max_file_size_mb",
-    "min_file_count",
-    "max_file_count",
-    "max_stars",
-    "helper_text",
-    "placeholder_text_input",
-    "created_at",
-    "created_by",
+    *("id", "type", "description", "order", "options", "answer_limit"),
+    *("unit_options", "default_unit", "unit_position", "validation"),
+    *("accepted_file_types", "max_file_size_mb", "min_file_count", "max_file_count"),
+    *("max_stars", "helper_text", "placeholder_text_input", "created_at", "created_by"),
 )
 
 
@@ -150,24 +135,16 @@ def _nested(layout: Any) -> Iterator[tuple[dict[str, Any], int]]:
     Pages hold ``page_items``, or ``rows`` of ``columns`` of ``items``. All of these lists are
     searched, however they are nested.
     """
-    for page, content in enumerate(_ordered(layout), 1):
-        for item in _walk(content):
-            yield item, page
-
-
-def _walk(node: Any) -> Iterator[dict[str, Any]]:
     # An explicit stack, because deeply nested metadata would exceed the recursion limit.
-    stack = [node]
+    stack = [*reversed([*enumerate(_ordered(layout), 1)])]
     while stack:
-        node = stack.pop()
+        page, node = stack.pop()
+        lists = [node] if isinstance(node, list) else []
         if isinstance(node, dict):
             lists = [node[name] for name in _CONTAINER_FIELDS if isinstance(node.get(name), list)]
-            if lists:
-                stack.extend(reversed([item for items in lists for item in _ordered(items)]))
-            elif _is_question(node) and text_or_none(node.get("type")):
-                yield node
-        elif isinstance(node, list):
-            stack.extend(reversed(_ordered(node)))
+            if not lists and _is_question(node) and text_or_none(node.get("type")):
+                yield node, page
+        stack += [(page, item) for items in reversed(lists) for item in reversed(_ordered(items))]
 
 
 def _is_question(node: Any) -> bool:

@@ -73,12 +73,8 @@ def _with_unique_ids(
 ) -> Iterator[list[Response]]:
     """Yield the responses that share an id, except those already yielded under the right id.
 
-    Args:
-        read: Starts a new reading of all responses, in blocks.
-        repeated: Hashes of the ids that occur more than once.
-        first_pending: Those of which the first response was yielded, if it is wanted.
-        seen: All ids.
-        wants: Whether a response is wanted.
+    `repeated` are the hashes of the ids that occur more than once, `first_pending` those of which
+    the first response was yielded, if it is wanted.
     """
 
     def sharing() -> Iterator[Response]:
@@ -95,25 +91,16 @@ def _with_unique_ids(
             continue
         rank, again = found
         if rank:
-            yield [replace(response, id=_new_id(response.id, rank + 1, seen))]
+            new_id = f"{response.id}:{rank + 1}"
+            if new_id in seen:
+                new_id += f":{sha256_hex(response.id, 16)}"
+            yield [replace(response, id=new_id)]
         elif not was_yielded:
             yield [replace(response, again=again)]
 
 
-def _new_id(id_: str, number: int, seen: SeenIds) -> str:
-    new_id = f"{id_}:{number}"
-    if new_id not in seen:
-        return new_id
-    return f"{new_id}:{sha256_hex(id_, 16)}"
-
-
 class _Ranks:
-    """Rank of each response among those with its id, in the order of their content hashes.
-
-    Args:
-        responses: All responses that share an id.
-        wants: Whether a response is wanted.
-    """
+    """Rank of each response among those with its id, in the order of their content hashes."""
 
     def __init__(self, responses: Iterable[Response], wants: Callable[[Response], bool]) -> None:
         self._wants = wants
@@ -155,9 +142,6 @@ class _Ranks:
         return number << 1 | self._wants(response)
 
 
-_EMPTY = 0
-
-
 class SeenIds:
     """A set of ids that stores an 8-byte hash of each, in a table at most three quarters full.
 
@@ -170,7 +154,7 @@ class SeenIds:
         self._resize(1024)
 
     def _resize(self, size: int) -> None:
-        self._table = array("q", [_EMPTY]) * size
+        self._table = array("q", [0]) * size
         self._size = size
         self._room = size * 3 // 4
 

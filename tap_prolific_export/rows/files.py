@@ -58,6 +58,10 @@ class NamedFile(msgspec.Struct, frozen=True, gc=False):
     wanted: bool
 
 
+# A file that belongs to no response.
+_UNMATCHED = NamedFile(None, None, None, None, {}, wanted=True)
+
+
 class FileFinder:
     """Finds the responses that uploaded files belong to.
 
@@ -125,7 +129,7 @@ class FileFinder:
             for file in typed[place] or ():
                 if file.path in self._uploads:
                     described = {"file_name": file.file_name, "content_type": file.content_type}
-                    self._add(response, id_, file.path, described)
+                    self._add(self._by_answer, file.path, response, id_, described)
         for instruction_id, answer in self._typed_names(typed):
             self._add_named(response, instruction_id, to_builtins(answer))
 
@@ -153,30 +157,32 @@ class FileFinder:
             if path is not None and path not in self._uploads:  # in another Unicode form?
                 path = path_in(composed(path), self._uploads)
             if path is not None and path in self._uploads:
-                self._add(response, instruction_id, path, value.file or {})
-
-    def _add(
-        self, response: Response, instruction_id: str, path: str, described: Mapping[str, Any]
-    ) -> None:
-        file = NamedFile(
-            response.submission_id,
-            response.participant_id,
-            response.task_id,
-            instruction_id,
-            described,
-            self._wants(response),
-        )
-        _keep(self._by_answer, path, file)
+                self._add(self._by_answer, path, response, instruction_id, value.file or {})
 
     def _add_by_name(self, response: Response) -> None:
         prefix = f"{UPLOADS}{response.submission_id}"
         names = self._sorted
         place = bisect_left(names, prefix)
         while place < len(names) and names[place].startswith(prefix):
-            ids = response.submission_id, response.participant_id
-            file = NamedFile(*ids, None, None, {}, self._wants(response))
-            _keep(self._by_name, names[place], file)
+            self._add(self._by_name, names[place], response, None, {})
             place += 1
+
+    def _add(
+        self,
+        files: dict[str, NamedFile],
+        path: str,
+        response: Response,
+        instruction_id: str | None,
+        described: Mapping[str, Any],
+    ) -> None:
+        """Keep the first response of a file, or the first that is wanted."""
+        ids = response.submission_id, response.participant_id
+        task_id = None if instruction_id is None else response.task_id
+        file = NamedFile(*ids, task_id, instruction_id, described, self._wants(response))
+        known = files.get(path)
+        if known is None or (file.wanted and not known.wanted):
+            files.pop(path, None)  # so that files are in the order in which they were found
+            files[path] = file
 
     def rows(self, facts: ExportFacts, *, include_unmatched: bool) -> Iterator[Row]:
         """Yield a row for each uploaded file that is wanted.
@@ -185,22 +191,13 @@ class FileFinder:
             facts: The columns that all rows of the export share.
             include_unmatched: Whether to yield files that belong to no response.
         """
-        others = {path: f for path, f in self._by_name.items() if path not in self._by_answer}
-        for path, file in (*self._by_answer.items(), *others.items()):
+        files = self._by_name | self._by_answer
+        for path, file in files.items():
             if file.wanted:
                 yield _file_row(facts, path, self._uploads[path], file)
-        if include_unmatched:
-            for path, upload in self._uploads.items():
-                if path not in self._by_answer and path not in self._by_name:
-                    yield _file_row(facts, path, upload)
-
-
-def _keep(files: dict[str, NamedFile], path: str, file: NamedFile) -> None:
-    """Keep the first response of a file, or the first that is wanted."""
-    known = files.get(path)
-    if known is None or (file.wanted and not known.wanted):
-        files.pop(path, None)  # so that files are in the order in which they were found
-        files[path] = file
+        for path, upload in self._uploads.items() if include_unmatched else ():
+            if path not in files:
+                yield _file_row(facts, path, upload, _UNMATCHED)
 
 
 def may_name_file(entry: Any, names: Collection[str]) -> bool:
@@ -226,17 +223,16 @@ def may_name_file(entry: Any, names: Collection[str]) -> bool:
     return False
 
 
-def _file_row(facts: ExportFacts, path: str, upload: Upload, found: NamedFile | None = None) -> Row:
-    described = found.described if found else {}
+def _file_row(facts: ExportFacts, path: str, upload: Upload, file: NamedFile) -> Row:
     return {
         **facts.as_row(),
         "path": path,
-        "submission_id": found.submission_id if found else None,
-        "participant_id": found.participant_id if found else None,
-        "instruction_id": found.instruction_id if found else None,
-        "task_id": found.task_id if found else None,
-        "file_name": described.get("file_name") or path.rpartition("/")[2],
-        "content_type": described.get("content_type"),
+        "submission_id": file.submission_id,
+        "participant_id": file.participant_id,
+        "instruction_id": file.instruction_id,
+        "task_id": file.task_id,
+        "file_name": file.described.get("file_name") or path.rpartition("/")[2],
+        "content_type": file.described.get("content_type"),
         "size_bytes": upload.size,
         "crc32": f"{upload.crc32:08x}",
         "modified_at": upload.modified_at and upload.modified_at.isoformat(),

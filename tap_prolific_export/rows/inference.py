@@ -16,7 +16,6 @@ from tap_prolific_export.rows.entries import read
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tap_prolific_export.rows.entries import Value
     from tap_prolific_export.rows.responses import Response
 
 # Limit on inferred columns. Answers to further questions, and under ids that do not look like
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 MAX_INSTRUCTIONS = 1000
 # Fields of an entry that only repeat the question.
 _REPEATED = ("type", "instruction_id")
+_KINDS: dict[type, str] = {bool: "boolean", int: "number", float: "number"}
 
 
 @dataclass
@@ -50,15 +50,11 @@ class _Evidence:
             return
         self.several |= len(values) != 1 and entry is not None
         for value in values:
-            self._add_value(value)
-
-    def _add_value(self, value: Value) -> None:
-        self.units |= value.unit is not None
-        self.explained |= value.explanation is not None
-        self.files |= value.file is not None
-        if value.value is not None:
-            kinds = {bool: "boolean", int: "number", float: "number"}
-            self.kinds.add(kinds.get(type(value.value), "string"))
+            self.units |= value.unit is not None
+            self.explained |= value.explanation is not None
+            self.files |= value.file is not None
+            if value.value is not None:
+                self.kinds.add(_KINDS.get(type(value.value), "string"))
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of an instruction whose column can hold these answers."""
@@ -69,10 +65,7 @@ class _Evidence:
         if self.files:
             return {"type": "file_upload"}
         if self.units:
-            return {
-                "type": "free_text_with_unit",
-                "unit_options": [{"validation": {"type": kind}}],
-            }
+            return {"type": "free_text_with_unit", "unit_options": [{"validation": {"type": kind}}]}
         if self.explained:
             return {"type": "multiple_choice_with_free_text", "options": options}
         if self.several:
@@ -94,19 +87,8 @@ def instructions(responses: Iterable[Response]) -> tuple[Instruction, ...]:
             if id_ not in seen and (len(seen) == MAX_INSTRUCTIONS or not ID.fullmatch(id_)):
                 continue
             seen.setdefault(id_, _Evidence()).add(entry)
+    found = [{"id": id_, **evidence.fields()} for id_, evidence in seen.items()]
     return tuple(
-        _instruction(id_, position, evidence.fields())
-        for position, (id_, evidence) in enumerate(seen.items(), 1)
-    )
-
-
-def _instruction(id_: str, position: int, fields: dict[str, Any]) -> Instruction:
-    return Instruction(
-        id=id_,
-        type=fields["type"],
-        question=None,
-        page=None,
-        position=position,
-        fields={"id": id_, **fields},
-        rest={"inferred": True},
+        Instruction(fields["id"], fields["type"], None, None, position, fields, {"inferred": True})
+        for position, fields in enumerate(found, 1)
     )

@@ -142,11 +142,8 @@ class AnswerNames:
         """Return the names that are not those of the present texts, by instruction id."""
         questions = [*instructions]
         names = self.of(questions)
-        return {
-            each.id: names[each.id]
-            for each in questions
-            if names[each.id] != answer_key(each, self._keys)
-        }
+        own = {each.id: answer_key(each, self._keys) for each in questions}
+        return {id_: name for id_, name in names.items() if name != own[id_]}
 
     def _known(self, id_: str) -> list[str]:
         """Return the names in the catalog that a question may keep; the first ones are better."""

@@ -51,10 +51,7 @@ class Recognition:
     @property
     def unrecognised(self) -> str | None:
         """What there was in place of answers; None if one was recognised, or there was nothing."""
-        if self.found or not (self.unknown or self._names):
-            return None
-        told = [
-            *([f"{self.unknown} answers are to other questions"] if self.unknown else []),
-            *([f"fields of the lines: {', '.join(self._names)}"] if self._names else []),
-        ]
-        return "; ".join(told)
+        told = [f"{self.unknown} answers are to other questions"] if self.unknown else []
+        if self._names:
+            told.append(f"fields of the lines: {', '.join(self._names)}")
+        return None if self.found else "; ".join(told) or None

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tap_prolific_export.rows.answers import ColumnKind, ColumnType, ScalarType, column_type_of
+from tap_prolific_export.rows.answers import ColumnKind, ColumnType, column_type_of
 from tap_prolific_export.rows.labels import plain_text
 
 if TYPE_CHECKING:
@@ -67,15 +67,14 @@ class StreamColumns:
 
     def json_schema(self) -> JsonSchema:
         """Return a new JSON Schema. Key columns and `exported_at` are never null."""
+        required = [*self.key, "exported_at"]
         properties: JsonSchema = {}
         for column in self.columns:
-            schema = {**TYPES[column.type], "description": column.description}
-            if column.type == "answers":
-                schema["properties"] = {}
-            if column.name in {*self.key, "exported_at"}:
-                schema["type"] = [name for name in schema["type"] if name != "null"]
-            properties[column.name] = deepcopy(schema)
-        return {"type": "object", "properties": properties, "required": [*self.key, "exported_at"]}
+            schema = deepcopy(TYPES[column.type])
+            if column.name in required:
+                schema["type"].remove("null")
+            properties[column.name] = schema | {"description": column.description}
+        return {"type": "object", "properties": properties, "required": required}
 
 
 _ID = "6650f1c2a3b4c5d6e7f80912"
@@ -323,21 +322,20 @@ def answer_schema(instruction: Instruction) -> JsonSchema:
 
 def column_schema(column_type: ColumnType) -> JsonSchema:
     """Return the JSON Schema of a column of answers, without the question as its title."""
-    scalar = TYPES[{ScalarType.STRING: "text"}.get(column_type.scalar, column_type.scalar.value)]
-    text = TYPES["text"]
-    if column_type.kind is ColumnKind.SCALAR:
-        return dict(scalar)
-    if column_type.kind is ColumnKind.SCALARS:
+    kind, text = column_type.kind, TYPES["text"]
+    scalar = {"type": [column_type.scalar.value, "null"]}
+    if kind is ColumnKind.SCALAR:
+        return scalar
+    if kind is ColumnKind.SCALARS:
         return {"type": ["array", "null"], "items": {"type": column_type.scalar.value}}
-    if column_type.kind is ColumnKind.EXPLAINED:
+    if kind is ColumnKind.EXPLAINED:
         return _array({"value": scalar, "explanation": text})
-    if column_type.kind is ColumnKind.WITH_UNIT:
-        return {"type": ["object", "null"], "properties": {"value": dict(scalar), "unit": text}}
-    if column_type.kind is ColumnKind.FILES:
-        size = TYPES["integer"]
-        fields = ("path", "file_name", "content_type")
-        return _array({**dict.fromkeys(fields, text), "size_bytes": size})
-    return dict(TYPES["integer" if column_type.kind is ColumnKind.RATING else "json"])
+    if kind is ColumnKind.WITH_UNIT:
+        return {"type": ["object", "null"], "properties": {"value": scalar, "unit": text}}
+    if kind is ColumnKind.FILES:
+        texts = dict.fromkeys(("path", "file_name", "content_type"), text)
+        return _array({**texts, "size_bytes": TYPES["integer"]})
+    return TYPES["integer" if kind is ColumnKind.RATING else "json"]
 
 
 def _array(properties: JsonSchema) -> JsonSchema:
@@ -350,10 +348,7 @@ def widened(known: Mapping[str, JsonSchema], new: Mapping[str, JsonSchema]) -> J
     A property has one type for all records. If neither of two types covers the other, it is text:
     targets break on unions of types.
     """
-    result = dict(known)
-    for name, schema in new.items():
-        result[name] = _wider(result[name], schema) if name in result else schema
-    return result
+    return {**known, **{n: _wider(known[n], s) if n in known else s for n, s in new.items()}}
 
 
 def covers(known: JsonSchema, new: JsonSchema) -> bool:
@@ -391,17 +386,12 @@ def merged(older: Mapping[str, Any], newer: Mapping[str, Any]) -> JsonSchema:
 
     If both have a property, the newer type wins, because the current records have that type.
     """
-    result = dict(older)
-    for name, schema in newer.items():
-        known = result.get(name, {})
-        result[name] = _merged(known, schema)
-    return result
+    return {**older, **{name: _merged(older.get(name, {}), new) for name, new in newer.items()}}
 
 
 def _merged(older: JsonSchema, newer: JsonSchema) -> JsonSchema:
     result = {**older, **newer}
-    if "properties" in older and "properties" in newer:
-        result["properties"] = merged(older["properties"], newer["properties"])
-    if "items" in older and "items" in newer:
-        result["items"] = _merged(older["items"], newer["items"])
+    for name, merge in (("properties", merged), ("items", _merged)):
+        if name in older and name in newer:
+            result[name] = merge(older[name], newer[name])
     return result

@@ -94,7 +94,7 @@ def in_this_order(response: Any) -> bytes:
     return hashlib.sha256(repr(response).encode("utf-8", "surrogatepass")).digest()
 
 
-def as_it_is(value: Any) -> Any:
+def as_it_is(value: Any, *_: Any) -> Any:
     return value
 
 
