@@ -1,8 +1,8 @@
 """Compare an OpenAPI document of Prolific's with what the tap relies on. See scripts/check-api.
 
-What the tap relies on is in `scripts.contract`. Exit codes: 0: all of it is in the document, or in
-a part of the API that the document leaves out; 1: some of it is gone or has changed; 2: the file is
-not an OpenAPI document.
+What the tap relies on is in `tap_prolific_export.prolific.contract`. Exit codes: 0: all of it is in
+the document, or in a part of the API that the document leaves out; 1: some of it is gone or has
+changed; 2: the file is not an OpenAPI document.
 """
 
 from __future__ import annotations
@@ -17,16 +17,6 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.contract import (
-    CALLS,
-    CONTENT_BLOCKS,
-    INSTRUCTION_TYPES,
-    KNOWN_REFUSALS,
-    Call,
-    Field,
-    Group,
-    Reply,
-)
 from scripts.openapi import (
     METHODS,
     Document,
@@ -38,14 +28,25 @@ from scripts.openapi import (
     normal_path,
 )
 from tap_prolific_export.model import Kind
-from tap_prolific_export.prolific.contract import API, EXPORTS
+from tap_prolific_export.prolific.contract import (
+    API,
+    CALLS,
+    CONTENT_BLOCKS,
+    EXPORTS,
+    INSTRUCTION_TYPES,
+    KNOWN_REFUSALS,
+    Call,
+    Field,
+    Group,
+    Reply,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SERVER_ERRORS = 500
 AUTHORIZATION = "authorization"
-NEW_TYPE = "add it to INSTRUCTION_TYPES in scripts/contract.py, and its columns to rows/answers.py"
+NEW_TYPE = "add it to INSTRUCTION_TYPES in contract.py, and its columns to rows/answers.py"
 
 
 class Verdict(Enum):

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from scripts.check_api import Finding, Verdict, compare, main, tables
-from scripts.contract import CALLS, INSTRUCTION_TYPES, Group
 from scripts.openapi import Document, DocumentError
 from tap_prolific_export.model import Kind
+from tap_prolific_export.prolific.contract import CALLS, INSTRUCTION_TYPES, Group
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:

@@ -45,14 +45,12 @@ def test_no_import_points_upwards_and_the_sdk_is_known_at_the_top_alone() -> Non
 
 
 def test_the_stand_in_knows_nothing_of_the_tap_but_the_contract() -> None:
-    contract = f"{PACKAGE}.prolific.contract"
+    contract = ROOT / PACKAGE / "prolific" / "contract.py"
     stand_in = (ROOT / "tests" / "support" / "stand_in").glob("*.py")
-    assert _imports_of_the_tap(*stand_in) == {contract}
+    assert _imports_of_the_tap(*stand_in) == {f"{PACKAGE}.prolific.contract"}
     # Nor does it by way of the contract.
-    calls = ROOT / "scripts" / "contract.py"
-    assert _imports_of_the_tap(calls) == {contract, f"{PACKAGE}.model"}
-    for name in ("prolific/contract.py", "model.py"):
-        assert _imports_of_the_tap(ROOT / PACKAGE / name) == set()
+    assert _imports_of_the_tap(contract) == {f"{PACKAGE}.model"}
+    assert _imports_of_the_tap(ROOT / PACKAGE / "model.py") == set()
 
 
 def _imports_of_the_tap(*paths: Path) -> set[str]:

@@ -2,8 +2,8 @@
 
 `world` is what it holds and may change while it runs, `archives` how it packs that into ZIPs,
 `server` how it is asked for it, `samples` a realistic collection and batch. It imports nothing of
-the tap but the contract, which is data: paths, statuses, limits, and the calls in
-``scripts/contract.py``. To try it by hand: ``python -m tests.support.stand_in --help``.
+the tap but the contract, which is data: paths, statuses, limits. To try it by hand: ``python -m
+tests.support.stand_in --help``.
 """
 
 from __future__ import annotations

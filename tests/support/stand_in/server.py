@@ -14,8 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, quote, urlsplit
 
-from scripts import contract
-from tap_prolific_export.prolific.contract import API, COMPLETE, GENERATING
+from tap_prolific_export.prolific import contract
 from tests.support.stand_in.world import Fault, Hosted, Job, Submission, World
 
 if TYPE_CHECKING:
@@ -231,7 +230,7 @@ class _Api(_Handler):
         path = urlsplit(self.path).path
         self.query = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
         routes: list[tuple[str, str, Callable[..., None]]] = [
-            ("GET", f"{API}/users/me/", self.me),  # for people: the tap does not call it
+            ("GET", f"{contract.API}/users/me/", self.me),  # for people: the tap does not call it
             *((call.method, _pattern(call), handler) for call, handler in self.calls()),
             ("POST", rf"/_stand_in/(?P<kind>[a-z]+)/{ID}/submissions", self.submit),
             ("DELETE", rf"/_stand_in/(?P<kind>[a-z]+)/{ID}/submissions/(?P<sub>.+)", self.withdraw),
@@ -312,19 +311,19 @@ class _Api(_Handler):
             self.error(
                 self.world.refuses_with, "Conflict", "Too many exports exist: delete one first."
             )
-        elif job.status == COMPLETE:
+        elif job.status == contract.COMPLETE:
             self.json(200, self.complete(job, with_id=False))
         else:
             self.json(202, {"status": self.status(job), "export_id": job.export_id})
 
     def status(self, job: Job) -> str:
-        return self.world.generating if job.status == GENERATING else job.status
+        return self.world.generating if job.status == contract.GENERATING else job.status
 
     def complete(self, job: Job, *, with_id: bool) -> dict[str, Any]:
         self.world.handed_out[job.of] = job
         url, expires = self.stand_in.presign(job)
         named = {"export_id": job.export_id} if with_id else {}
-        return {"status": COMPLETE, **named, "url": url, "expires_at": expires.isoformat()}
+        return {"status": contract.COMPLETE, **named, "url": url, "expires_at": expires.isoformat()}
 
     def find(self, hosted: Hosted, job: str) -> Job | None:
         jobs = self.world.jobs[hosted.kind, hosted.id]
@@ -336,7 +335,7 @@ class _Api(_Handler):
     def job(self, hosted: Hosted, job: str) -> None:
         if found := self.find(hosted, job):
             self.world.poll(found)
-            if found.status == COMPLETE:
+            if found.status == contract.COMPLETE:
                 self.json(200, self.complete(found, with_id=False))
             else:
                 self.json(200, {"status": self.status(found), "export_id": found.export_id})
@@ -362,7 +361,7 @@ class _Api(_Handler):
         if self.world.generation == "idempotent":
             self.error(405, "Method not allowed", "Method DELETE not allowed.")
         elif found := self.find(hosted, job):
-            if found.status == GENERATING:
+            if found.status == contract.GENERATING:
                 self.error(409, "Conflict", "The export is still being generated.")
             else:
                 self.world.jobs[hosted.kind, hosted.id].remove(found)

@@ -13,13 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from scripts import contract
-from scripts.contract import CALLS, INSTRUCTION_TYPES, Call
 from tap_prolific_export.errors import DataCollectionError
 from tap_prolific_export.http import RETRIED_STATUSES
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.prolific import contract
 from tap_prolific_export.prolific.client import ExportStatus, ProlificAPI
-from tap_prolific_export.prolific.contract import EXPORT, EXPORTS
+from tap_prolific_export.prolific.contract import CALLS, INSTRUCTION_TYPES, Call
 from tap_prolific_export.rows import answers, collection
 from tap_prolific_export.rows.answers import ColumnKind, column_type_of
 from tap_prolific_export.rows.schema import COLLECTIONS
@@ -113,9 +112,9 @@ def read(api: ProlificAPI, world: World, call: Call, answer: Fault) -> Any:
     """Return what the client makes of a reply; the error, if it is of no use."""
     world.faults = [answer]
     calls: dict[tuple[str, str], Callable[[], Any]] = {
-        ("POST", EXPORTS): lambda: api.request_export(COLLECTION, EVERYTHING),
-        ("GET", EXPORT): lambda: api.export_status(COLLECTION, "e"),
-        ("GET", EXPORTS): lambda: api.export_jobs(COLLECTION),
+        ("POST", contract.EXPORTS): lambda: api.request_export(COLLECTION, EVERYTHING),
+        ("GET", contract.EXPORT): lambda: api.export_status(COLLECTION, "e"),
+        ("GET", contract.EXPORTS): lambda: api.export_jobs(COLLECTION),
     }
     try:
         result = calls[call.method, call.path]()
