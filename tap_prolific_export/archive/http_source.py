@@ -279,11 +279,11 @@ class Downloader:
         with writing(what):
             file.seek(0)
             file.truncate()
-            for chunk in self._body(response):
+        for chunk in self._body(response):
+            with writing(what):
                 write_all(file, chunk)
-            size = file.tell()
         modified = http_date(response.headers.get("Last-Modified"))
-        return LocalSource(file, size, modified, response.headers.get("ETag"))
+        return LocalSource(file, file.tell(), modified, response.headers.get("ETag"))
 
     def _policy(self, where: PresignedUrl, what: str) -> RetryPolicy:
         action = f"fetch the archive from {host_of(where.url)}"

@@ -1,7 +1,7 @@
 """Build the rows of `files`: each uploaded file, with the answer that names it; pure functions.
 
 An archive lists its uploaded files, and answers name them. A file that no answer names belongs to
-the submission whose id its name begins with.
+the submission whose id its name begins with; of several, to that of the longest id.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FileFinder:
     """Finds the responses that uploaded files belong to.
 
     A response whose answer names a file counts more than one whose submission id the file's name
-    begins with; of several, the first that is wanted counts.
+    begins with, and of these the longest id counts; of several, the first that is wanted counts.
 
     Args:
         columns: The properties of ``answers``, by instruction id.
@@ -160,11 +160,17 @@ class FileFinder:
                 self._add(self._by_answer, path, response, instruction_id, value.file or {})
 
     def _add_by_name(self, response: Response) -> None:
-        prefix = f"{UPLOADS}{response.submission_id}"
-        names = self._sorted
+        id_ = response.submission_id or ""
+        names, prefix = self._sorted, f"{UPLOADS}{id_}"
         place = bisect_left(names, prefix)
         while place < len(names) and names[place].startswith(prefix):
-            self._add(self._by_name, names[place], response, None, {})
+            # A file of s12 is none of s1, although its name begins with both.
+            known = self._by_name.get(names[place])
+            other = known.submission_id or "" if known else id_
+            if len(other) < len(id_):
+                del self._by_name[names[place]]
+            if len(other) <= len(id_):
+                self._add(self._by_name, names[place], response, None, {})
             place += 1
 
     def _add(

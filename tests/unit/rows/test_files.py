@@ -73,6 +73,15 @@ def test_a_file_may_be_called_just_what_its_submission_is() -> None:
     assert owners(rows_of(response("s"), paths=("files/s",))) == {"files/s": ("s", None, None)}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_ids_that_a_name_begins_with_the_longest_counts(order: int) -> None:
+    given_ = [response("s1"), response("s12"), response("s")][::order]
+    found = rows_of(*given_, paths=("files/s12_a", "files/s1_a"))
+    assert owners(found) == {"files/s12_a": ("s12", None, None), "files/s1_a": ("s1", None, None)}
+    of_another_study = [response("s1"), response("s12", "another")][::order]
+    assert not rows_of(*of_another_study, paths=("files/s12_a",))
+
+
 def test_of_several_the_first_that_is_wanted_counts() -> None:
     unwanted, first, second = (
         response("u", "another", q="files/other"),
@@ -142,8 +151,9 @@ some = st.lists(
 def owner(path: str, given_: list[Response]) -> tuple[Response | None, bool]:
     """Return the response that a file is of, and whether it has any, wanted or not."""
     by_answer = [r for r in given_ if path == r.answers["q"] or path in [*(r.answers["q"] or ())]]
-    by_name = [r for r in given_ if r.submission_id and path.startswith(f"files/{r.submission_id}")]
-    found = by_answer or by_name
+    ids = [r.submission_id or "nobody's" for r in given_]
+    id_ = max((id_ for id_ in ids if path.startswith(f"files/{id_}")), key=len, default="")
+    found = by_answer or [r for r in given_ if id_ and r.submission_id == id_]
     return next(filter(is_wanted, found), None), bool(found)
 
 
