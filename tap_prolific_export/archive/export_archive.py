@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.json_lines import BOM, lines_in, whole_lines
 from tap_prolific_export.archive.member_names import portable_paths
@@ -29,6 +27,10 @@ if TYPE_CHECKING:
     from tap_prolific_export.archive.byte_source import ByteSource
     from tap_prolific_export.archive.zip_reader import Member
 
+    Json = dict[str, Any]
+    # Returns what a line holds, given its object, cleaned so that every target can store it, and
+    # the original object if anything in it was replaced.
+    Reader = Callable[[Json, Json | None], Iterable["T"]]
     FastWay = Callable[[bytes], "Iterable[T] | None"]
 
 T = TypeVar("T")
@@ -87,18 +89,6 @@ class Part(Enum):
     LINES = "the lines of the responses"
     LINES_BY_TASK = "the lines by task"
     UPLOADS = "the uploaded files"
-
-
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """One line of a JSON Lines member.
-
-    Attributes:
-        object: Its JSON object, cleaned so that every target can store it.
-        as_it_came: The original object; None if nothing was replaced.
-    """
-
-    object: dict[str, Any]
-    as_it_came: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +213,11 @@ class ExportArchive:
         """The member that `lines` reads."""
         return next((name for name in LINES if name in self._members), None)
 
-    def lines(
-        self, read: Callable[[Line], Iterable[T]], decode: FastWay[T] | None = None
-    ) -> Iterator[list[T]]:
+    def lines(self, read: Reader[T], decode: FastWay[T] | None = None) -> Iterator[list[T]]:
         """Yield what the lines of the responses hold, in blocks; blank lines are passed over.
 
         Args:
-            read: Returns what a decoded line holds.
+            read: Returns what a decoded line holds; see `Reader`.
             decode: A faster way to the same from the text of a line without U+0000; it returns None
                 for a line that needs a closer look.
 
@@ -246,11 +234,11 @@ class ExportArchive:
             self.has_lines = True
             yield found
 
-    def lines_by_task(self, read: Callable[[Line], Iterable[T]]) -> Iterator[list[T]]:
+    def lines_by_task(self, read: Reader[T]) -> Iterator[list[T]]:
         """Yield what the lines by task hold; none if there is no such member or `lines` reads it.
 
         Args:
-            read: Returns what a decoded line holds.
+            read: Returns what a decoded line holds; see `Reader`.
         """
         if BY_TASK in self._members and self.lines_name != BY_TASK:
             yield from self._lines(BY_TASK, read)
@@ -282,7 +270,7 @@ class ExportArchive:
         return max((date for date in dates if date), default=None)
 
     def _lines(
-        self, name: str, read: Callable[[Line], Iterable[T]], decode: FastWay[T] | None = None
+        self, name: str, read: Reader[T], decode: FastWay[T] | None = None
     ) -> Iterator[list[T]]:
         """Read the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
@@ -297,7 +285,7 @@ class ExportArchive:
                     found = found or []
                     try:
                         if line := self._line(name, number + after, text):
-                            found += read(line)
+                            found += read(*line)
                     except DataCollectionError:
                         if not self._limits.skip_bad_lines:
                             if found:  # what came before it
@@ -313,7 +301,7 @@ class ExportArchive:
         if bad:
             self.skipped[name] = Skipped(name, bad, first)
 
-    def _line(self, name: str, number: int, text: bytes | None) -> Line | None:
+    def _line(self, name: str, number: int, text: bytes | None) -> tuple[Json, Json | None] | None:
         label = f"{name}, line {number},"
         limit = self._limits.max_line_bytes
         if text is None or len(text) > limit:
@@ -327,7 +315,7 @@ class ExportArchive:
             raise self._error(f"{label} is no valid JSON.") from None
         if not isinstance(value, dict):
             raise self._error(f"{label} is no JSON object.")
-        return Line(value, as_it_came)
+        return value, as_it_came
 
     def _content(self, path: str, label: str, *, keep: bool = False) -> Iterator[bytes]:
         member = self._members[path]
@@ -366,7 +354,7 @@ def _may_hold_answers(path: str) -> bool:
 def _decode_usual(
     texts: Sequence[bytes | None],
     limit: int,
-    read: Callable[[Line], Iterable[T]],
+    read: Reader[T],
     decode: FastWay[T] | None,
 ) -> list[T] | None:
     """Return what lines hold; None if any of them is too long, or needs a closer look."""
@@ -376,7 +364,7 @@ def _decode_usual(
             if text is None or len(text) > limit:
                 return None
             found = decode(text) if decode else None
-            every += read(Line(decode_usual(text))) if found is None else found
+            every += read(decode_usual(text), None) if found is None else found
     except InvalidJsonError:
         return None
     return every

@@ -6,15 +6,12 @@ Which ids are shared must be known before the first row is written, so they are 
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from tap_prolific_export.rows.responses import derived_id, responses_in
-
-if TYPE_CHECKING:
-    from tap_prolific_export.archive.export_archive import Line
+from tap_prolific_export.rows.responses import derived_id, responses
 
 _ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
 _Id = str | UnsetType
@@ -49,9 +46,9 @@ def decode_ids(text: bytes) -> list[str] | None:
     return [_id(task, line.submission_id, line.task_id) for task in line.tasks]
 
 
-def ids_in(line: Line) -> list[str]:
+def ids_in(line: dict[str, Any], as_it_came: dict[str, Any] | None) -> list[str]:
     """Return the ids of a decoded line's responses."""
-    return [response.id for response in responses_in(line)]
+    return [response.id for response in responses(line, as_it_came)]
 
 
 def _id(found: Any, submission_id: str, task_id: str | UnsetType = UNSET) -> str:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from tap_prolific_export.archive.export_archive import Line
 
 # Best first: when the participant finished, else when the record was created.
 TIMES = ("submitted_at", "completed_at", "created_at")
@@ -114,11 +113,6 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     answered: bool = True
 
 
-def responses_in(line: Line) -> list[Response]:
-    """Return the responses of one decoded line; see `responses`."""
-    return responses(line.object, line.as_it_came)
-
-
 def responses(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Response]:
     """Return the responses of one decoded line.
 
@@ -163,14 +157,8 @@ def _fields(object_: dict[str, Any]) -> Fields:
     return Fields([rest.pop(name, UNSET) for name in KNOWN], rest)
 
 
-def tasks_in(line: Line) -> list[Task]:
-    """Return the task of a line of the file by task, if the line has its id; see `task`."""
-    found = task(line.object, line.as_it_came)
-    return [found] if found else []
-
-
-def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -> Task | None:
-    """Return the task of a line of the file by task; None if the line has no task id.
+def tasks(line: dict[str, Any], as_it_came: dict[str, Any] | None = None) -> list[Task]:
+    """Return the task of a line of the file by task; none if the line has no task id.
 
     Args:
         line: The line, with characters replaced that some targets cannot store.
@@ -182,8 +170,8 @@ def task(line: Mapping[str, Any], as_it_came: Mapping[str, Any] | None = None) -
         rest = dict(original.rest)
         if original.id != found.id:
             add_renamed(rest, "task_id", original.id)
-        return replace(found, datapoint=original.datapoint, rest=rest)
-    return found
+        found = replace(found, datapoint=original.datapoint, rest=rest)
+    return [found] if found else []
 
 
 def _task(line: Mapping[str, Any]) -> Task | None:

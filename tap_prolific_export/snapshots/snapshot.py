@@ -12,7 +12,7 @@ from tap_prolific_export.model import EVERYTHING, ExportFilter
 from tap_prolific_export.rows.deduplicate import SeenIds, distinct
 from tap_prolific_export.rows.line_decoder import LineDecoder, can_be_typed
 from tap_prolific_export.rows.line_ids import decode_ids, ids_in
-from tap_prolific_export.rows.responses import Response, Task, responses_in, tasks_in
+from tap_prolific_export.rows.responses import Response, Task, responses, tasks
 from tap_prolific_export.rows.upload_keys import UploadKeys
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 
@@ -132,7 +132,7 @@ class Snapshot:
             yield keys.resolved(block)
 
     def _every_response(self) -> Iterator[list[Response]]:
-        return self.archive.lines(responses_in) if self.archive else iter(())
+        return self.archive.lines(responses) if self.archive else iter(())
 
     def _upload_keys(self) -> UploadKeys:
         return UploadKeys(self.uploads, self._every_response)
@@ -142,7 +142,7 @@ class Snapshot:
     ) -> Iterator[list[Response]]:
         decode = LineDecoder(columns, self.uploads).decode if can_be_typed(columns) else None
         keys = self._upload_keys()
-        for block in self.archive.lines(responses_in, decode) if self.archive else ():
+        for block in self.archive.lines(responses, decode) if self.archive else ():
             found = keys.resolved(block)
             see(found)
             yield found
@@ -210,7 +210,7 @@ class Tasks:
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
         snapshot = self._snapshot
-        blocks = snapshot.archive.lines_by_task(tasks_in) if snapshot.archive else ()
+        blocks = snapshot.archive.lines_by_task(tasks) if snapshot.archive else ()
         found = (each for block in blocks for each in block)
         if snapshot.is_unfiltered:
             yield from found

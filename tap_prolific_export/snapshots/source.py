@@ -23,7 +23,7 @@ from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Want
 from tap_prolific_export.prolific.exports import Exporter, Outcome
 from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
-from tap_prolific_export.rows.responses import responses_in
+from tap_prolific_export.rows.responses import responses
 from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.archive_paths import find_archives
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
@@ -414,7 +414,7 @@ def _collection(
         logger.warning("%s: %s Its rows come without what that would tell.", ref, metadata.problem)
     if found.instructions or archive.lines_name is None:
         return found
-    every = (response for block in archive.lines(responses_in) for response in block)
+    every = (response for block in archive.lines(responses) for response in block)
     if inferred := inference.instructions(every):
         logger.warning(
             "%s: nothing describes its questions: the types of %d columns are made from the "

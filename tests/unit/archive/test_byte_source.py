@@ -227,7 +227,7 @@ def read(layout: Layout, takes: frozenset[int]) -> Read:
         rows = [json.loads(line) for line in layout.members["responses.jsonl"].content.splitlines()]
         for _ in range(2):
             assert [
-                line for lines in archive.lines(lambda line: [line.object]) for line in lines
+                line for lines in archive.lines(lambda line, _: [line]) for line in lines
             ] == rows
         for path in taken:
             assert b"".join(archive.content(path)) == layout.members[path].content

@@ -15,7 +15,6 @@ from tap_prolific_export.archive.byte_source import LocalSource
 from tap_prolific_export.archive.export_archive import (
     ExportArchive,
     Limits,
-    Line,
     Metadata,
     Skipped,
     archive_ref,
@@ -44,6 +43,14 @@ COLLECTION = {
     UPLOAD: b"0123456789" * 9,
     "README.md": b"About this export.",
 }
+
+
+Row = dict[str, Any]
+
+
+class Line(NamedTuple):
+    object: Row
+    as_it_came: Row | None = None
 
 
 class Content(NamedTuple):
@@ -76,8 +83,8 @@ def sizes(archive: ExportArchive) -> dict[str, int]:
     return {path: upload.size for path, upload in archive.uploads.items()}
 
 
-def itself(line: Line) -> list[Line]:
-    return [line]
+def itself(line: Row, as_it_came: Row | None) -> list[Line]:
+    return [Line(line, as_it_came)]
 
 
 def lines_of(archive: ExportArchive) -> list[Line]:

@@ -44,7 +44,7 @@ class TestBackslashes:
     ) -> None:
         archive = open_archive(by_powershell("s1_a.png", "s2_b.pdf", folder=folder, more=more))
         assert archive.metadata().fields == {"id": "c1"}
-        assert [*archive.lines(lambda line: [line.object])] == [[{"submission_id": "s1"}]]
+        assert [*archive.lines(lambda line, _: [line])] == [[{"submission_id": "s1"}]]
         assert sorted(archive.uploads) == ["files/s1_a.png", "files/s2_b.pdf"]
         assert b"".join(archive.content("files/s2_b.pdf")) == b"s2_b.pdf"
 

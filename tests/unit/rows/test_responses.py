@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tap_prolific_export.rows.line_ids import decode_ids
 from tap_prolific_export.rows.responses import Response, responses
-from tap_prolific_export.rows.responses import task as task_of
+from tap_prolific_export.rows.responses import tasks as tasks_of
 from tests.support.questions import scalars
 
 if TYPE_CHECKING:
@@ -279,14 +279,12 @@ def test_a_field_without_a_name_is_a_field_like_others() -> None:
 
 
 def test_a_task_keeps_a_field_without_a_name() -> None:
-    found = task_of({"task_id": "t", "": "tea"})
-    assert found
+    [found] = tasks_of({"task_id": "t", "": "tea"})
     assert found.rest == {"": "tea"}
 
 
 def test_a_task_keeps_its_id_as_it_came() -> None:
-    found = task_of({"task_id": "t\ufffd"}, {"task_id": "t\0"})
-    assert found
+    [found] = tasks_of({"task_id": "t\ufffd"}, {"task_id": "t\0"})
     assert (found.id, found.rest) == ("t\ufffd", {"task_id": "t\0"})
 
 
