@@ -11,7 +11,7 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_prolific_export.errors import ConfigError, DataCollectionError
+from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.schema import FILES, answers_schema
@@ -131,15 +131,7 @@ class TapProlificExport(SdkTap):
     def _discovered_answers(self) -> JsonSchema:
         if self._settings is None:  # not validated: only what needs no source
             return {}
-        snapshots = SnapshotSource.from_settings(self._settings)
-        collections = []
-        failures: list[DataCollectionError] = []
-        for source in snapshots.sources():
-            try:
-                collections.append(snapshots.describe(source))
-            except DataCollectionError as error:
-                self.logger.warning("%s", error)
-                failures.append(error)
+        collections, failures = SnapshotSource(self._settings).described(self.logger.warning)
         if failures and not collections:
             raise failure(failures, delivered=0)
         return answers_schema(collections, AnswerNames(self._settings.answer_keys))
@@ -190,7 +182,7 @@ class TapProlificExport(SdkTap):
             )
             sync = Sync(
                 settings,
-                SnapshotSource.from_settings(settings, self._requests),
+                SnapshotSource(settings, self._requests),
                 streams,
                 progress,
                 self._states,

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.singer.streams import LineRows
     from tap_prolific_export.snapshots.progress import Progress
     from tap_prolific_export.snapshots.snapshot import Snapshot
-    from tap_prolific_export.snapshots.source import DueSnapshot, SnapshotSource
+    from tap_prolific_export.snapshots.source import SnapshotSource, Source
     from tap_prolific_export.uploads.transfer import Transfers
 
 logger = logging.getLogger("tap-prolific-export")
@@ -157,13 +157,11 @@ class Sync:
             stream.write_activate_version()
 
     def _deliver_all(self) -> None:
-        progress = self._progress
         try:
-            due = self._source.due(with_archive=progress.needs_archives, history=progress)
             for stream in self._streams:
                 if stream.name == COLLECTIONS.name:  # even where nothing is due: its table is made
                     stream.ensure_schema_is_written()
-            for each in due if self._streams else ():
+            for each in self._source.due(self._progress) if self._streams else ():
                 self._deliver(each)
                 self._state.checkpoint()
                 if self._outcomes["delivered"] == self._limit:
@@ -171,7 +169,7 @@ class Sync:
         except TapError as error:  # no data collection can be delivered any more
             self._fail(error)
 
-    def _deliver(self, due: DueSnapshot) -> None:
+    def _deliver(self, due: Source) -> None:
         """Deliver one snapshot, unless it holds nothing new; record what became of it."""
         failures = len(self._failures)
         try:
@@ -179,7 +177,7 @@ class Sync:
             if len(self._failures) == failures:
                 self._source.discard(due, self._progress)
         except RefusedError as error:
-            if not (due.source.is_listed and error.status in NOT_EXPORTABLE):
+            if not (due.is_listed and error.status in NOT_EXPORTABLE):
                 self._fail(error)
                 return
             logger.warning("%s Passed over: it came from its workspace's list.", error)
@@ -190,7 +188,7 @@ class Sync:
         if len(self._failures) == failures:
             self._outcomes[outcome] += 1
 
-    def _read(self, due: DueSnapshot) -> str:
+    def _read(self, due: Source) -> str:
         """Open a snapshot and write its rows; start over if its archive is replaced meanwhile."""
         for reading in range(1, MAX_READINGS + 1):
             try:
@@ -419,13 +417,8 @@ def foreseen(source: SnapshotSource) -> list[DataCollection]:
 
     A failure here is only logged: it is reported when the data collection's turn comes.
     """
-    found = []
     try:
-        for each in source.sources():
-            try:
-                found.append(source.describe(each))
-            except DataCollectionError as error:
-                logger.debug("%s", error)
+        return source.described(logger.debug)[0]
     except TapError as error:
         logger.debug("%s", error)
-    return found
+        return []

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.model import sha256_hex, text_or_none
 from tap_prolific_export.rows.schema import STREAMS
 from tap_prolific_export.signals import deferred
-from tap_prolific_export.times import parse_timestamp
+from tap_prolific_export.times import earlier, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     # The key of one partition of the state.
     Context = dict[str, str]
@@ -160,11 +160,9 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
     known = [time for time in times if time]
     if not known or len(known) < len(times):
         return None
-    try:
-        # Whole seconds: how many digits the API accepts is not documented.
-        return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
-    except OverflowError:  # before the year 1
-        return None
+    moment = earlier(min(known), lookback_seconds)
+    # Whole seconds: how many digits the API accepts is not documented.
+    return moment and moment.replace(microsecond=0)
 
 
 class Bookmarks:

@@ -86,11 +86,6 @@ class Progress:
         self._completed: set[str] = set()
         self._came_from_disk: set[str] = set()
 
-    @property
-    def needs_archives(self) -> bool:
-        """Whether any stream needs data that only an archive holds."""
-        return bool(self._of_responses)
-
     # The protocol `source.History`:
 
     @property
