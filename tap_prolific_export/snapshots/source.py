@@ -107,10 +107,11 @@ class SnapshotSource:
         settings: Settings,
         count: Callable[[str], None] = lambda _: None,
         *,
-        sleep: Sleep = time.sleep,
+        sleep: Sleep | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        sleep = sleep or time.sleep
         self._api = ProlificAPI(
             settings.api_url,
             settings.api_token or "",  # without a token, no source needs the API
