@@ -18,7 +18,7 @@ from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.signals import deferred
 from tap_prolific_export.singer.cli import Command, JsonFile
-from tap_prolific_export.singer.metrics import RequestMetrics
+from tap_prolific_export.singer.metrics import RunMetrics
 from tap_prolific_export.singer.report import failure
 from tap_prolific_export.singer.sdk import SdkTap
 from tap_prolific_export.singer.state import ThrottledStateWriter, parse_state, unwrapped
@@ -69,7 +69,6 @@ class TapProlificExport(SdkTap):
             **kwargs: As the SDK's.
         """
         self._settings: Settings | None = None
-        self._requests = RequestMetrics("collections")
         super().__init__(parse_env_config=parse_env_config, **kwargs)
         state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
@@ -180,17 +179,17 @@ class TapProlificExport(SdkTap):
             progress = Progress(
                 Bookmarks(state), streams, settings.lookback_seconds, self._states.write_soon
             )
-            sync = Sync(
+            run_metrics = RunMetrics()
+            Sync(
                 settings,
-                SnapshotSource(settings, self._requests),
+                SnapshotSource(settings, run_metrics.count_request),
                 streams,
                 progress,
                 self._states,
-                requests=self._requests,
+                run_metrics=run_metrics,
                 transfers=transfers if limit is None else None,
                 limit=limit,
-            )
-            sync.run()
+            ).run()
         finally:
             with deferred():
                 self._states.write()

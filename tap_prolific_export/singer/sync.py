@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import Settings
-    from tap_prolific_export.singer.metrics import RequestMetrics
+    from tap_prolific_export.singer.metrics import RunMetrics
     from tap_prolific_export.singer.state import ThrottledStateWriter
     from tap_prolific_export.singer.stream import ProlificStream
     from tap_prolific_export.singer.streams import LineRows
@@ -75,7 +75,7 @@ class Sync:
         streams: All streams, in the order in which a snapshot's rows are written.
         progress: What earlier runs delivered; its bookmarks move in this run.
         state: Writes STATE.
-        requests: Counts the HTTP requests.
+        run_metrics: The metrics of this run.
         transfers: Stores uploaded files; None where they are not stored.
         limit: Deliver only so many snapshots, and as many records of each stream (``--test``).
     """
@@ -88,16 +88,16 @@ class Sync:
         progress: Progress,
         state: ThrottledStateWriter,
         *,
-        requests: RequestMetrics,
-        transfers: Transfers | None = None,
-        limit: int | None = None,
+        run_metrics: RunMetrics,
+        transfers: Transfers | None,
+        limit: int | None,
     ) -> None:
         self._settings = settings
         self._source = source
         self._streams = [stream for stream in streams if stream.is_emitted]
         self._progress = progress
         self._state = state
-        self._requests = requests
+        self._metrics = run_metrics
         self._transfers = transfers
         self._limit = limit
         # Before any schema grows.
@@ -111,7 +111,6 @@ class Sync:
         self._outcomes: Counter[str] = Counter()
         self._rows: Counter[str] = Counter()
         self._counters: dict[str, metrics.Counter] = {}
-        self._metrics = ExitStack()
         self._has_empty_snapshot = False
         self._has_narrowed_snapshot = False
         self._began = time.time()
@@ -125,7 +124,7 @@ class Sync:
         """
         if not self._streams:
             logger.warning("Nothing to deliver: no stream is selected, or stream_maps drop all.")
-        with self._requests, self._metrics:
+        with self._metrics:
             self._deliver_all()
         if self._skipped:
             logger.warning("%s", skipped(self._skipped))
