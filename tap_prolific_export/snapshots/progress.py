@@ -59,7 +59,7 @@ class StreamInfo(Protocol):
 
 
 class Progress:
-    """Keeps the bookmarks of one run; to `source`, it is the history of earlier runs.
+    """Keeps the bookmarks of one run, and the export jobs that it owns; an `OwnedJobs`.
 
     Args:
         bookmarks: The bookmarks.
@@ -86,7 +86,7 @@ class Progress:
         self._completed: set[str] = set()
         self._came_from_disk: set[str] = set()
 
-    # The protocol `source.History`:
+    # Used by `source`, as the history of earlier runs:
 
     @property
     def reads(self) -> frozenset[Part]:

@@ -10,16 +10,16 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
-from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
+from tap_prolific_export.archive.export_archive import ExportArchive, Limits, archive_ref
 from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
 from tap_prolific_export.errors import DataCollectionError, GoneError, TapError
 from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
+from tap_prolific_export.prolific.export_jobs import JobStarter, Wanted
 from tap_prolific_export.prolific.exports import Exporter, Outcome
 from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
@@ -32,7 +32,7 @@ from tap_prolific_export.times import earlier, utc_text
 from tap_prolific_export.uploads.transfer import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tap_prolific_export.http import Sleep
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.settings import Settings
-    from tap_prolific_export.snapshots.bookmarks import Context
+    from tap_prolific_export.snapshots.progress import Progress
 
 _T = TypeVar("_T")
 
@@ -51,26 +51,6 @@ logger = logging.getLogger("tap-prolific-export")
 SNAPSHOT_DOUBT_SECONDS = 3600
 # Warn when the API returns the same archive for longer than this.
 OLD = timedelta(hours=24)
-
-
-class History(OwnedJobs, Protocol):
-    """What earlier runs delivered, and which export jobs they left at Prolific."""
-
-    @property
-    def reads(self) -> Collection[Part]:
-        """The parts of the archives that will be read, besides the metadata."""
-
-    def since(self, context: Context) -> datetime | None:
-        """Return the time from which responses are wanted; None for all of them."""
-
-    def latest(self, context: Context) -> datetime | None:
-        """Return `exported_at` of the newest archive that was delivered; None if none was."""
-
-    def has(self, context: Context, archive: Identity) -> bool:
-        """Return whether every wanted stream has delivered this archive."""
-
-    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
-        """Record that a newer archive holds only what was delivered already."""
 
 
 @dataclass
@@ -196,7 +176,7 @@ class SnapshotSource:
                 return self._from_path(source.path, stack).collection
         return self._look_up(_require(source.ref)).collection
 
-    def due(self, history: History) -> Iterator[Source]:
+    def due(self, history: Progress) -> Iterator[Source]:
         """Yield each source once, as soon as its snapshot can be opened without waiting.
 
         First what is on disk, then the API's: exports in the order in which they are completed.
@@ -219,7 +199,7 @@ class SnapshotSource:
             yield source
 
     @contextmanager
-    def open(self, source: Source, history: History) -> Iterator[Snapshot | None]:
+    def open(self, source: Source, history: Progress) -> Iterator[Snapshot | None]:
         """Open a snapshot; leaving the context closes it and removes its temporary files.
 
         Yields:
@@ -245,7 +225,7 @@ class SnapshotSource:
                 source.outcome = self._export(ref, history)
             yield self._from_latest_export(source, source.outcome, history, stack)
 
-    def discard(self, source: Source, history: History) -> None:
+    def discard(self, source: Source, history: Progress) -> None:
         """Delete the tap's own export jobs of a snapshot that is finished."""
         if source.ref:
             self._job_starter.discard(source.ref, history)
@@ -259,16 +239,16 @@ class SnapshotSource:
             )
         return Snapshot(ExportFacts(ref.id, None, answer.date), collection)
 
-    def _wanted(self, ref: DataCollectionRef, history: History) -> Wanted:
+    def _wanted(self, ref: DataCollectionRef, history: Progress) -> Wanted:
         context = context_of(ref.id)
         return Wanted(ref, self._from(history.since(context)), history.latest(context))
 
-    def _export(self, ref: DataCollectionRef, history: History) -> Outcome:
+    def _export(self, ref: DataCollectionRef, history: Progress) -> Outcome:
         """Request one export and wait for it."""
         return next(self._exporter.exports([self._wanted(ref, history)], history))
 
     def _from_latest_export(
-        self, source: Source, outcome: Outcome, history: History, stack: ExitStack
+        self, source: Source, outcome: Outcome, history: Progress, stack: ExitStack
     ) -> Snapshot | None:
         while True:
             try:
@@ -280,7 +260,7 @@ class SnapshotSource:
                 source.outcome = outcome
 
     def _from_export(
-        self, outcome: Outcome, history: History, stack: ExitStack, *, again: bool = False
+        self, outcome: Outcome, history: Progress, stack: ExitStack, *, again: bool = False
     ) -> Snapshot | None:
         if outcome.error:
             raise outcome.error
