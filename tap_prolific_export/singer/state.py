@@ -92,10 +92,9 @@ class ThrottledStateWriter:
 
     def flush(self) -> None:
         """Write the state now, if it changed."""
-        if self._state == self._written:
-            self._written_at = self._monotonic()
-        else:
+        if self._state != self._written:
             self.write()
+        self._written_at = self._monotonic()
 
     def write(self) -> None:
         """Write the state now: a run ends with a STATE, however it ends."""

@@ -315,14 +315,6 @@ class Sync:
         id_, ref = snapshot.facts.data_collection_id, str(snapshot.collection.ref)
         return self._transfers.stored(last, snapshot.archive, id_, ref)
 
-    def _write(
-        self, stream: ProlificStream, rows: Sequence[Row], content: str | None = None
-    ) -> None:
-        """Write the rows of one stream, then move its bookmark."""
-        with self._writing(stream) as writer:
-            writer.write(rows)
-        self._complete(stream, content)
-
     def _complete(self, stream: ProlificStream, content: str | None = None) -> None:
         """Move a stream's bookmark, unless only some of its rows were written."""
         if self._limit is None:
@@ -333,9 +325,12 @@ class Sync:
         questions = snapshot.collection.instructions
         kept = self._names.kept(questions)
         content = sha256_hex(json_text([*questions, *([kept] if kept else [])]), 8)
-        rows = tables.instruction_rows(snapshot.facts, snapshot.collection, self._names)
-        is_known = self._progress.has_content(stream, content)
-        self._write(stream, () if is_known else rows, content)
+        if not self._progress.has_content(stream, content):
+            with self._writing(stream) as writer:
+                writer.write(
+                    tables.instruction_rows(snapshot.facts, snapshot.collection, self._names)
+                )
+        self._complete(stream, content)
 
     def _write_collection(self, snapshot: Snapshot, response_count: int | None) -> None:
         """Write the row of `collections`, which follows all others, and close the snapshot."""

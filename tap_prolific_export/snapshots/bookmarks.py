@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -115,10 +116,12 @@ def readable(bookmarks: object) -> tuple[dict[str, Any], list[str]]:
         partitions = of_stream.get("partitions", []) if isinstance(of_stream, dict) else None
         is_complete = False
         if isinstance(partitions, list):
-            kept = [each for each in partitions if _is_partition(each)]
+            valid = [each for each in partitions if _is_partition(each)]
+            times = Counter(_key(stream, each["context"]) for each in valid)
+            # If two entries have the same context, neither can be trusted.
+            kept = [each for each in valid if times[_key(stream, each["context"])] == 1]
             found[stream] = {**of_stream, "partitions": kept}
-            contexts = {_key(stream, each["context"]) for each in kept}
-            is_complete = len(contexts) == len(partitions) and all(map(_is_clear, kept))
+            is_complete = len(kept) == len(partitions) and all(map(_is_clear, kept))
         if not is_complete:  # the name of a stream that is not ours could be anything
             unreadable.append(stream if stream in known else "another stream")
     return found, unreadable
@@ -171,17 +174,16 @@ class Bookmarks:
     The SDK looks for a partition by walking all of them.
 
     Args:
-        state: The tap's state, which this reads and writes.
+        state: The tap's state, which this reads and writes; what came from outside is `readable`.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
         self._bookmarks: dict[str, Any] = state.setdefault("bookmarks", {})
-        self._entries: dict[tuple[str, str], Entry] = {}
-        for stream, of_stream in self._bookmarks.items():
-            for entry in of_stream.get("partitions") or ():
-                key = _key(stream, entry.get("context") or {})
-                # If two entries have the same partition, neither can be trusted.
-                self._entries[key] = {} if key in self._entries else entry
+        self._entries: dict[tuple[str, str], Entry] = {
+            _key(stream, entry["context"]): entry
+            for stream, of_stream in self._bookmarks.items()
+            for entry in of_stream.get("partitions", ())
+        }
 
     def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
         """Return a stream's bookmark, if it has one."""
@@ -195,8 +197,7 @@ class Bookmarks:
 
     def drop(self, stream: str, context: Mapping[str, str]) -> None:
         """Remove a stream's bookmark, if it has one."""
-        if _key(stream, context) in self._entries:
-            self._write(stream, context, None)
+        self._write(stream, context, None)
 
     def full_exported_at(self, context: Mapping[str, str]) -> datetime | None:
         """Return when the last complete, unfiltered export that was delivered was read."""
@@ -230,18 +231,16 @@ class Bookmarks:
     def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
         """Replace an entry; with None, remove it."""
         key = _key(stream, context)
-        known = self._entries.pop(key, None)
-        partitions = self._bookmarks.setdefault(stream, {}).setdefault("partitions", [])
-        if known == {} or fields is None:
-            partitions[:] = [e for e in partitions if _key(stream, e.get("context") or {}) != key]
         if fields is None:
+            if entry := self._entries.pop(key, None):
+                self._bookmarks[stream]["partitions"].remove(entry)
             return
-        entry = known or {}
-        entry.clear()
-        entry.update({"context": dict(context), **fields})
-        if not known:
-            partitions.append(entry)
-        self._entries[key] = entry
+        if key not in self._entries:
+            self._entries[key] = {}
+            of_stream = self._bookmarks.setdefault(stream, {})
+            of_stream.setdefault("partitions", []).append(self._entries[key])
+        self._entries[key].clear()
+        self._entries[key].update({"context": dict(context), **fields})
 
 
 def _key(stream: str, context: Mapping[str, str]) -> tuple[str, str]:
