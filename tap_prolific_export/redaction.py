@@ -26,12 +26,7 @@ _AUTHORIZATION = re.compile(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` without the given secrets, query strings and authorization values.
-
-    Args:
-        text: Text for a log or an error.
-        secrets: Literal secrets, such as the API token.
-    """
+    """Return `text` without the given (literal) secrets, query strings and authorization values."""
     # Queries first: a secret replaced inside one would end the match too early.
     text = _QUERY.sub(f"?{REDACTED}", text)
     for secret in filter(None, secrets):
@@ -99,10 +94,6 @@ class RedactingFormatter(logging.Formatter):
 
     It is set on handlers, so it also covers the logs of other libraries. For exceptions that are
     not the tap's own it keeps the names and the traceback only.
-
-    Args:
-        inner: The formatter whose output is scrubbed.
-        secrets: Literal secrets, such as the API token.
     """
 
     def __init__(self, inner: logging.Formatter | None, secrets: Iterable[str] = ()) -> None:

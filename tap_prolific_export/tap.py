@@ -61,15 +61,10 @@ class TapProlificExport(SdkTap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    def __init__(self, *, parse_env_config: bool = False, **kwargs: Any) -> None:
-        """Make the tap.
-
-        Args:
-            parse_env_config: Whether to read ``TAP_PROLIFIC_EXPORT_*``.
-            **kwargs: As the SDK's.
-        """
+    def __init__(self, **kwargs: Any) -> None:
+        """Make the tap; see `singer_sdk.Tap`."""
         self._settings: Settings | None = None
-        super().__init__(parse_env_config=parse_env_config, **kwargs)
+        super().__init__(**kwargs)
         state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
             state, lambda value: self.write_message(StateMessage(value=dict(value)))
@@ -136,12 +131,9 @@ class TapProlificExport(SdkTap):
         return answers_schema(collections, AnswerNames(self._settings.answer_keys))
 
     def sync_all(self) -> None:  # type: ignore[misc]
-        """Deliver everything that is due; see `sync.Sync`.
+        """Deliver everything that is due; raise FatalError if something failed.
 
         Final in the SDK, whose own loop walks stream by stream, not snapshot by snapshot.
-
-        Raises:
-            FatalError: Something failed.
         """
         self._sync()
 
@@ -151,9 +143,6 @@ class TapProlificExport(SdkTap):
         """Write a few records of each stream (``--test``). No file is stored, no job deleted.
 
         Final in the SDK, as `sync_all` is.
-
-        Raises:
-            FatalError: Something failed.
         """
         for stream in self.streams.values() if streams is None else streams:
             stream.selected = True
@@ -214,14 +203,10 @@ class TapProlificExport(SdkTap):
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        """Read the configuration files.
-
-        Raises:
-            click.BadParameter: One of them cannot be read.
-        """
+        """Read the configuration files; the error about one does not quote it."""
         try:
             return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError):  # their texts may quote the file
+        except (OSError, ValueError, TypeError):
             msg = "a configuration file is missing or is no JSON object."
             raise click.BadParameter(msg, ctx, param) from None
 

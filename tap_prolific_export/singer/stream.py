@@ -35,14 +35,7 @@ class ProlificStream(SdkStream):
     def __init__(
         self, tap: Tap, definition: StreamDefinition, settings: Settings, answers: JsonSchema
     ) -> None:
-        """Make the stream.
-
-        Args:
-            tap: The tap it belongs to.
-            definition: Its columns, and what its rows are made of.
-            settings: The tap's settings.
-            answers: Known properties of ``answers``, for the stream that has such a column.
-        """
+        """Make the stream; `answers` are known properties of its column of that name, if any."""
         schema = definition.columns.json_schema()
         self._answers_column: JsonSchema = schema["properties"].pop("answers", {})
         if self._answers_column and answers:

@@ -36,11 +36,6 @@ logger = logging.getLogger("tap-prolific-export")
 class LineRows:
     """How the rows of one stream are made of the lines of one snapshot.
 
-    Args:
-        stream: The stream.
-        snapshot: The open snapshot.
-        names: Names the properties of ``responses.answers``.
-
     Attributes:
         needs_final_ids: Whether no response may come under an id that another one gets later.
     """
@@ -95,11 +90,7 @@ class TaskRows(LineRows):
 
 
 class ResponseRows(LineRows):
-    """``responses``: one row per submission, or in a batch per submission and task.
-
-    Attributes:
-        count: How many responses there were.
-    """
+    """``responses``: one row per submission, or in a batch per submission and task."""
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
         super().__init__(stream, snapshot, names)

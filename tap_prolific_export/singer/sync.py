@@ -70,12 +70,8 @@ class Sync:
     """One run: delivers every due snapshot to every stream.
 
     Args:
-        settings: The tap's settings.
-        source: Yields and opens the due snapshots.
         streams: All streams, in the order in which a snapshot's rows are written.
         progress: What earlier runs delivered; its bookmarks move in this run.
-        state: Writes STATE.
-        run_metrics: The metrics of this run.
         transfers: Stores uploaded files; None where they are not stored.
         limit: Deliver only so many snapshots, and as many records of each stream (``--test``).
     """
@@ -407,10 +403,7 @@ class Sync:
 
 
 def foreseen(source: SnapshotSource) -> list[DataCollection]:
-    """Return what is known of all data collections without exporting any.
-
-    A failure here is only logged: it is reported when the data collection's turn comes.
-    """
+    """Return what is known of all data collections; a failure is reported when its turn comes."""
     try:
         return source.described(logger.debug)[0]
     except TapError as error:

@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
 
 def find_archives(patterns: Iterable[str], log: Callable[..., None]) -> list[Path]:
-    """Return the archives on disk, oldest first, each once.
+    """Return the archives on disk that paths and globs name, oldest first, each once.
 
-    A glob may match nothing: a folder may be empty. A path without wildcards is returned even if
-    no file is there, so that opening it fails like any other data collection.
-
-    Args:
-        patterns: Paths and globs.
-        log: Is told of each glob that matches nothing.
+    A glob may match nothing, which is only logged: a folder may be empty. A path without wildcards
+    is returned even if no file is there, so that opening it fails like any other data collection.
     """
     found: dict[Path, None] = {}
     for place, pattern in enumerate(patterns, 1):

@@ -102,11 +102,7 @@ class Bookmark:
 
 
 def readable(bookmarks: object) -> tuple[dict[str, Any], list[str]]:
-    """Return what can be read of a state's bookmarks, whatever took the place of the rest.
-
-    Returns:
-        The bookmarks, and the streams of which some or all of them cannot be read.
-    """
+    """Return what can be read of a state's bookmarks, and the streams of which not all can be."""
     if not isinstance(bookmarks, dict):
         return {}, ["all streams"]
     found: dict[str, Any] = {}
@@ -139,12 +135,7 @@ def _is_clear(entry: Entry) -> bool:
 
 
 def context_of(data_collection_id: str, archive: str | None = None) -> Context:
-    """Return the key of a data collection's state.
-
-    Args:
-        data_collection_id: Its id.
-        archive: Of an archive on disk, what it is known by: such have state of their own.
-    """
+    """Return the key of a data collection's state; each archive on disk has state of its own."""
     on_disk = {"archive": archive} if archive else {}
     return {"data_collection_id": data_collection_id, **on_disk}
 
@@ -152,12 +143,7 @@ def context_of(data_collection_id: str, archive: str | None = None) -> Context:
 def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:
     """Return the time from which on responses may be new to one of the bookmarks' streams.
 
-    Args:
-        bookmarks: One for each stream; None for a stream that has to begin at the beginning.
-        lookback_seconds: So long after its own time a response may still appear, or change.
-
-    Returns:
-        None where everything may be new.
+    Everything may be new (None) if one of them is missing, as its stream begins at the beginning.
     """
     times = [bookmark and bookmark.exported_at for bookmark in bookmarks]
     known = [time for time in times if time]
@@ -169,12 +155,10 @@ def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> dateti
 
 
 class Bookmarks:
-    """The bookmarks in a tap's state, one for each stream and context, found at once.
+    """The bookmarks in a tap's state, which this reads and writes: one for each stream and context.
 
-    The SDK looks for a partition by walking all of them.
-
-    Args:
-        state: The tap's state, which this reads and writes; what came from outside is `readable`.
+    They are found at once; the SDK looks for a partition by walking all of them. What came from
+    outside must have passed `readable`.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:

@@ -29,11 +29,7 @@ logger = logging.getLogger("tap-prolific-export")
 
 
 class StreamInfo(Protocol):
-    """What `Progress` needs to know of a stream.
-
-    Attributes:
-        name: Its name.
-    """
+    """What `Progress` needs to know of a stream."""
 
     name: str
 
@@ -63,9 +59,9 @@ class Progress:
 
     Args:
         bookmarks: The bookmarks.
-        streams: All streams, the parent first.
+        streams: All streams.
         lookback_seconds: So long after its own time a response may still appear, or change.
-        urgent: Called when the bookmarks holds something that must not be lost.
+        urgent: Called when the bookmarks hold something that must not be lost.
     """
 
     def __init__(
@@ -135,12 +131,7 @@ class Progress:
     # Used by `sync` while a snapshot is open:
 
     def begin(self, snapshot: Snapshot, *, anew: bool = False) -> None:
-        """Begin a snapshot.
-
-        Args:
-            snapshot: It.
-            anew: Whether it takes the place of one that was not finished, and of all its rows.
-        """
+        """Begin a snapshot; `anew`: in place of one that was not finished, and of all its rows."""
         self._snapshot = snapshot
         self._completed = set()
         self._pending = {
@@ -188,8 +179,7 @@ class Progress:
     def full_exported_at(self, *, is_whole: bool) -> datetime | None:
         """Return `full_exported_at` as it is once the open snapshot's rows are emitted.
 
-        Args:
-            is_whole: Whether everything in the archive was read, and none of it was dropped.
+        `is_whole` says that everything in the archive was read, and none of it was dropped.
         """
         snapshot = self._require()
         if is_whole and self._is_full():
@@ -200,9 +190,7 @@ class Progress:
     def close(self, last: StreamInfo | None, *, is_whole: bool) -> None:
         """Finish the open snapshot, if every stream has delivered all of it.
 
-        Args:
-            last: The stream of `collections`, if it is emitted; its bookmark follows the others.
-            is_whole: As for `full_exported_at`.
+        The bookmark of `collections`, if it is emitted, is the last; `is_whole` as above.
         """
         if self._pending - {last.name if last else ""}:
             return

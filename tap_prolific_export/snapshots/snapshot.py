@@ -161,11 +161,7 @@ class Snapshot:
 
 
 class Tasks:
-    """The tasks of a snapshot, each once, and again if it comes with other data.
-
-    Args:
-        snapshot: Its archive is read.
-    """
+    """The tasks of a snapshot, each once, and again if it comes with other data."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

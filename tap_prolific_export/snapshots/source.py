@@ -73,14 +73,7 @@ class Source:
 
 
 class SnapshotSource:
-    """Finds the due snapshots and opens them.
-
-    Args:
-        settings: The tap's settings.
-        count: Called with the endpoint of every request.
-        sleep: Waits the given number of seconds.
-        monotonic: Seconds on a clock that never jumps.
-    """
+    """Finds the due snapshots and opens them; calls `count` with the endpoint of every request."""
 
     def __init__(
         self,
@@ -152,8 +145,7 @@ class SnapshotSource:
     ) -> tuple[list[DataCollection], list[DataCollectionError]]:
         """Return the metadata of every source without exporting anything, and what failed.
 
-        Args:
-            log: Is told of each failure at once.
+        Each failure is logged at once.
 
         Raises:
             FatalError: The API rejects every request.

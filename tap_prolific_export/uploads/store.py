@@ -90,11 +90,7 @@ def ensure_stored(
 ) -> Stored:
     """Fetch a file and store it, unless the store already has it.
 
-    Args:
-        store: The store.
-        keys: The key to use, and another one for the case that it holds other content.
-        upload: The file's size and checksum in the archive.
-        content: Starts reading the file.
+    The second key is used if the first one holds other content.
 
     Raises:
         StoreError: The file cannot be stored.

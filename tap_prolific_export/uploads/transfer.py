@@ -64,12 +64,9 @@ class Selection:
         return cls(settings.files_include, settings.files_max_bytes)
 
     def takes(self, size: int, names: Collection[str], content_type: str | None = None) -> bool:
-        """Whether a file is stored.
+        """Whether a file of so many bytes is stored.
 
-        Args:
-            size: Size in bytes.
-            names: Its names. Without a content type, the first known extension decides.
-            content_type: Its content type, if known.
+        If the content type is not known, the first known extension of its names decides.
         """
         if self.max_bytes is not None and size > self.max_bytes:
             return False
@@ -140,13 +137,8 @@ class Transfers:
     ) -> Iterator[Row]:
         """Yield each row of `files` once its file is stored, with `uri` and `sha256`.
 
-        Memory use does not depend on the number or size of the files.
-
-        Args:
-            rows: Rows from `rows.files.FileFinder`.
-            archive: The archive that holds the files.
-            data_collection_id: The data collection that the files belong to.
-            what: The data collection, for logs and errors.
+        Memory use does not depend on the number or size of the files. `what` is the data
+        collection, for logs and errors.
 
         Raises:
             FilesError: Some files cannot be stored; the rows of the others were yielded.
@@ -292,12 +284,8 @@ class _Transfer:
 class _Pool:
     """Threads that store files.
 
-    They are daemon threads, so that a process can end while one waits for a server.
-
-    Args:
-        size: Number of threads.
-        store: Stores the file of a row, unless the event is set.
-        abandon: Called if threads are still running when the pool is left.
+    They are daemon threads, so that a process can end while one waits for a server. If any are
+    still running when the pool is left, `abandon` is called.
     """
 
     def __init__(
