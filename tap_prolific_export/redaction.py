@@ -101,9 +101,8 @@ class RedactingFormatter(logging.Formatter):
         while isinstance(inner, RedactingFormatter):
             inner = inner.inner
         self.inner: logging.Formatter = inner or logging.Formatter()
-        as_given = [*secrets]
-        in_json = [json.dumps(secret)[1:-1] for secret in as_given]
-        self.secrets = (*as_given, *in_json)
+        # As given, and as they are in JSON.
+        self.secrets = [form for each in secrets for form in (each, json.dumps(each)[1:-1])]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as scrubbed text."""

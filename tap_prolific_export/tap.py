@@ -82,12 +82,10 @@ class TapProlificExport(SdkTap):
         else:
             redact_logs([self._settings.api_token or ""])
         config = {name: self.config[name] for name in builtin if name in self.config}
-        quoted = [name for name, value in config.items() if is_quoted(value)]
-        for name in quoted:
-            problems.append(f"{name}: {QUOTED}")
-            del config[name]
+        problems += [f"{name}: {QUOTED}" for name, value in config.items() if is_quoted(value)]
+        unquoted = {name: value for name, value in config.items() if not is_quoted(value)}
         validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
-        for misfit in validator.iter_errors(config):
+        for misfit in validator.iter_errors(unquoted):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
         return problems

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.singerlib import Catalog
 
-    from tap_prolific_export.archive.export_archive import Part
     from tap_prolific_export.rows.schema import JsonSchema
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.streams import StreamDefinition
@@ -46,15 +45,11 @@ class ProlificStream(SdkStream):
         self.primary_keys = definition.columns.key
         self.replication_key = None if definition.columns is COLLECTIONS else REPLICATION_KEY
         self.definition = definition
+        self.reads = definition.reads
         self.settings = settings
         self._is_schema_written = False
         self._is_warned_of_columns = False
         self._fingerprint: str | None = None
-
-    @property
-    def reads(self) -> frozenset[Part]:
-        """The parts of an archive that the rows are made of, besides the metadata."""
-        return self.definition.reads
 
     @property
     def is_emitted(self) -> bool:

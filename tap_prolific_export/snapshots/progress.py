@@ -11,7 +11,6 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from tap_prolific_export.errors import TapError
 from tap_prolific_export.rows.schema import RESPONSES
 from tap_prolific_export.signals import deferred
 from tap_prolific_export.snapshots.bookmarks import Bookmark, context_of, since
@@ -77,7 +76,7 @@ class Progress:
         self._of_responses = [stream for stream in self._selected if stream.reads]
         self._left_out = [s for s in streams if s.reads and not s.is_emitted]
         self._lookback_seconds = lookback_seconds
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Snapshot  # since `begin`
         self._pending: set[str] = set()
         self._completed: set[str] = set()
         self._came_from_disk: set[str] = set()
@@ -164,12 +163,12 @@ class Progress:
 
     def has_content(self, stream: StreamInfo, content: str) -> bool:
         """Return whether the stream's content equals what it delivered last."""
-        bookmark = self._usable(stream, self._require().context)
+        bookmark = self._usable(stream, self._snapshot.context)
         return bookmark is not None and bookmark.content == content
 
     def complete(self, stream: StreamInfo, content: str | None = None) -> None:
         """Move the stream's bookmark: all of its rows have been emitted."""
-        snapshot = self._require()
+        snapshot = self._snapshot
         self._pending.discard(stream.name)
         self._completed.add(stream.name)
         exported_at = snapshot.facts.exported_at if stream.replication_key else None
@@ -181,7 +180,7 @@ class Progress:
 
         `is_whole` says that everything in the archive was read, and none of it was dropped.
         """
-        snapshot = self._require()
+        snapshot = self._snapshot
         if is_whole and self._is_full():
             return snapshot.facts.exported_at
         return None if snapshot.on_disk else self._bookmarks.full_exported_at(snapshot.context)
@@ -196,9 +195,9 @@ class Progress:
             return
         if last:
             self.complete(last)
-        context = self._require().context
+        context = self._snapshot.context
         if is_whole and self._is_full():
-            self._bookmarks.set_full_exported_at(context, self.full_exported_at(is_whole=True))
+            self._bookmarks.set_full_exported_at(context, self._snapshot.facts.exported_at)
             # Their rows are older and would look withdrawn: these streams start from the beginning.
             for stream in self._left_out:
                 self._bookmarks.drop(stream.name, context)
@@ -206,7 +205,7 @@ class Progress:
     def _is_full(self) -> bool:
         """Whether all rows of an unfiltered export have been emitted, each by this run."""
         return (
-            self._require().is_of_everything
+            self._snapshot.is_of_everything
             and RESPONSES.name in self._completed
             and all(stream.name in self._completed for stream in self._of_responses)
         )
@@ -225,9 +224,3 @@ class Progress:
 
     def _bookmark(self, stream: StreamInfo, context: Context) -> Bookmark | None:
         return None if stream.is_full_run else self._bookmarks.bookmark(stream.name, context)
-
-    def _require(self) -> Snapshot:
-        if self._snapshot is None:
-            msg = "No delivery is open."
-            raise TapError(msg)
-        return self._snapshot
