@@ -43,17 +43,16 @@ def host_of(url: str) -> str:
         return "an unknown host"
 
 
-def without_text(error: BaseException) -> BaseException:
+def without_text(
+    error: BaseException, copies: dict[int, BaseException] | None = None
+) -> BaseException:
     """Return a copy of an exception that prints the same names and traceback, but no messages.
 
     Library messages may quote a value from a participant. The tap's own messages are safe to log
-    and are kept.
+    and are kept. `copies` holds the copies made so far, as contexts can form a cycle.
     """
-    return _redacted_copy(error, {})
-
-
-def _redacted_copy(error: BaseException, copies: dict[int, BaseException]) -> BaseException:
-    if id(error) in copies:  # contexts can form a cycle
+    copies = {} if copies is None else copies
+    if id(error) in copies:
         return copies[id(error)]
     kind = type(error)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
@@ -62,9 +61,9 @@ def _redacted_copy(error: BaseException, copies: dict[int, BaseException]) -> Ba
     redacted: BaseException = same_name(text) if error.args else same_name()
     copies[id(error)] = redacted
     if error.__cause__:
-        redacted.__cause__ = _redacted_copy(error.__cause__, copies)
+        redacted.__cause__ = without_text(error.__cause__, copies)
     if error.__context__:
-        redacted.__context__ = _redacted_copy(error.__context__, copies)
+        redacted.__context__ = without_text(error.__context__, copies)
     redacted.__suppress_context__ = error.__suppress_context__
     return redacted.with_traceback(error.__traceback__)
 

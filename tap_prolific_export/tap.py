@@ -105,11 +105,6 @@ class TapProlificExport(SdkTap):
             )
         super().load_state({"bookmarks": bookmarks})
 
-    def setup_mapper(self) -> None:
-        """Apply the catalog to the streams first: they add to it what it lacks."""
-        _ = self.streams
-        super().setup_mapper()
-
     def discover_streams(self) -> Sequence[Stream]:
         """Return the streams; without a catalog, with the questions of every source.
 

@@ -166,7 +166,7 @@ def write_lines(lines: bytes) -> None:
             _write(lines)
     except BrokenPipeError:
         discard(sys.stdout)  # or Python would try once more as it ends, and say so
-        raise OutputClosedError from None
+        raise OutputClosedError(1) from None
 
 
 def _write(lines: bytes) -> None:

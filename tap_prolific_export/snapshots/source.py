@@ -17,7 +17,7 @@ from tap_prolific_export.archive.export_archive import ExportArchive, Limits, ar
 from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
 from tap_prolific_export.errors import DataCollectionError, GoneError, TapError
-from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter, Wanted
 from tap_prolific_export.prolific.exports import Exporter, Outcome
@@ -286,12 +286,9 @@ class SnapshotSource:
         archive.prefetch(history.reads, self._takes)
         collection = _collection(ref, archive.metadata(), archive)
         since = history.since(context)
+        since = since and earlier(since, SNAPSHOT_DOUBT_SECONDS)
         # If the API filtered by time, its choice is taken as it is.
-        rest = (
-            EVERYTHING
-            if export.applied.start
-            else self._from(since and earlier(since, SNAPSHOT_DOUBT_SECONDS))
-        )
+        start = None if export.applied.start else self._from(since).start
         study_id = None if export.applied.study_id == asked.study_id else asked.study_id
         return Snapshot(
             ExportFacts(ref.id, export.export_id, exported_at),
@@ -299,7 +296,7 @@ class SnapshotSource:
             archive,
             opened.size,
             replace(asked, end=export.applied.end, other=export.applied.other),
-            ExportFilter(study_id, rest.start),
+            ExportFilter(study_id, start),
             identity,
             bytes_read=lambda: self._downloader.bytes_read - before,
         )

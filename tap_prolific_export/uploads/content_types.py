@@ -56,7 +56,7 @@ _BY_EXTENSION = {
 # the operating system, too, so that each machine would store other files.
 _PYTHONS_OWN = mimetypes.MimeTypes().types_map[True]
 # What browsers say of a file that they do not know.
-_UNKNOWN = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+UNKNOWN = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 def content_type_of(name: str) -> str | None:
@@ -65,8 +65,3 @@ def content_type_of(name: str) -> str | None:
     if not (stem and dot):
         return None
     return _BY_EXTENSION.get(extension) or _PYTHONS_OWN.get(f".{extension}")
-
-
-def is_unknown(content_type: str) -> bool:
-    """Whether a content type, in lower case and without parameters, says nothing of a file."""
-    return content_type in _UNKNOWN

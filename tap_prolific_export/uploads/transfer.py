@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.errors import (
     DataCollectionError,
@@ -22,7 +22,7 @@ from tap_prolific_export.errors import (
 )
 from tap_prolific_export.http import RetryPolicy, retry
 from tap_prolific_export.model import size_text
-from tap_prolific_export.uploads.content_types import content_type_of, is_unknown
+from tap_prolific_export.uploads.content_types import UNKNOWN, content_type_of
 from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import ensure_stored, open_store
 
@@ -82,15 +82,15 @@ class Selection:
         return (
             any("/" in item for item in self.include)
             and (self.max_bytes is None or size <= self.max_bytes)
-            and is_unknown(_type_of(names, content_type))
+            and _type_of(names, content_type) in UNKNOWN
             and not self.takes(size, names, content_type)
         )
 
 
 def _type_of(names: Iterable[str], content_type: str | None) -> str:
-    """Return a file's content type, in lower case and without parameters; see `is_unknown`."""
+    """Return a file's content type, in lower case and without parameters; see `UNKNOWN`."""
     told = (content_type or "").partition(";")[0].strip().lower()
-    if is_unknown(told):
+    if told in UNKNOWN:
         return next(filter(None, map(content_type_of, names)), told)
     return told
 
@@ -198,7 +198,7 @@ class _Transfer:
         upload = self._archive.uploads[path]
         keys = store_keys(self._id, path, upload, collides=self._names[collision_key(path)] > 1)
         # Wake a waiting thread when the run ends.
-        sleep = self._config.sleep or partial(_wait, stop)
+        sleep: Callable[[float], Any] = self._config.sleep or stop.wait
         policy = RetryPolicy(sleep, self._what, "store an uploaded file", _ADVICE)
         content = partial(self._content, path, stop)
 
@@ -348,10 +348,6 @@ class _Pool:
             except BaseException as error:  # noqa: BLE001  # re-raised in the waiting thread
                 result = error
             self._done.put((row, result))
-
-
-def _wait(stop: threading.Event, seconds: float) -> None:
-    stop.wait(seconds)
 
 
 def _is_of_file(error: TapError) -> bool:
