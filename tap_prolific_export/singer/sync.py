@@ -36,7 +36,7 @@ from tap_prolific_export.singer.streams import ResponseRows
 from tap_prolific_export.singer.writer import RecordWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from singer_sdk import metrics
 
@@ -205,11 +205,9 @@ class Sync:
         for stream in self._streams:
             self._grow_schema(stream, snapshot)
             stream.ensure_schema_is_written()
-        lines = {
-            each: make(each, snapshot, self._names)
-            for each in pending
-            if (make := each.definition.lines)
-        }
+        lines = [
+            make(each, snapshot, self._names) for each in pending if (make := each.definition.lines)
+        ]
         try:
             self._write_rows(pending, lines, snapshot)
         except ReplacedError:
@@ -219,8 +217,8 @@ class Sync:
         response_count = next(
             (
                 rows.count
-                for stream, rows in lines.items()
-                if isinstance(rows, ResponseRows) and not self._progress.is_pending(stream)
+                for rows in lines
+                if isinstance(rows, ResponseRows) and not self._progress.is_pending(rows.stream)
             ),
             None,
         )
@@ -236,27 +234,24 @@ class Sync:
             logger.info("%s", delivered_line(snapshot, self._rows - before))
 
     def _write_rows(
-        self,
-        pending: Sequence[ProlificStream],
-        lines: Mapping[ProlificStream, LineRows],
-        snapshot: Snapshot,
+        self, pending: Sequence[ProlificStream], lines: Sequence[LineRows], snapshot: Snapshot
     ) -> None:
         """Write the rows of all pending streams but `collections`."""
         for stream in pending:
             if stream.name == INSTRUCTIONS.name:
                 self._write_instructions(stream, snapshot)
         with ExitStack() as stack:
-            writers = [(s, r, stack.enter_context(self._writing(s))) for s, r in lines.items()]
-            self._write_lines([(rows, writer) for _, rows, writer in writers], snapshot)
-            for stream, rows, writer in writers:
+            writers = [(rows, stack.enter_context(self._writing(rows.stream))) for rows in lines]
+            self._write_lines(writers, snapshot)
+            for rows, writer in writers:
                 try:
-                    for row in self._last_rows(stream, rows, snapshot):
+                    for row in self._last_rows(rows):
                         writer.write([row])
                 except FilesError as error:  # it does not hold up other streams
                     self._fail(error)
                     continue
                 writer.flush()
-                self._complete(stream)
+                self._complete(rows.stream)
 
     def _write_lines(
         self, writers: Sequence[tuple[LineRows, RecordWriter]], snapshot: Snapshot
@@ -301,12 +296,10 @@ class Sync:
                 unrecognised,
             )
 
-    def _last_rows(
-        self, stream: ProlificStream, rows: LineRows, snapshot: Snapshot
-    ) -> Iterable[Row]:
+    def _last_rows(self, rows: LineRows) -> Iterable[Row]:
         """Return the rows that follow those of the lines; `files` waits until they are stored."""
-        last = islice(rows.end(), self._limit)
-        if stream.name != FILES.name or not self._transfers or not snapshot.archive:
+        last, snapshot = islice(rows.end(), self._limit), rows.snapshot
+        if rows.stream.name != FILES.name or not self._transfers or not snapshot.archive:
             return last
         id_, ref = snapshot.facts.data_collection_id, str(snapshot.collection.ref)
         return self._transfers.stored(last, snapshot.archive, id_, ref)

@@ -28,21 +28,20 @@ logger = logging.getLogger("tap-prolific-export")
 
 
 class StreamInfo(Protocol):
-    """What `Progress` needs to know of a stream."""
+    """What `Progress` needs to know of a stream.
+
+    Attributes:
+        reads: The parts of an archive that its rows are made of, besides the metadata.
+        replication_key: The column of its bookmark; None if it is not incremental.
+    """
 
     name: str
-
-    @property
-    def reads(self) -> frozenset[Part]:
-        """The parts of an archive that its rows are made of, besides the metadata."""
+    reads: frozenset[Part]
+    replication_key: str | None
 
     @property
     def is_emitted(self) -> bool:
         """Whether its records are written."""
-
-    @property
-    def replication_key(self) -> str | None:
-        """The column of its bookmark; None if it is not incremental."""
 
     @property
     def is_full_run(self) -> bool:
@@ -57,8 +56,6 @@ class Progress:
     """Keeps the bookmarks of one run, and the export jobs that it owns; an `OwnedJobs`.
 
     Args:
-        bookmarks: The bookmarks.
-        streams: All streams.
         lookback_seconds: So long after its own time a response may still appear, or change.
         urgent: Called when the bookmarks hold something that must not be lost.
     """
@@ -154,8 +151,7 @@ class Progress:
             # Its rows may replace newer ones, from a later archive or from the API.
             self._came_from_disk.add(snapshot.facts.data_collection_id)
             of_api = context_of(snapshot.facts.data_collection_id)
-            if self._bookmarks.full_exported_at(of_api):
-                self._bookmarks.set_full_exported_at(of_api, None)
+            self._bookmarks.set_full_exported_at(of_api, None)
 
     def is_pending(self, stream: StreamInfo) -> bool:
         """Return whether the stream still has to deliver the open snapshot."""
