@@ -33,7 +33,7 @@ from tap_prolific_export.uploads.transfer import Transfers
 from tap_prolific_export.validation import QUOTED, is_quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -143,23 +143,20 @@ class TapProlificExport(SdkTap):
         return True
 
     def _sync(self, *, limit: int | None = None) -> None:
-        state = cast("dict[str, Any]", self.state)
         try:
             settings = self._settings or Settings.from_config(self.config)
-            streams = [
-                stream
-                for definition in DEFINITIONS
-                if isinstance(stream := self.streams[definition.columns.name], ProlificStream)
-            ]
+            named = cast("dict[str, ProlificStream]", self.streams)
+            streams = [named[each.columns.name] for each in DEFINITIONS]
             emitted = [stream for stream in streams if stream.is_emitted]
             if limit is None and self._replaces_tables(settings, emitted):
                 for stream in emitted:
                     stream.version = self.initialized_at // 1000
             transfers = None
-            if self.streams[FILES.name] in emitted:  # fails before anything is requested
+            if named[FILES.name] in emitted:  # fails before anything is requested
                 transfers = Transfers.from_settings(settings)
+            bookmarks = Bookmarks(cast("dict[str, Any]", self.state))
             progress = Progress(
-                Bookmarks(state), streams, settings.lookback_seconds, self._states.write_soon
+                bookmarks, streams, settings.lookback_seconds, self._states.write_soon
             )
             run_metrics = RunMetrics()
             Sync(
@@ -207,13 +204,11 @@ class TapProlificExport(SdkTap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line."""
         command = super().get_singer_command()
-        parsers: dict[str | None, Callable[[str], Any]] = {
-            "state": parse_state,
-            "catalog": json.loads,
-        }
         for option in command.params:
-            if option.name in parsers:
-                option.type = JsonFile(parsers[option.name])
+            if option.name == "state":
+                option.type = JsonFile(parse_state)
+            elif option.name == "catalog":
+                option.type = JsonFile(json.loads)
         return Command(
             name=command.name,
             callback=command.callback,

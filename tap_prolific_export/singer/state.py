@@ -62,7 +62,6 @@ class ThrottledStateWriter:
     Args:
         state: The tap's state, which others change.
         write: Writes a STATE message.
-        monotonic: Returns seconds from a clock that never jumps.
     """
 
     def __init__(

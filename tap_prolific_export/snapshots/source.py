@@ -347,8 +347,7 @@ class SnapshotSource:
 
 def _require(thing: _T | None) -> _T:
     if thing is None:  # no setting leads here
-        msg = "This needs a source that the settings do not name."
-        raise TapError(msg)
+        raise TapError("This needs a source that the settings do not name.")
     return thing
 
 
