@@ -133,7 +133,7 @@ class TapProlificExport(SdkTap):
     def run_sync_dry_run(  # type: ignore[misc]
         self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
     ) -> bool:
-        """Write a few records of each stream (``--test``). No file is stored, no job deleted.
+        """Write a few records of each stream (``--test``). No file is stored, no bookmark moves.
 
         Final in the SDK, as `sync_all` is.
         """
