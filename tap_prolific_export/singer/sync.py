@@ -91,6 +91,7 @@ class Sync:
         self._settings = settings
         self._source = source
         self._streams = [stream for stream in streams if stream.is_emitted]
+        self._collections = next((s for s in self._streams if s.name == COLLECTIONS.name), None)
         self._progress = progress
         self._state = state
         self._metrics = run_metrics
@@ -153,9 +154,8 @@ class Sync:
 
     def _deliver_all(self) -> None:
         try:
-            for stream in self._streams:
-                if stream.name == COLLECTIONS.name:  # even where nothing is due: its table is made
-                    stream.ensure_schema_is_written()
+            if self._collections:  # even where nothing is due: its table is made
+                self._collections.ensure_schema_is_written()
             for each in self._source.due(self._progress) if self._streams else ():
                 self._deliver(each)
                 self._state.checkpoint()
@@ -327,8 +327,7 @@ class Sync:
         is_whole = not self._drops_streams and (
             archive is None or (archive.has_lines is not False and not archive.skipped)
         )
-        stream = next((each for each in self._streams if each.name == COLLECTIONS.name), None)
-        if stream:
+        if stream := self._collections:
             full = self._progress.full_exported_at(is_whole=is_whole)
             row = tables.collection_row(
                 snapshot.facts,

@@ -114,15 +114,13 @@ class Progress:
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
         """Record at once that the tap owns a job."""
-        context = context_of(ref.id)
-        self._bookmarks.set_exports(context, [*self._bookmarks.exports(context), export_id])
+        self._bookmarks.set_exports(context_of(ref.id), [*self.ours(ref), export_id])
         self._urgent()
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
         """Record that a job of the tap is gone."""
-        context = context_of(ref.id)
-        left = [each for each in self._bookmarks.exports(context) if each != export_id]
-        self._bookmarks.set_exports(context, left)
+        left = [each for each in self.ours(ref) if each != export_id]
+        self._bookmarks.set_exports(context_of(ref.id), left)
 
     # Used by `sync` while a snapshot is open:
 
