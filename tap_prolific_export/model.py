@@ -24,15 +24,12 @@ class Kind(str, Enum):
     @property
     def method(self) -> str:
         """The API's own name, as in a study's ``data_collection_method``."""
-        return {
-            Kind.COLLECTION: "AI_TASK_BUILDER_COLLECTION",
-            Kind.BATCH: "AI_TASK_BUILDER_BATCH",
-        }[self]
+        return f"AI_TASK_BUILDER_{self.name}"
 
     @property
     def noun(self) -> str:
         """The word for one of them."""
-        return {Kind.COLLECTION: "collection", Kind.BATCH: "batch"}[self]
+        return self.name.lower()
 
 
 @dataclass(frozen=True)
@@ -83,3 +80,12 @@ def text_or_none(value: object) -> str | None:
 def sha256_hex(text: str, length: int) -> str:
     """Return the first hex digits of a text's SHA-256; the text may contain lone surrogates."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def size_text(count: float) -> str:
+    """Format a number of bytes for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004
+            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -26,12 +26,7 @@ _AUTHORIZATION = re.compile(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return `text` without the given secrets, query strings and authorization values.
-
-    Args:
-        text: Text for a log or an error.
-        secrets: Literal secrets, such as the API token.
-    """
+    """Return `text` without the given (literal) secrets, query strings and authorization values."""
     # Queries first: a secret replaced inside one would end the match too early.
     text = _QUERY.sub(f"?{REDACTED}", text)
     for secret in filter(None, secrets):
@@ -48,17 +43,16 @@ def host_of(url: str) -> str:
         return "an unknown host"
 
 
-def without_text(error: BaseException) -> BaseException:
+def without_text(
+    error: BaseException, copies: dict[int, BaseException] | None = None
+) -> BaseException:
     """Return a copy of an exception that prints the same names and traceback, but no messages.
 
     Library messages may quote a value from a participant. The tap's own messages are safe to log
-    and are kept.
+    and are kept. `copies` holds the copies made so far, as contexts can form a cycle.
     """
-    return _redacted_copy(error, {})
-
-
-def _redacted_copy(error: BaseException, copies: dict[int, BaseException]) -> BaseException:
-    if id(error) in copies:  # contexts can form a cycle
+    copies = {} if copies is None else copies
+    if id(error) in copies:
         return copies[id(error)]
     kind = type(error)
     names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
@@ -67,9 +61,9 @@ def _redacted_copy(error: BaseException, copies: dict[int, BaseException]) -> Ba
     redacted: BaseException = same_name(text) if error.args else same_name()
     copies[id(error)] = redacted
     if error.__cause__:
-        redacted.__cause__ = _redacted_copy(error.__cause__, copies)
+        redacted.__cause__ = without_text(error.__cause__, copies)
     if error.__context__:
-        redacted.__context__ = _redacted_copy(error.__context__, copies)
+        redacted.__context__ = without_text(error.__context__, copies)
     redacted.__suppress_context__ = error.__suppress_context__
     return redacted.with_traceback(error.__traceback__)
 
@@ -99,10 +93,6 @@ class RedactingFormatter(logging.Formatter):
 
     It is set on handlers, so it also covers the logs of other libraries. For exceptions that are
     not the tap's own it keeps the names and the traceback only.
-
-    Args:
-        inner: The formatter whose output is scrubbed.
-        secrets: Literal secrets, such as the API token.
     """
 
     def __init__(self, inner: logging.Formatter | None, secrets: Iterable[str] = ()) -> None:
@@ -110,9 +100,8 @@ class RedactingFormatter(logging.Formatter):
         while isinstance(inner, RedactingFormatter):
             inner = inner.inner
         self.inner: logging.Formatter = inner or logging.Formatter()
-        as_given = [*secrets]
-        in_json = [json.dumps(secret)[1:-1] for secret in as_given]
-        self.secrets = (*as_given, *in_json)
+        # As given, and as they are in JSON.
+        self.secrets = [form for each in secrets for form in (each, json.dumps(each)[1:-1])]
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as scrubbed text."""

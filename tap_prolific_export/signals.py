@@ -41,9 +41,6 @@ class OutputClosedError(SystemExit):
     It derives from SystemExit because it is no failure of the tap: error handlers let it pass.
     """
 
-    def __init__(self) -> None:
-        super().__init__(1)
-
 
 class Termination:
     """Handles SIGTERM and SIGINT: raises `Terminated`, but not while a line is being written.

@@ -11,14 +11,14 @@ from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.catalog import REPLICATION_FULL_TABLE
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_prolific_export.errors import ConfigError, DataCollectionError
+from tap_prolific_export.errors import ConfigError
 from tap_prolific_export.redaction import redact_logs
 from tap_prolific_export.rows.labels import AnswerNames
 from tap_prolific_export.rows.schema import FILES, answers_schema
 from tap_prolific_export.settings import SETTINGS, Settings, config_jsonschema
 from tap_prolific_export.signals import deferred
 from tap_prolific_export.singer.cli import Command, JsonFile
-from tap_prolific_export.singer.metrics import RequestMetrics
+from tap_prolific_export.singer.metrics import RunMetrics
 from tap_prolific_export.singer.report import failure
 from tap_prolific_export.singer.sdk import SdkTap
 from tap_prolific_export.singer.state import ThrottledStateWriter, parse_state, unwrapped
@@ -33,7 +33,7 @@ from tap_prolific_export.uploads.transfer import Transfers
 from tap_prolific_export.validation import QUOTED, is_quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from singer_sdk import Stream
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
@@ -61,16 +61,10 @@ class TapProlificExport(SdkTap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    def __init__(self, *, parse_env_config: bool = False, **kwargs: Any) -> None:
-        """Make the tap.
-
-        Args:
-            parse_env_config: Whether to read ``TAP_PROLIFIC_EXPORT_*``.
-            **kwargs: As the SDK's.
-        """
+    def __init__(self, **kwargs: Any) -> None:
+        """Make the tap; see `singer_sdk.Tap`."""
         self._settings: Settings | None = None
-        self._requests = RequestMetrics("collections")
-        super().__init__(parse_env_config=parse_env_config, **kwargs)
+        super().__init__(**kwargs)
         state = cast("dict[str, Any]", self.state)
         self._states = ThrottledStateWriter(
             state, lambda value: self.write_message(StateMessage(value=dict(value)))
@@ -88,12 +82,10 @@ class TapProlificExport(SdkTap):
         else:
             redact_logs([self._settings.api_token or ""])
         config = {name: self.config[name] for name in builtin if name in self.config}
-        quoted = [name for name, value in config.items() if is_quoted(value)]
-        for name in quoted:
-            problems.append(f"{name}: {QUOTED}")
-            del config[name]
+        problems += [f"{name}: {QUOTED}" for name, value in config.items() if is_quoted(value)]
+        unquoted = {name: value for name, value in config.items() if not is_quoted(value)}
         validator = DEFAULT_JSONSCHEMA_VALIDATOR({"type": "object", "properties": builtin})
-        for misfit in validator.iter_errors(config):
+        for misfit in validator.iter_errors(unquoted):
             path = ".".join(str(part) for part in misfit.absolute_path)
             problems.append(f"{path}: does not fit its schema ({misfit.validator}).")
         return problems
@@ -113,11 +105,6 @@ class TapProlificExport(SdkTap):
             )
         super().load_state({"bookmarks": bookmarks})
 
-    def setup_mapper(self) -> None:
-        """Apply the catalog to the streams first: they add to it what it lacks."""
-        _ = self.streams
-        super().setup_mapper()
-
     def discover_streams(self) -> Sequence[Stream]:
         """Return the streams; without a catalog, with the questions of every source.
 
@@ -131,38 +118,24 @@ class TapProlificExport(SdkTap):
     def _discovered_answers(self) -> JsonSchema:
         if self._settings is None:  # not validated: only what needs no source
             return {}
-        snapshots = SnapshotSource.from_settings(self._settings)
-        collections = []
-        failures: list[DataCollectionError] = []
-        for source in snapshots.sources():
-            try:
-                collections.append(snapshots.describe(source))
-            except DataCollectionError as error:
-                self.logger.warning("%s", error)
-                failures.append(error)
+        collections, failures = SnapshotSource(self._settings).described(self.logger.warning)
         if failures and not collections:
             raise failure(failures, delivered=0)
         return answers_schema(collections, AnswerNames(self._settings.answer_keys))
 
     def sync_all(self) -> None:  # type: ignore[misc]
-        """Deliver everything that is due; see `sync.Sync`.
+        """Deliver everything that is due; raise FatalError if something failed.
 
         Final in the SDK, whose own loop walks stream by stream, not snapshot by snapshot.
-
-        Raises:
-            FatalError: Something failed.
         """
         self._sync()
 
     def run_sync_dry_run(  # type: ignore[misc]
         self, dry_run_record_limit: int | None = 1, streams: Iterable[Stream] | None = None
     ) -> bool:
-        """Write a few records of each stream (``--test``). No file is stored, no job deleted.
+        """Write a few records of each stream (``--test``). No file is stored, no bookmark moves.
 
         Final in the SDK, as `sync_all` is.
-
-        Raises:
-            FatalError: Something failed.
         """
         for stream in self.streams.values() if streams is None else streams:
             stream.selected = True
@@ -170,35 +143,32 @@ class TapProlificExport(SdkTap):
         return True
 
     def _sync(self, *, limit: int | None = None) -> None:
-        state = cast("dict[str, Any]", self.state)
         try:
             settings = self._settings or Settings.from_config(self.config)
-            streams = [
-                stream
-                for definition in DEFINITIONS
-                if isinstance(stream := self.streams[definition.columns.name], ProlificStream)
-            ]
+            named = cast("dict[str, ProlificStream]", self.streams)
+            streams = [named[each.columns.name] for each in DEFINITIONS]
             emitted = [stream for stream in streams if stream.is_emitted]
             if limit is None and self._replaces_tables(settings, emitted):
                 for stream in emitted:
                     stream.version = self.initialized_at // 1000
             transfers = None
-            if self.streams[FILES.name] in emitted:  # fails before anything is requested
+            if named[FILES.name] in emitted:  # fails before anything is requested
                 transfers = Transfers.from_settings(settings)
+            bookmarks = Bookmarks(cast("dict[str, Any]", self.state))
             progress = Progress(
-                Bookmarks(state), streams, settings.lookback_seconds, self._states.write_soon
+                bookmarks, streams, settings.lookback_seconds, self._states.write_soon
             )
-            sync = Sync(
+            run_metrics = RunMetrics()
+            Sync(
                 settings,
-                SnapshotSource.from_settings(settings, self._requests),
+                SnapshotSource(settings, run_metrics.count_request),
                 streams,
                 progress,
                 self._states,
-                requests=self._requests,
+                run_metrics=run_metrics,
                 transfers=transfers if limit is None else None,
                 limit=limit,
-            )
-            sync.run()
+            ).run()
         finally:
             with deferred():
                 self._states.write()
@@ -223,14 +193,10 @@ class TapProlificExport(SdkTap):
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
-        """Read the configuration files.
-
-        Raises:
-            click.BadParameter: One of them cannot be read.
-        """
+        """Read the configuration files; the error about one does not quote it."""
         try:
             return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError):  # their texts may quote the file
+        except (OSError, ValueError, TypeError):
             msg = "a configuration file is missing or is no JSON object."
             raise click.BadParameter(msg, ctx, param) from None
 
@@ -238,13 +204,11 @@ class TapProlificExport(SdkTap):
     def get_singer_command(cls) -> click.Command:
         """Return the command line."""
         command = super().get_singer_command()
-        parsers: dict[str | None, Callable[[str], Any]] = {
-            "state": parse_state,
-            "catalog": json.loads,
-        }
         for option in command.params:
-            if option.name in parsers:
-                option.type = JsonFile(parsers[option.name])
+            if option.name == "state":
+                option.type = JsonFile(parse_state)
+            elif option.name == "catalog":
+                option.type = JsonFile(json.loads)
         return Command(
             name=command.name,
             callback=command.callback,

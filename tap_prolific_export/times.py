@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 
@@ -36,6 +36,14 @@ def _completed(text: str) -> str:
 def utc_now() -> datetime:
     """Return the current time."""
     return datetime.now(timezone.utc)
+
+
+def earlier(moment: datetime, seconds: float) -> datetime | None:
+    """Return the time so many seconds before; None before the year 1."""
+    try:
+        return moment - timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def aware(moment: datetime) -> datetime:

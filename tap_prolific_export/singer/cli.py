@@ -66,11 +66,9 @@ class JsonFile(click.File):
             # Some shells write UTF-16, and some editors a byte order mark.
             found = self._parse(content.decode(json.detect_encoding(content)))
         except (ValueError, RecursionError):
-            msg = f"{what} is no valid JSON."
-            raise TapError(msg) from None
+            raise TapError(f"{what} is no valid JSON.") from None
         if not isinstance(found, dict):
-            msg = f"{what} is no JSON object."
-            raise TapError(msg)
+            raise TapError(f"{what} is no JSON object.")
         return io.StringIO(json.dumps(found))
 
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from tap_prolific_export.errors import DataCollectionError, FatalError, TapError
+from tap_prolific_export.model import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,12 +26,7 @@ _LOOK = "Look at them in the export."
 
 
 def delivered_line(snapshot: Snapshot, rows: Mapping[str, int]) -> str:
-    """Return what was delivered of one snapshot.
-
-    Args:
-        snapshot: The snapshot.
-        rows: How many rows were written, by stream.
-    """
+    """Return what was delivered of one snapshot; `rows`: how many were written, by stream."""
     of = f"archive of {snapshot.collection.ref}" if snapshot.on_disk else snapshot.collection.ref
     counts = [
         _count(rows[name], noun)
@@ -50,14 +46,7 @@ def delivered_line(snapshot: Snapshot, rows: Mapping[str, int]) -> str:
 def totals_line(
     outcomes: Mapping[str, int], failed: int, rows: Mapping[str, int], seconds: float
 ) -> str:
-    """Return what a whole run did.
-
-    Args:
-        outcomes: How many data collections were delivered, unchanged or passed over.
-        failed: How many failed.
-        rows: How many rows were written, by stream.
-        seconds: How long the run took.
-    """
+    """Return what a whole run did: numbers of data collections by outcome, of rows by stream."""
     names = ("delivered", "unchanged", "passed over")
     parts = [f"{outcomes[name]} {name}" for name in names if outcomes.get(name)]
     parts += [f"{failed} failed"] if failed or not parts else []
@@ -69,32 +58,14 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def size_text(count: float) -> str:
-    """Return a number of bytes as people write it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def failure(failures: Sequence[TapError], delivered: int) -> FatalError:
-    """Return the error that ends a run: a summary, and a table with a row for each failure.
-
-    Args:
-        failures: What failed, in order.
-        delivered: How many data collections did not.
-    """
+    """Return the error that ends a run: a summary, and a table with a row for each failure."""
     summary = f"Failed: {len(failures)}, as listed below. Delivered: {delivered}."
     return FatalError("\n".join([summary, *table([_row(error) for error in failures])]))
 
 
 def skipped(found: Sequence[tuple[str, Skipped]]) -> str:
-    """Return the text on skipped lines: a summary and a table.
-
-    Args:
-        found: By data collection.
-    """
+    """Return the text on skipped lines, by data collection: a summary and a table."""
     total = sum(each.count for _, each in found)
     rows = [
         (of, f"{each.count} lines of {each.name}, the first of them line {each.first}.", _LOOK)
@@ -107,12 +78,7 @@ def skipped(found: Sequence[tuple[str, Skipped]]) -> str:
 def table(
     rows: Sequence[tuple[str, str, str]], headings: tuple[str, str, str] = HEADINGS
 ) -> list[str]:
-    """Return the lines of a table that wraps what is long and cuts nothing off.
-
-    Args:
-        rows: For each failure the id, what failed and what to do.
-        headings: Of these.
-    """
+    """Return the lines of a table that wraps what is long and cuts nothing off."""
     ids = max(len(id_) for id_, _, _ in [headings, *rows] if len(id_) <= MAX_ID)
     problems = int((WIDTH - ids) * SHARE_OF_PROBLEM) - len(GAP)
     widths = (ids, problems, WIDTH - ids - problems - 2 * len(GAP))

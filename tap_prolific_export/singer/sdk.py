@@ -192,10 +192,11 @@ class SdkTap(Tap):
         raise NotImplementedError
 
     def setup_mapper(self) -> None:
-        """Set up the mapper, which takes ``__else__`` out of the stream maps, with a copy of them.
+        """Set up the mapper, after the streams have added to the catalog what it lacks.
 
-        The streams' fingerprints need all of them.
+        It takes ``__else__`` out of the stream maps, so it gets a copy: fingerprints need all.
         """
+        _ = self.streams
         config = self._config
         if maps := config.get("stream_maps"):
             self._config = {**config, "stream_maps": dict(maps)}

@@ -62,7 +62,6 @@ class ThrottledStateWriter:
     Args:
         state: The tap's state, which others change.
         write: Writes a STATE message.
-        monotonic: Returns seconds from a clock that never jumps.
     """
 
     def __init__(
@@ -92,10 +91,9 @@ class ThrottledStateWriter:
 
     def flush(self) -> None:
         """Write the state now, if it changed."""
-        if self._state == self._written:
-            self._written_at = self._monotonic()
-        else:
+        if self._state != self._written:
             self.write()
+        self._written_at = self._monotonic()
 
     def write(self) -> None:
         """Write the state now: a run ends with a STATE, however it ends."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.singerlib import Schema
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from singer_sdk import Tap
     from singer_sdk.singerlib import Catalog
 
-    from tap_prolific_export.archive.export_archive import Part
     from tap_prolific_export.rows.schema import JsonSchema
     from tap_prolific_export.settings import Settings
     from tap_prolific_export.singer.streams import StreamDefinition
@@ -35,14 +35,7 @@ class ProlificStream(SdkStream):
     def __init__(
         self, tap: Tap, definition: StreamDefinition, settings: Settings, answers: JsonSchema
     ) -> None:
-        """Make the stream.
-
-        Args:
-            tap: The tap it belongs to.
-            definition: Its columns, and what its rows are made of.
-            settings: The tap's settings.
-            answers: Known properties of ``answers``, for the stream that has such a column.
-        """
+        """Make the stream; `answers` are known properties of its column of that name, if any."""
         schema = definition.columns.json_schema()
         self._answers_column: JsonSchema = schema["properties"].pop("answers", {})
         if self._answers_column and answers:
@@ -53,15 +46,10 @@ class ProlificStream(SdkStream):
         self.primary_keys = definition.columns.key
         self.replication_key = None if definition.columns is COLLECTIONS else REPLICATION_KEY
         self.definition = definition
+        self.reads = definition.reads
         self.settings = settings
         self._is_schema_written = False
         self._is_warned_of_columns = False
-        self._fingerprint: str | None = None
-
-    @property
-    def reads(self) -> frozenset[Part]:
-        """The parts of an archive that the rows are made of, besides the metadata."""
-        return self.definition.reads
 
     @property
     def is_emitted(self) -> bool:
@@ -79,21 +67,18 @@ class ProlificStream(SdkStream):
             return self.version is not None
         return self.replication_method == REPLICATION_FULL_TABLE
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of everything outside the archives that shapes the records."""
-        if self._fingerprint is None:
-            settings = {name: getattr(self.settings, name) for name in self.definition.shaped_by}
-            hidden = sorted(crumb for crumb, shown in self.mask.items() if crumb and not shown)
-            mapped = applicable_maps(self.config.get("stream_maps") or {}, self.name)
-            flat = {n: v for n, v in self.config.items() if n.startswith("flattening_")}
-            shape: list[Any] = [settings, hidden, mapped, flat]
-            if "freeze_schema" in settings:
-                # With a frozen schema the catalog decides which answers there are.
-                shape.append(sorted(self.known_answers) if self.settings.freeze_schema else [])
-            text = json.dumps([RECORD_FORMAT, shape], sort_keys=True, default=str)
-            self._fingerprint = sha256_hex(text, 8)
-        return self._fingerprint
+        settings = {name: getattr(self.settings, name) for name in self.definition.shaped_by}
+        hidden = sorted(crumb for crumb, shown in self.mask.items() if crumb and not shown)
+        mapped = applicable_maps(self.config.get("stream_maps") or {}, self.name)
+        flat = {n: v for n, v in self.config.items() if n.startswith("flattening_")}
+        shape: list[Any] = [settings, hidden, mapped, flat]
+        if "freeze_schema" in settings:
+            # With a frozen schema the catalog decides which answers there are.
+            shape.append(sorted(self.known_answers) if self.settings.freeze_schema else [])
+        return sha256_hex(json.dumps([RECORD_FORMAT, shape], sort_keys=True, default=str), 8)
 
     @property
     def known_answers(self) -> JsonSchema:

@@ -36,26 +36,18 @@ logger = logging.getLogger("tap-prolific-export")
 class LineRows:
     """How the rows of one stream are made of the lines of one snapshot.
 
-    Args:
-        stream: The stream.
-        snapshot: The open snapshot.
-        names: Names the properties of ``responses.answers``.
-
     Attributes:
+        needs_lines: Whether any row can come of the lines.
         needs_final_ids: Whether no response may come under an id that another one gets later.
     """
 
+    needs_lines = True
     needs_final_ids = False
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
         self.stream = stream
         self.snapshot = snapshot
         self.columns = tables.answer_columns(snapshot.collection, names)
-
-    @property
-    def needs_lines(self) -> bool:
-        """Whether any row can come of the lines."""
-        return True
 
     def has_enough(self, limit: int) -> bool:  # noqa: ARG002
         """Whether so many rows are known although none was written."""
@@ -95,11 +87,7 @@ class TaskRows(LineRows):
 
 
 class ResponseRows(LineRows):
-    """``responses``: one row per submission, or in a batch per submission and task.
-
-    Attributes:
-        count: How many responses there were.
-    """
+    """``responses``: one row per submission, or in a batch per submission and task."""
 
     def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
         super().__init__(stream, snapshot, names)
@@ -156,19 +144,15 @@ class FileRows(LineRows):
     def __init__(self, stream: ProlificStream, snapshot: Snapshot, names: AnswerNames) -> None:
         super().__init__(stream, snapshot, names)
         self._finder = FileFinder(self.columns, snapshot.uploads, snapshot.wants)
+        self.needs_lines = bool(snapshot.uploads)
 
     def see(self, responses: Iterable[Response]) -> None:
         """Look for the files of responses."""
         self._finder.add(responses)
 
-    @property
-    def needs_lines(self) -> bool:
-        """Whether there are any files."""
-        return bool(self.snapshot.uploads)
-
     def has_enough(self, limit: int) -> bool:
         """Whether so many files were found."""
-        return len(self.snapshot.uploads) == 0 or self._finder.found >= limit
+        return not self.needs_lines or self._finder.found >= limit
 
     def of(self, responses: Iterable[Response]) -> tuple[()]:  # noqa: ARG002
         """Return nothing: the first response that names a file need not be the one it is of."""

@@ -36,7 +36,7 @@ from tap_prolific_export.singer.streams import ResponseRows
 from tap_prolific_export.singer.writer import RecordWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from singer_sdk import metrics
 
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from tap_prolific_export.rows.responses import Response
     from tap_prolific_export.rows.tables import Row
     from tap_prolific_export.settings import Settings
-    from tap_prolific_export.singer.metrics import RequestMetrics
+    from tap_prolific_export.singer.metrics import RunMetrics
     from tap_prolific_export.singer.state import ThrottledStateWriter
     from tap_prolific_export.singer.stream import ProlificStream
     from tap_prolific_export.singer.streams import LineRows
     from tap_prolific_export.snapshots.progress import Progress
     from tap_prolific_export.snapshots.snapshot import Snapshot
-    from tap_prolific_export.snapshots.source import DueSnapshot, SnapshotSource
+    from tap_prolific_export.snapshots.source import SnapshotSource, Source
     from tap_prolific_export.uploads.transfer import Transfers
 
 logger = logging.getLogger("tap-prolific-export")
@@ -70,12 +70,8 @@ class Sync:
     """One run: delivers every due snapshot to every stream.
 
     Args:
-        settings: The tap's settings.
-        source: Yields and opens the due snapshots.
         streams: All streams, in the order in which a snapshot's rows are written.
         progress: What earlier runs delivered; its bookmarks move in this run.
-        state: Writes STATE.
-        requests: Counts the HTTP requests.
         transfers: Stores uploaded files; None where they are not stored.
         limit: Deliver only so many snapshots, and as many records of each stream (``--test``).
     """
@@ -88,16 +84,17 @@ class Sync:
         progress: Progress,
         state: ThrottledStateWriter,
         *,
-        requests: RequestMetrics,
-        transfers: Transfers | None = None,
-        limit: int | None = None,
+        run_metrics: RunMetrics,
+        transfers: Transfers | None,
+        limit: int | None,
     ) -> None:
         self._settings = settings
         self._source = source
         self._streams = [stream for stream in streams if stream.is_emitted]
+        self._collections = next((s for s in self._streams if s.name == COLLECTIONS.name), None)
         self._progress = progress
         self._state = state
-        self._requests = requests
+        self._metrics = run_metrics
         self._transfers = transfers
         self._limit = limit
         # Before any schema grows.
@@ -111,7 +108,6 @@ class Sync:
         self._outcomes: Counter[str] = Counter()
         self._rows: Counter[str] = Counter()
         self._counters: dict[str, metrics.Counter] = {}
-        self._metrics = ExitStack()
         self._has_empty_snapshot = False
         self._has_narrowed_snapshot = False
         self._began = time.time()
@@ -125,7 +121,7 @@ class Sync:
         """
         if not self._streams:
             logger.warning("Nothing to deliver: no stream is selected, or stream_maps drop all.")
-        with self._requests, self._metrics:
+        with self._metrics:
             self._deliver_all()
         if self._skipped:
             logger.warning("%s", skipped(self._skipped))
@@ -157,13 +153,10 @@ class Sync:
             stream.write_activate_version()
 
     def _deliver_all(self) -> None:
-        progress = self._progress
         try:
-            due = self._source.due(with_archive=progress.needs_archives, history=progress)
-            for stream in self._streams:
-                if stream.name == COLLECTIONS.name:  # even where nothing is due: its table is made
-                    stream.ensure_schema_is_written()
-            for each in due if self._streams else ():
+            if self._collections:  # even where nothing is due: its table is made
+                self._collections.ensure_schema_is_written()
+            for each in self._source.due(self._progress) if self._streams else ():
                 self._deliver(each)
                 self._state.checkpoint()
                 if self._outcomes["delivered"] == self._limit:
@@ -171,7 +164,7 @@ class Sync:
         except TapError as error:  # no data collection can be delivered any more
             self._fail(error)
 
-    def _deliver(self, due: DueSnapshot) -> None:
+    def _deliver(self, due: Source) -> None:
         """Deliver one snapshot, unless it holds nothing new; record what became of it."""
         failures = len(self._failures)
         try:
@@ -179,7 +172,7 @@ class Sync:
             if len(self._failures) == failures:
                 self._source.discard(due, self._progress)
         except RefusedError as error:
-            if not (due.source.is_listed and error.status in NOT_EXPORTABLE):
+            if not (due.is_listed and error.status in NOT_EXPORTABLE):
                 self._fail(error)
                 return
             logger.warning("%s Passed over: it came from its workspace's list.", error)
@@ -190,7 +183,7 @@ class Sync:
         if len(self._failures) == failures:
             self._outcomes[outcome] += 1
 
-    def _read(self, due: DueSnapshot) -> str:
+    def _read(self, due: Source) -> str:
         """Open a snapshot and write its rows; start over if its archive is replaced meanwhile."""
         for reading in range(1, MAX_READINGS + 1):
             try:
@@ -212,11 +205,9 @@ class Sync:
         for stream in self._streams:
             self._grow_schema(stream, snapshot)
             stream.ensure_schema_is_written()
-        lines = {
-            each: make(each, snapshot, self._names)
-            for each in pending
-            if (make := each.definition.lines)
-        }
+        lines = [
+            make(each, snapshot, self._names) for each in pending if (make := each.definition.lines)
+        ]
         try:
             self._write_rows(pending, lines, snapshot)
         except ReplacedError:
@@ -226,8 +217,8 @@ class Sync:
         response_count = next(
             (
                 rows.count
-                for stream, rows in lines.items()
-                if isinstance(rows, ResponseRows) and not self._progress.is_pending(stream)
+                for rows in lines
+                if isinstance(rows, ResponseRows) and not self._progress.is_pending(rows.stream)
             ),
             None,
         )
@@ -243,27 +234,24 @@ class Sync:
             logger.info("%s", delivered_line(snapshot, self._rows - before))
 
     def _write_rows(
-        self,
-        pending: Sequence[ProlificStream],
-        lines: Mapping[ProlificStream, LineRows],
-        snapshot: Snapshot,
+        self, pending: Sequence[ProlificStream], lines: Sequence[LineRows], snapshot: Snapshot
     ) -> None:
         """Write the rows of all pending streams but `collections`."""
         for stream in pending:
             if stream.name == INSTRUCTIONS.name:
                 self._write_instructions(stream, snapshot)
         with ExitStack() as stack:
-            writers = [(s, r, stack.enter_context(self._writing(s))) for s, r in lines.items()]
-            self._write_lines([(rows, writer) for _, rows, writer in writers], snapshot)
-            for stream, rows, writer in writers:
+            writers = [(rows, stack.enter_context(self._writing(rows.stream))) for rows in lines]
+            self._write_lines(writers, snapshot)
+            for rows, writer in writers:
                 try:
-                    for row in self._last_rows(stream, rows, snapshot):
+                    for row in self._last_rows(rows):
                         writer.write([row])
                 except FilesError as error:  # it does not hold up other streams
                     self._fail(error)
                     continue
                 writer.flush()
-                self._complete(stream)
+                self._complete(rows.stream)
 
     def _write_lines(
         self, writers: Sequence[tuple[LineRows, RecordWriter]], snapshot: Snapshot
@@ -308,23 +296,13 @@ class Sync:
                 unrecognised,
             )
 
-    def _last_rows(
-        self, stream: ProlificStream, rows: LineRows, snapshot: Snapshot
-    ) -> Iterable[Row]:
+    def _last_rows(self, rows: LineRows) -> Iterable[Row]:
         """Return the rows that follow those of the lines; `files` waits until they are stored."""
-        last = islice(rows.end(), self._limit)
-        if stream.name != FILES.name or not self._transfers or not snapshot.archive:
+        last, snapshot = islice(rows.end(), self._limit), rows.snapshot
+        if rows.stream.name != FILES.name or not self._transfers or not snapshot.archive:
             return last
         id_, ref = snapshot.facts.data_collection_id, str(snapshot.collection.ref)
         return self._transfers.stored(last, snapshot.archive, id_, ref)
-
-    def _write(
-        self, stream: ProlificStream, rows: Sequence[Row], content: str | None = None
-    ) -> None:
-        """Write the rows of one stream, then move its bookmark."""
-        with self._writing(stream) as writer:
-            writer.write(rows)
-        self._complete(stream, content)
 
     def _complete(self, stream: ProlificStream, content: str | None = None) -> None:
         """Move a stream's bookmark, unless only some of its rows were written."""
@@ -336,9 +314,12 @@ class Sync:
         questions = snapshot.collection.instructions
         kept = self._names.kept(questions)
         content = sha256_hex(json_text([*questions, *([kept] if kept else [])]), 8)
-        rows = tables.instruction_rows(snapshot.facts, snapshot.collection, self._names)
-        is_known = self._progress.has_content(stream, content)
-        self._write(stream, () if is_known else rows, content)
+        if not self._progress.has_content(stream, content):
+            with self._writing(stream) as writer:
+                writer.write(
+                    tables.instruction_rows(snapshot.facts, snapshot.collection, self._names)
+                )
+        self._complete(stream, content)
 
     def _write_collection(self, snapshot: Snapshot, response_count: int | None) -> None:
         """Write the row of `collections`, which follows all others, and close the snapshot."""
@@ -346,8 +327,7 @@ class Sync:
         is_whole = not self._drops_streams and (
             archive is None or (archive.has_lines is not False and not archive.skipped)
         )
-        stream = next((each for each in self._streams if each.name == COLLECTIONS.name), None)
-        if stream:
+        if stream := self._collections:
             full = self._progress.full_exported_at(is_whole=is_whole)
             row = tables.collection_row(
                 snapshot.facts,
@@ -415,17 +395,9 @@ class Sync:
 
 
 def foreseen(source: SnapshotSource) -> list[DataCollection]:
-    """Return what is known of all data collections without exporting any.
-
-    A failure here is only logged: it is reported when the data collection's turn comes.
-    """
-    found = []
+    """Return what is known of all data collections; a failure is reported when its turn comes."""
     try:
-        for each in source.sources():
-            try:
-                found.append(source.describe(each))
-            except DataCollectionError as error:
-                logger.debug("%s", error)
+        return source.described(logger.debug)[0]
     except TapError as error:
         logger.debug("%s", error)
-    return found
+        return []

@@ -37,7 +37,6 @@ class RecordWriter:
     """Writes the rows of a stream as RECORD messages, in blocks of whole lines.
 
     Args:
-        stream: The stream.
         count: Called with the number of rows of each block, whatever stream maps leave of them.
         limit: Write only so many rows.
     """
@@ -68,11 +67,7 @@ class RecordWriter:
         return self._left == 0
 
     def write(self, rows: Sequence[Any]) -> None:
-        """Write rows, at the latest with the next `flush`.
-
-        Args:
-            rows: Dictionaries, or structs whose fields are the columns.
-        """
+        """Write rows, dictionaries or structs, at the latest with the next `flush`."""
         if self._left is not None:
             rows = rows[: self._left]
             self._left -= len(rows)
@@ -120,12 +115,7 @@ class RecordWriter:
 
 
 def without(row: Any, paths: Iterable[tuple[str, ...]]) -> Any:
-    """Return a row without some fields.
-
-    Args:
-        row: A dictionary, or a struct, which is changed.
-        paths: The fields, each as the names that lead to it.
-    """
+    """Return a row without some fields, given the names that lead to each; a struct is changed."""
     for name, *inner in paths:
         if isinstance(row, dict):
             if name in row:
@@ -176,7 +166,7 @@ def write_lines(lines: bytes) -> None:
             _write(lines)
     except BrokenPipeError:
         discard(sys.stdout)  # or Python would try once more as it ends, and say so
-        raise OutputClosedError from None
+        raise OutputClosedError(1) from None
 
 
 def _write(lines: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,18 +13,15 @@ from tap_prolific_export.errors import DataCollectionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import datetime
+
+_UNKNOWN = datetime.fromtimestamp(0, timezone.utc)
 
 
 def find_archives(patterns: Iterable[str], log: Callable[..., None]) -> list[Path]:
-    """Return the archives on disk, oldest first, each once.
+    """Return the archives on disk that paths and globs name, oldest first, each once.
 
-    A glob may match nothing: a folder may be empty. A path without wildcards is returned even if
-    no file is there, so that opening it fails like any other data collection.
-
-    Args:
-        patterns: Paths and globs.
-        log: Is told of each glob that matches nothing.
+    A glob may match nothing, which is only logged: a folder may be empty. A path without wildcards
+    is returned even if no file is there, so that opening it fails like any other data collection.
     """
     found: dict[Path, None] = {}
     for place, pattern in enumerate(patterns, 1):
@@ -40,7 +38,7 @@ def find_archives(patterns: Iterable[str], log: Callable[..., None]) -> list[Pat
     return sorted(found, key=_age)
 
 
-def _age(path: Path) -> tuple[float, float, str]:
+def _age(path: Path) -> tuple[datetime, datetime, str]:
     """Return a sort key, oldest first: the newest member's date, else the file's own time.
 
     The file's own time also decides between archives whose members have the same date.
@@ -51,8 +49,4 @@ def _age(path: Path) -> tuple[float, float, str]:
             newest = ExportArchive(opened, str(path)).newest_member() or written
     except DataCollectionError:  # reported when its turn comes
         newest = written = None
-    return (_seconds(newest), _seconds(written), str(path))
-
-
-def _seconds(moment: datetime | None) -> float:
-    return moment.timestamp() if moment else 0.0
+    return (newest or _UNKNOWN, written or _UNKNOWN, str(path))

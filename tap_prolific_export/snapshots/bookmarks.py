@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.model import sha256_hex, text_or_none
 from tap_prolific_export.rows.schema import STREAMS
 from tap_prolific_export.signals import deferred
-from tap_prolific_export.times import parse_timestamp
+from tap_prolific_export.times import earlier, parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     # The key of one partition of the state.
     Context = dict[str, str]
@@ -101,11 +102,7 @@ class Bookmark:
 
 
 def readable(bookmarks: object) -> tuple[dict[str, Any], list[str]]:
-    """Return what can be read of a state's bookmarks, whatever took the place of the rest.
-
-    Returns:
-        The bookmarks, and the streams of which some or all of them cannot be read.
-    """
+    """Return what can be read of a state's bookmarks, and the streams of which not all can be."""
     if not isinstance(bookmarks, dict):
         return {}, ["all streams"]
     found: dict[str, Any] = {}
@@ -115,10 +112,12 @@ def readable(bookmarks: object) -> tuple[dict[str, Any], list[str]]:
         partitions = of_stream.get("partitions", []) if isinstance(of_stream, dict) else None
         is_complete = False
         if isinstance(partitions, list):
-            kept = [each for each in partitions if _is_partition(each)]
+            valid = [each for each in partitions if _is_partition(each)]
+            times = Counter(_key(stream, each["context"]) for each in valid)
+            # If two entries have the same context, neither can be trusted.
+            kept = [each for each in valid if times[_key(stream, each["context"])] == 1]
             found[stream] = {**of_stream, "partitions": kept}
-            contexts = {_key(stream, each["context"]) for each in kept}
-            is_complete = len(contexts) == len(partitions) and all(map(_is_clear, kept))
+            is_complete = len(kept) == len(partitions) and all(map(_is_clear, kept))
         if not is_complete:  # the name of a stream that is not ours could be anything
             unreadable.append(stream if stream in known else "another stream")
     return found, unreadable
@@ -136,12 +135,7 @@ def _is_clear(entry: Entry) -> bool:
 
 
 def context_of(data_collection_id: str, archive: str | None = None) -> Context:
-    """Return the key of a data collection's state.
-
-    Args:
-        data_collection_id: Its id.
-        archive: Of an archive on disk, what it is known by: such have state of their own.
-    """
+    """Return the key of a data collection's state; each archive on disk has state of its own."""
     on_disk = {"archive": archive} if archive else {}
     return {"data_collection_id": data_collection_id, **on_disk}
 
@@ -149,41 +143,31 @@ def context_of(data_collection_id: str, archive: str | None = None) -> Context:
 def since(bookmarks: Iterable[Bookmark | None], lookback_seconds: int) -> datetime | None:
     """Return the time from which on responses may be new to one of the bookmarks' streams.
 
-    Args:
-        bookmarks: One for each stream; None for a stream that has to begin at the beginning.
-        lookback_seconds: So long after its own time a response may still appear, or change.
-
-    Returns:
-        None where everything may be new.
+    Everything may be new (None) if one of them is missing, as its stream begins at the beginning.
     """
     times = [bookmark and bookmark.exported_at for bookmark in bookmarks]
     known = [time for time in times if time]
     if not known or len(known) < len(times):
         return None
-    try:
-        # Whole seconds: how many digits the API accepts is not documented.
-        return (min(known) - timedelta(seconds=lookback_seconds)).replace(microsecond=0)
-    except OverflowError:  # before the year 1
-        return None
+    moment = earlier(min(known), lookback_seconds)
+    # Whole seconds: how many digits the API accepts is not documented.
+    return moment and moment.replace(microsecond=0)
 
 
 class Bookmarks:
-    """The bookmarks in a tap's state, one for each stream and context, found at once.
+    """The bookmarks in a tap's state, which this reads and writes: one for each stream and context.
 
-    The SDK looks for a partition by walking all of them.
-
-    Args:
-        state: The tap's state, which this reads and writes.
+    They are found at once; the SDK looks for a partition by walking all of them. What came from
+    outside must have passed `readable`.
     """
 
     def __init__(self, state: dict[str, Any]) -> None:
         self._bookmarks: dict[str, Any] = state.setdefault("bookmarks", {})
-        self._entries: dict[tuple[str, str], Entry] = {}
-        for stream, of_stream in self._bookmarks.items():
-            for entry in of_stream.get("partitions") or ():
-                key = _key(stream, entry.get("context") or {})
-                # If two entries have the same partition, neither can be trusted.
-                self._entries[key] = {} if key in self._entries else entry
+        self._entries: dict[tuple[str, str], Entry] = {
+            _key(stream, entry["context"]): entry
+            for stream, of_stream in self._bookmarks.items()
+            for entry in of_stream.get("partitions", ())
+        }
 
     def bookmark(self, stream: str, context: Mapping[str, str]) -> Bookmark | None:
         """Return a stream's bookmark, if it has one."""
@@ -197,8 +181,7 @@ class Bookmarks:
 
     def drop(self, stream: str, context: Mapping[str, str]) -> None:
         """Remove a stream's bookmark, if it has one."""
-        if _key(stream, context) in self._entries:
-            self._write(stream, context, None)
+        self._write(stream, context, None)
 
     def full_exported_at(self, context: Mapping[str, str]) -> datetime | None:
         """Return when the last complete, unfiltered export that was delivered was read."""
@@ -232,18 +215,16 @@ class Bookmarks:
     def _write(self, stream: str, context: Mapping[str, str], fields: Entry | None) -> None:
         """Replace an entry; with None, remove it."""
         key = _key(stream, context)
-        known = self._entries.pop(key, None)
-        partitions = self._bookmarks.setdefault(stream, {}).setdefault("partitions", [])
-        if known == {} or fields is None:
-            partitions[:] = [e for e in partitions if _key(stream, e.get("context") or {}) != key]
         if fields is None:
+            if entry := self._entries.pop(key, None):
+                self._bookmarks[stream]["partitions"].remove(entry)
             return
-        entry = known or {}
-        entry.clear()
-        entry.update({"context": dict(context), **fields})
-        if not known:
-            partitions.append(entry)
-        self._entries[key] = entry
+        if key not in self._entries:
+            self._entries[key] = {}
+            of_stream = self._bookmarks.setdefault(stream, {})
+            of_stream.setdefault("partitions", []).append(self._entries[key])
+        self._entries[key].clear()
+        self._entries[key].update({"context": dict(context), **fields})
 
 
 def _key(stream: str, context: Mapping[str, str]) -> tuple[str, str]:

@@ -11,7 +11,6 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from tap_prolific_export.errors import TapError
 from tap_prolific_export.rows.schema import RESPONSES
 from tap_prolific_export.signals import deferred
 from tap_prolific_export.snapshots.bookmarks import Bookmark, context_of, since
@@ -32,22 +31,17 @@ class StreamInfo(Protocol):
     """What `Progress` needs to know of a stream.
 
     Attributes:
-        name: Its name.
+        reads: The parts of an archive that its rows are made of, besides the metadata.
+        replication_key: The column of its bookmark; None if it is not incremental.
     """
 
     name: str
-
-    @property
-    def reads(self) -> frozenset[Part]:
-        """The parts of an archive that its rows are made of, besides the metadata."""
+    reads: frozenset[Part]
+    replication_key: str | None
 
     @property
     def is_emitted(self) -> bool:
         """Whether its records are written."""
-
-    @property
-    def replication_key(self) -> str | None:
-        """The column of its bookmark; None if it is not incremental."""
 
     @property
     def is_full_run(self) -> bool:
@@ -59,13 +53,11 @@ class StreamInfo(Protocol):
 
 
 class Progress:
-    """Keeps the bookmarks of one run; to `source`, it is the history of earlier runs.
+    """Keeps the bookmarks of one run, and the export jobs that it owns; an `OwnedJobs`.
 
     Args:
-        bookmarks: The bookmarks.
-        streams: All streams, the parent first.
         lookback_seconds: So long after its own time a response may still appear, or change.
-        urgent: Called when the bookmarks holds something that must not be lost.
+        urgent: Called when the bookmarks hold something that must not be lost.
     """
 
     def __init__(
@@ -81,17 +73,12 @@ class Progress:
         self._of_responses = [stream for stream in self._selected if stream.reads]
         self._left_out = [s for s in streams if s.reads and not s.is_emitted]
         self._lookback_seconds = lookback_seconds
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Snapshot  # since `begin`
         self._pending: set[str] = set()
         self._completed: set[str] = set()
         self._came_from_disk: set[str] = set()
 
-    @property
-    def needs_archives(self) -> bool:
-        """Whether any stream needs data that only an archive holds."""
-        return bool(self._of_responses)
-
-    # The protocol `source.History`:
+    # Used by `source`, as the history of earlier runs:
 
     @property
     def reads(self) -> frozenset[Part]:
@@ -127,25 +114,18 @@ class Progress:
 
     def take(self, ref: DataCollectionRef, export_id: str) -> None:
         """Record at once that the tap owns a job."""
-        context = context_of(ref.id)
-        self._bookmarks.set_exports(context, [*self._bookmarks.exports(context), export_id])
+        self._bookmarks.set_exports(context_of(ref.id), [*self.ours(ref), export_id])
         self._urgent()
 
     def release(self, ref: DataCollectionRef, export_id: str) -> None:
         """Record that a job of the tap is gone."""
-        context = context_of(ref.id)
-        left = [each for each in self._bookmarks.exports(context) if each != export_id]
-        self._bookmarks.set_exports(context, left)
+        left = [each for each in self.ours(ref) if each != export_id]
+        self._bookmarks.set_exports(context_of(ref.id), left)
 
     # Used by `sync` while a snapshot is open:
 
     def begin(self, snapshot: Snapshot, *, anew: bool = False) -> None:
-        """Begin a snapshot.
-
-        Args:
-            snapshot: It.
-            anew: Whether it takes the place of one that was not finished, and of all its rows.
-        """
+        """Begin a snapshot; `anew`: in place of one that was not finished, and of all its rows."""
         self._snapshot = snapshot
         self._completed = set()
         self._pending = {
@@ -169,8 +149,7 @@ class Progress:
             # Its rows may replace newer ones, from a later archive or from the API.
             self._came_from_disk.add(snapshot.facts.data_collection_id)
             of_api = context_of(snapshot.facts.data_collection_id)
-            if self._bookmarks.full_exported_at(of_api):
-                self._bookmarks.set_full_exported_at(of_api, None)
+            self._bookmarks.set_full_exported_at(of_api, None)
 
     def is_pending(self, stream: StreamInfo) -> bool:
         """Return whether the stream still has to deliver the open snapshot."""
@@ -178,12 +157,12 @@ class Progress:
 
     def has_content(self, stream: StreamInfo, content: str) -> bool:
         """Return whether the stream's content equals what it delivered last."""
-        bookmark = self._usable(stream, self._require().context)
+        bookmark = self._usable(stream, self._snapshot.context)
         return bookmark is not None and bookmark.content == content
 
     def complete(self, stream: StreamInfo, content: str | None = None) -> None:
         """Move the stream's bookmark: all of its rows have been emitted."""
-        snapshot = self._require()
+        snapshot = self._snapshot
         self._pending.discard(stream.name)
         self._completed.add(stream.name)
         exported_at = snapshot.facts.exported_at if stream.replication_key else None
@@ -193,10 +172,9 @@ class Progress:
     def full_exported_at(self, *, is_whole: bool) -> datetime | None:
         """Return `full_exported_at` as it is once the open snapshot's rows are emitted.
 
-        Args:
-            is_whole: Whether everything in the archive was read, and none of it was dropped.
+        `is_whole` says that everything in the archive was read, and none of it was dropped.
         """
-        snapshot = self._require()
+        snapshot = self._snapshot
         if is_whole and self._is_full():
             return snapshot.facts.exported_at
         return None if snapshot.on_disk else self._bookmarks.full_exported_at(snapshot.context)
@@ -205,17 +183,15 @@ class Progress:
     def close(self, last: StreamInfo | None, *, is_whole: bool) -> None:
         """Finish the open snapshot, if every stream has delivered all of it.
 
-        Args:
-            last: The stream of `collections`, if it is emitted; its bookmark follows the others.
-            is_whole: As for `full_exported_at`.
+        The bookmark of `collections`, if it is emitted, is the last; `is_whole` as above.
         """
         if self._pending - {last.name if last else ""}:
             return
         if last:
             self.complete(last)
-        context = self._require().context
+        context = self._snapshot.context
         if is_whole and self._is_full():
-            self._bookmarks.set_full_exported_at(context, self.full_exported_at(is_whole=True))
+            self._bookmarks.set_full_exported_at(context, self._snapshot.facts.exported_at)
             # Their rows are older and would look withdrawn: these streams start from the beginning.
             for stream in self._left_out:
                 self._bookmarks.drop(stream.name, context)
@@ -223,7 +199,7 @@ class Progress:
     def _is_full(self) -> bool:
         """Whether all rows of an unfiltered export have been emitted, each by this run."""
         return (
-            self._require().is_of_everything
+            self._snapshot.is_of_everything
             and RESPONSES.name in self._completed
             and all(stream.name in self._completed for stream in self._of_responses)
         )
@@ -242,9 +218,3 @@ class Progress:
 
     def _bookmark(self, stream: StreamInfo, context: Context) -> Bookmark | None:
         return None if stream.is_full_run else self._bookmarks.bookmark(stream.name, context)
-
-    def _require(self) -> Snapshot:
-        if self._snapshot is None:
-            msg = "No delivery is open."
-            raise TapError(msg)
-        return self._snapshot

@@ -19,7 +19,7 @@ from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from tap_prolific_export.archive.export_archive import ExportArchive, Upload
+    from tap_prolific_export.archive.export_archive import ExportArchive, FastWay, Upload
     from tap_prolific_export.rows.answers import AnswerColumn
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.rows.tables import ExportFacts
@@ -100,12 +100,10 @@ class Snapshot:
         """
         if (archive := self.archive) is None:
             return
-        first: Iterator[list[Response]] | None = self._first_reading(see, columns or {})
+        first = [self._first_reading(see, columns or {})]
 
         def read() -> Iterator[list[Response]]:
-            nonlocal first
-            found, first = first, None
-            return found or self.every_response()
+            return first.pop() if first else self.every_response()
 
         # Make ids unique before filtering: an id must not depend on the filter.
         wants = None if self.is_unfiltered else self.wants
@@ -121,31 +119,24 @@ class Snapshot:
         except DataCollectionError as error:  # raised again where the line's turn comes
             logger.debug("%s", error)
 
-    def every_response(self) -> Iterator[list[Response]]:
+    def every_response(self, decode: FastWay[Response] | None = None) -> Iterator[list[Response]]:
         """Yield all responses of the archive in blocks, as its lines have them.
 
         Raises:
             DataCollectionError: The archive is damaged.
         """
-        keys = self._upload_keys()
-        for block in self._every_response():
-            yield keys.resolved(block)
-
-    def _every_response(self) -> Iterator[list[Response]]:
-        return self.archive.lines(responses) if self.archive else iter(())
-
-    def _upload_keys(self) -> UploadKeys:
-        return UploadKeys(self.uploads, self._every_response)
+        if archive := self.archive:
+            keys = UploadKeys(self.uploads, lambda: archive.lines(responses))
+            for block in archive.lines(responses, decode):
+                yield keys.resolved(block)
 
     def _first_reading(
         self, see: Callable[[list[Response]], None], columns: Mapping[str, AnswerColumn]
     ) -> Iterator[list[Response]]:
         decode = LineDecoder(columns, self.uploads).decode if can_be_typed(columns) else None
-        keys = self._upload_keys()
-        for block in self.archive.lines(responses, decode) if self.archive else ():
-            found = keys.resolved(block)
-            see(found)
-            yield found
+        for block in self.every_response(decode):
+            see(block)
+            yield block
 
     def wants(self, response: Response) -> bool:
         """Whether a response is wanted.
@@ -170,11 +161,7 @@ class Snapshot:
 
 
 class Tasks:
-    """The tasks of a snapshot, each once, and again if it comes with other data.
-
-    Args:
-        snapshot: Its archive is read.
-    """
+    """The tasks of a snapshot, each once, and again if it comes with other data."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

@@ -10,16 +10,16 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tap_prolific_export.archive.byte_source import open_local
-from tap_prolific_export.archive.export_archive import ExportArchive, Limits, Part, archive_ref
+from tap_prolific_export.archive.export_archive import ExportArchive, Limits, archive_ref
 from tap_prolific_export.archive.file_name import parse_file_name
 from tap_prolific_export.archive.http_source import Downloader, PresignedUrl
 from tap_prolific_export.errors import DataCollectionError, GoneError, TapError
-from tap_prolific_export.model import EVERYTHING, DataCollectionRef, ExportFilter, Kind
+from tap_prolific_export.model import DataCollectionRef, ExportFilter, Kind
 from tap_prolific_export.prolific.client import ProlificAPI
-from tap_prolific_export.prolific.export_jobs import JobStarter, OwnedJobs, Wanted
+from tap_prolific_export.prolific.export_jobs import JobStarter, Wanted
 from tap_prolific_export.prolific.exports import Exporter, Outcome
 from tap_prolific_export.rows import collection as collections
 from tap_prolific_export.rows import inference
@@ -28,18 +28,19 @@ from tap_prolific_export.rows.tables import ExportFacts
 from tap_prolific_export.snapshots.archive_paths import find_archives
 from tap_prolific_export.snapshots.bookmarks import Identity, context_of
 from tap_prolific_export.snapshots.snapshot import Snapshot
-from tap_prolific_export.times import utc_text
+from tap_prolific_export.times import earlier, utc_text
 from tap_prolific_export.uploads.transfer import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from pathlib import Path
 
     from tap_prolific_export.archive.export_archive import Metadata
+    from tap_prolific_export.http import Sleep
     from tap_prolific_export.rows.collection import DataCollection
     from tap_prolific_export.settings import Settings
-    from tap_prolific_export.snapshots.bookmarks import Context
+    from tap_prolific_export.snapshots.progress import Progress
 
 _T = TypeVar("_T")
 
@@ -47,33 +48,12 @@ logger = logging.getLogger("tap-prolific-export")
 
 # An API that ignores filters may return an archive that another client requested. Its snapshot is
 # then older than `exported_at`, by the time that generating an archive takes.
-SNAPSHOT_DOUBT = timedelta(hours=1)
-NO_DOUBT = timedelta()
+SNAPSHOT_DOUBT_SECONDS = 3600
 # Warn when the API returns the same archive for longer than this.
 OLD = timedelta(hours=24)
 
 
-class History(OwnedJobs, Protocol):
-    """What earlier runs delivered, and which export jobs they left at Prolific."""
-
-    @property
-    def reads(self) -> Collection[Part]:
-        """The parts of the archives that will be read, besides the metadata."""
-
-    def since(self, context: Context) -> datetime | None:
-        """Return the time from which responses are wanted; None for all of them."""
-
-    def latest(self, context: Context) -> datetime | None:
-        """Return `exported_at` of the newest archive that was delivered; None if none was."""
-
-    def has(self, context: Context, archive: Identity) -> bool:
-        """Return whether every wanted stream has delivered this archive."""
-
-    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
-        """Record that a newer archive holds only what was delivered already."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Source:
     """Where a snapshot comes from: a data collection of the API, or an archive on disk.
 
@@ -82,166 +62,136 @@ class Source:
         path: The archive.
         is_listed: Whether only its workspace's list names it, not the settings.
         error: Why a workspace cannot be listed.
+        outcome: The result of its latest export; None if no export was requested.
     """
 
     ref: DataCollectionRef | None = None
     path: Path | None = None
     is_listed: bool = False
     error: DataCollectionError | None = None
-
-
-@dataclass
-class DueSnapshot:
-    """A source whose snapshot can be opened without waiting.
-
-    Attributes:
-        source: The source.
-        outcome: The result of its latest export; None if no export was requested.
-    """
-
-    source: Source
     outcome: Outcome | None = None
 
 
 class SnapshotSource:
-    """Finds the due snapshots and opens them.
-
-    Args:
-        settings: The tap's settings.
-        api: The Prolific API; None if no source needs it.
-        job_starter: Starts and deletes export jobs; None if no source needs the API.
-        exporter: Waits for exports; None if no source needs the API.
-        downloader: Fetches archives.
-    """
+    """Finds the due snapshots and opens them; calls `count` with the endpoint of every request."""
 
     def __init__(
         self,
         settings: Settings,
+        count: Callable[[str], None] = lambda _: None,
         *,
-        api: ProlificAPI | None,
-        job_starter: JobStarter | None,
-        exporter: Exporter | None,
-        downloader: Downloader,
+        sleep: Sleep | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._api = api
-        self._job_starter = job_starter
-        self._exporter = exporter
-        self._downloader = downloader
+        sleep = sleep or time.sleep
+        self._api = ProlificAPI(
+            settings.api_url,
+            settings.api_token or "",  # without a token, no source needs the API
+            timeout=settings.request_timeout_seconds,
+            sleep=sleep,
+            monotonic=monotonic,
+            max_retry_after=settings.export_timeout_seconds,
+            count=count,
+        )
+        self._job_starter = JobStarter(self._api, delete=settings.delete_exports)
+        self._exporter = Exporter(
+            self._api,
+            self._job_starter,
+            poll_interval=settings.poll_interval_seconds,
+            timeout=settings.export_timeout_seconds,
+            retries=settings.export_retries,
+            max_pending=settings.max_pending_exports,
+            sleep=sleep,
+            monotonic=monotonic,
+        )
+        self._downloader = Downloader(
+            timeout=settings.request_timeout_seconds,
+            sleep=sleep,
+            count=count,
+            concurrency=settings.files_concurrency,
+            monotonic=monotonic,
+            max_retry_after=settings.export_timeout_seconds,
+        )
         self._limits = Limits(
             max_line_bytes=settings.max_line_bytes,
             skip_bad_lines=settings.on_bad_line == "skip",
         )
         self._takes = Selection.of(settings).takes if settings.files_uri else lambda *_: False
 
-    @classmethod
-    def from_settings(
-        cls, settings: Settings, count: Callable[[str], None] = lambda _: None
-    ) -> SnapshotSource:
-        """Return a source that uses the real network, clock and sleep.
-
-        Args:
-            settings: The tap's settings.
-            count: Called with the endpoint of every request.
-        """
-        api = job_starter = exporter = None
-        if settings.uses_api and settings.api_token:
-            api = ProlificAPI(
-                settings.api_url,
-                settings.api_token,
-                timeout=settings.request_timeout_seconds,
-                sleep=time.sleep,
-                max_retry_after=settings.export_timeout_seconds,
-                count=count,
-            )
-            job_starter = JobStarter(api, delete=settings.delete_exports)
-            exporter = Exporter(
-                api,
-                job_starter,
-                poll_interval=settings.poll_interval_seconds,
-                timeout=settings.export_timeout_seconds,
-                retries=settings.export_retries,
-                max_pending=settings.max_pending_exports,
-                sleep=time.sleep,
-                monotonic=time.monotonic,
-            )
-        downloader = Downloader(
-            timeout=settings.request_timeout_seconds,
-            sleep=time.sleep,
-            count=count,
-            concurrency=settings.files_concurrency,
-            max_retry_after=settings.export_timeout_seconds,
-        )
-        return cls(
-            settings, api=api, job_starter=job_starter, exporter=exporter, downloader=downloader
-        )
-
-    def sources(self) -> Iterator[Source]:
+    def _sources(self, log: Callable[..., None]) -> Iterator[Source]:
         """Yield every source once: archives on disk, oldest first, then the API's.
 
         In this order the newest rows are the last, which is what a target keeps.
-
-        Raises:
-            FatalError: The API rejects every request.
         """
-        yield from self._sources(logger.debug)
-
-    def _sources(self, log: Callable[..., None]) -> Iterator[Source]:
         for path in find_archives(self._settings.archive_paths, log):
             yield Source(path=path)
         named = [DataCollectionRef(Kind.COLLECTION, id_) for id_ in self._settings.collection_ids]
         named += [DataCollectionRef(Kind.BATCH, id_) for id_ in self._settings.batch_ids]
         yield from (Source(ref) for ref in named)
         known = set(named)
-        for workspace_id in self._settings.workspace_ids if self._api else ():
+        for workspace_id in self._settings.workspace_ids:
             for kind in Kind:
                 try:
-                    listed = self._require(self._api).data_collections(kind, workspace_id)
+                    listed = self._api.data_collections(kind, workspace_id)
                 except DataCollectionError as error:
                     yield Source(error=error)
                 else:
                     yield from (Source(ref, is_listed=True) for ref in listed if ref not in known)
                     known.update(listed)
 
-    def describe(self, source: Source) -> DataCollection:
-        """Return the metadata of a source without exporting anything.
+    def described(
+        self, log: Callable[..., None]
+    ) -> tuple[list[DataCollection], list[DataCollectionError]]:
+        """Return the metadata of every source without exporting anything, and what failed.
+
+        Each failure is logged at once.
 
         Raises:
-            DataCollectionError: The source cannot be looked up.
-            FatalError: No source can be looked up.
+            FatalError: The API rejects every request.
         """
+        found: list[DataCollection] = []
+        failures: list[DataCollectionError] = []
+        for source in self._sources(logger.debug):
+            try:
+                found.append(self._described(source))
+            except DataCollectionError as error:
+                log("%s", error)
+                failures.append(error)
+        return found, failures
+
+    def _described(self, source: Source) -> DataCollection:
         if source.error:
             raise source.error
-        if source.ref:
-            return self._look_up(source.ref).collection
-        with ExitStack() as stack:
-            return self._from_path(self._require(source.path), stack).collection
+        if source.path:
+            with ExitStack() as stack:
+                return self._from_path(source.path, stack).collection
+        return self._look_up(_require(source.ref)).collection
 
-    def due(self, *, with_archive: bool, history: History) -> Iterator[DueSnapshot]:
-        """Yield each source once, as soon as its snapshot can be opened.
+    def due(self, history: Progress) -> Iterator[Source]:
+        """Yield each source once, as soon as its snapshot can be opened without waiting.
 
         First what is on disk, then the API's: exports in the order in which they are completed.
-
-        Args:
-            with_archive: Whether responses or uploads are wanted. Without, no export is
-                requested, but for a legacy batch of which the API no longer tells the questions.
-            history: What earlier runs delivered.
+        If the history says that no archive will be read, no export is requested, but for a legacy
+        batch of which the API no longer tells the questions.
 
         Raises:
             FatalError: The API rejects every request.
         """
         exported = {}
         for source in self._sources(logger.warning):
-            if source.ref and with_archive:
+            if source.ref and history.reads:
                 exported[source.ref] = source
             else:
-                yield DueSnapshot(source)
+                yield source
         wanted = [self._wanted(ref, history) for ref in exported]
-        for outcome in self._require(self._exporter).exports(wanted, history) if wanted else ():
-            yield DueSnapshot(exported[outcome.wanted.ref], outcome)
+        for outcome in self._exporter.exports(wanted, history):
+            source = exported[outcome.wanted.ref]
+            source.outcome = outcome
+            yield source
 
     @contextmanager
-    def open(self, due: DueSnapshot, history: History) -> Iterator[Snapshot | None]:
+    def open(self, source: Source, history: Progress) -> Iterator[Snapshot | None]:
         """Open a snapshot; leaving the context closes it and removes its temporary files.
 
         Yields:
@@ -251,69 +201,67 @@ class SnapshotSource:
             DataCollectionError: This data collection cannot be delivered.
             FatalError: No data collection can be delivered.
         """
-        if due.source.error:
-            raise due.source.error
+        if source.error:
+            raise source.error
         with ExitStack() as stack:
-            if due.source.path:
-                snapshot = self._from_path(due.source.path, stack)
+            if source.path:
+                snapshot = self._from_path(source.path, stack)
                 yield None if history.has(snapshot.context, snapshot.identity) else snapshot
-            elif due.outcome:
-                yield self._from_latest_export(due, history, stack)
-            else:
-                ref = self._require(due.source.ref)
+                return
+            ref = _require(source.ref)
+            if not source.outcome:
                 described = self._look_up(ref)
-                if ref.kind is Kind.BATCH and not described.collection.instructions:
-                    due.outcome = self._export(ref, history)
-                    yield self._from_latest_export(due, history, stack)
-                else:
+                if ref.kind is Kind.COLLECTION or described.collection.instructions:
                     yield described
+                    return
+                source.outcome = self._export(ref, history)
+            yield self._from_latest_export(source, source.outcome, history, stack)
 
-    def discard(self, due: DueSnapshot, history: History) -> None:
+    def discard(self, source: Source, history: Progress) -> None:
         """Delete the tap's own export jobs of a snapshot that is finished."""
-        if due.source.ref and self._job_starter:
-            self._job_starter.discard(due.source.ref, history)
+        if source.ref:
+            self._job_starter.discard(source.ref, history)
 
     def _look_up(self, ref: DataCollectionRef) -> Snapshot:
-        api = self._require(self._api)
-        answer = api.data_collection(ref)
+        answer = self._api.data_collection(ref)
         collection = collections.parse(ref, answer.body)
         if ref.kind is Kind.BATCH and not collection.instructions:
-            collection = collections.with_instructions(collection, api.batch_instructions(ref))
+            collection = collections.with_instructions(
+                collection, self._api.batch_instructions(ref)
+            )
         return Snapshot(ExportFacts(ref.id, None, answer.date), collection)
 
-    def _wanted(self, ref: DataCollectionRef, history: History) -> Wanted:
+    def _wanted(self, ref: DataCollectionRef, history: Progress) -> Wanted:
         context = context_of(ref.id)
         return Wanted(ref, self._from(history.since(context)), history.latest(context))
 
-    def _export(self, ref: DataCollectionRef, history: History) -> Outcome:
+    def _export(self, ref: DataCollectionRef, history: Progress) -> Outcome:
         """Request one export and wait for it."""
-        exporter = self._require(self._exporter)
-        return next(exporter.exports([self._wanted(ref, history)], history))
+        return next(self._exporter.exports([self._wanted(ref, history)], history))
 
     def _from_latest_export(
-        self, due: DueSnapshot, history: History, stack: ExitStack
+        self, source: Source, outcome: Outcome, history: Progress, stack: ExitStack
     ) -> Snapshot | None:
         while True:
-            outcome = self._require(due.outcome)
             try:
                 return self._from_export(outcome, history, stack)
             except GoneError as error:
                 logger.info("%s", error)
-                gone, exporter = self._require(outcome.export), self._require(self._exporter)
-                due.outcome = exporter.export_again(outcome.wanted, gone, history)
+                gone = _require(outcome.export)
+                outcome = self._exporter.export_again(outcome.wanted, gone, history)
+                source.outcome = outcome
 
     def _from_export(
-        self, outcome: Outcome, history: History, stack: ExitStack, *, again: bool = False
+        self, outcome: Outcome, history: Progress, stack: ExitStack, *, again: bool = False
     ) -> Snapshot | None:
         if outcome.error:
             raise outcome.error
-        export, asked = self._require(outcome.export), outcome.wanted.asked
+        export, asked = _require(outcome.export), outcome.wanted.asked
         ref, context, latest = export.ref, context_of(export.ref.id), outcome.wanted.latest
-        exporter = self._require(self._exporter)
         if history.has(context, Identity(export.export_id)):
             self._say_nothing_new(ref, export.asked_at, latest)
             return None
-        where = PresignedUrl(export.url, lambda: exporter.fresh_url(export))
+        where = PresignedUrl(export.url, lambda: self._exporter.fresh_url(export))
         before = self._downloader.bytes_read
         opened = stack.enter_context(self._downloader.open(where, str(ref)))
         identity = Identity.of(export.export_id, opened.etag)
@@ -338,8 +286,9 @@ class SnapshotSource:
         archive.prefetch(history.reads, self._takes)
         collection = _collection(ref, archive.metadata(), archive)
         since = history.since(context)
+        since = since and earlier(since, SNAPSHOT_DOUBT_SECONDS)
         # If the API filtered by time, its choice is taken as it is.
-        rest = EVERYTHING if export.applied.start else self._from(since, SNAPSHOT_DOUBT)
+        start = None if export.applied.start else self._from(since).start
         study_id = None if export.applied.study_id == asked.study_id else asked.study_id
         return Snapshot(
             ExportFacts(ref.id, export.export_id, exported_at),
@@ -347,15 +296,13 @@ class SnapshotSource:
             archive,
             opened.size,
             replace(asked, end=export.applied.end, other=export.applied.other),
-            ExportFilter(study_id, rest.start),
+            ExportFilter(study_id, start),
             identity,
             bytes_read=lambda: self._downloader.bytes_read - before,
         )
 
-    def _from(self, since: datetime | None, doubt: timedelta = NO_DOUBT) -> ExportFilter:
+    def _from(self, since: datetime | None) -> ExportFilter:
         """Return the filter of an export, given the time from which responses may be new."""
-        if since and doubt:
-            since = _earlier(since, doubt)
         start = max(filter(None, (since, self._settings.start_date)), default=None)
         return ExportFilter(self._settings.study_id, start)
 
@@ -388,7 +335,7 @@ class SnapshotSource:
         export_id = named.export_id if named and named.id == ref.id else None
         exported_at = archive.newest_member() or opened.last_modified
         return Snapshot(
-            ExportFacts(ref.id, export_id, self._require(exported_at)),
+            ExportFacts(ref.id, export_id, _require(exported_at)),
             _collection(ref, metadata, archive),
             archive,
             opened.size,
@@ -397,12 +344,11 @@ class SnapshotSource:
             on_disk=True,
         )
 
-    @staticmethod
-    def _require(thing: _T | None) -> _T:
-        if thing is None:  # a mistake of the caller: no setting leads here
-            msg = "This needs a source that the settings do not name."
-            raise TapError(msg)
-        return thing
+
+def _require(thing: _T | None) -> _T:
+    if thing is None:  # no setting leads here
+        raise TapError("This needs a source that the settings do not name.")
+    return thing
 
 
 def _collection(
@@ -423,10 +369,3 @@ def _collection(
             len(inferred),
         )
     return replace(found, instructions=inferred)
-
-
-def _earlier(moment: datetime, by: timedelta) -> datetime:
-    try:
-        return moment - by
-    except OverflowError:
-        return moment

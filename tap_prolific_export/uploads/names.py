@@ -9,8 +9,6 @@ from tap_prolific_export.archive.export_archive import UPLOADS, Upload
 from tap_prolific_export.model import sha256_hex
 
 MAX_NAME_BYTES = 180
-
-
 _PLAIN = re.compile(r"\w[\w .,()+@=-]*")
 # Windows reserves these names in every directory, with any extension.
 _DEVICE = re.compile(r"(?i)(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?")
@@ -25,13 +23,8 @@ def store_keys(
     """Return the keys under which an uploaded file may be stored, in order of preference.
 
     A name that is valid on every file system is kept. In any other name, and in a path, unsafe
-    characters are replaced and a digest of the original is added.
-
-    Args:
-        data_collection_id: The data collection that the file belongs to.
-        path: The file's path in the archive.
-        upload: The file's size and checksum.
-        collides: Whether some file system would treat another file's name as the same.
+    characters are replaced and a digest of the original is added; also if it collides, that is, if
+    some file system would treat another file's name as the same.
     """
     name = path.removeprefix(UPLOADS)
     folder = _segment(data_collection_id)

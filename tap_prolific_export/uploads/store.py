@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -63,40 +63,6 @@ class Stored:
     was_there: bool
 
 
-class Store(Protocol):
-    """Holds files by key.
-
-    Raises:
-        StoreError: The operation failed permanently.
-        TryAgainError: The operation failed; a retry may succeed.
-    """
-
-    def check(self) -> None:
-        """Check that files can be stored.
-
-        Raises:
-            ConfigError: They cannot.
-        """
-
-    def find(self, key: str) -> StoredFile | None:
-        """Return what is known about a file; None if it does not exist."""
-
-    def read(self, key: str) -> Iterator[bytes]:
-        """Yield a file's content, in blocks."""
-
-    def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:
-        """Store a file; return its sha256. If `chunks` raises, nothing is left behind."""
-
-    def record_checksums(self, key: str, found: StoredFile) -> None:
-        """Record checksums that were computed by reading, to avoid reading the file again."""
-
-    def uri(self, key: str) -> str:
-        """Return a file's URI."""
-
-    def abandon(self) -> None:
-        """Remove incomplete files, because the process is ending."""
-
-
 def open_store(uri: str) -> Store:
     """Return the store for a URI, without accessing it.
 
@@ -109,16 +75,14 @@ def open_store(uri: str) -> Store:
     try:
         return FsspecStore(uri)
     except ImportError:
+        why = "needs a package that is not installed; see fsspec's documentation."
         if scheme in EXTRAS:
-            needs = f"needs {EXTRAS[scheme]}: pip install 'tap-prolific-export[{scheme}]'."
-        else:
-            needs = "needs a package that is not installed; see fsspec's documentation."
-        raise ConfigError([f"files_uri: {scheme}:// {needs}"]) from None
+            why = f"needs {EXTRAS[scheme]}: pip install 'tap-prolific-export[{scheme}]'."
     except ValueError:
-        raise ConfigError([f"files_uri: {scheme}:// has no backend in fsspec."]) from None
+        why = "has no backend in fsspec."
     except Exception as error:  # noqa: BLE001  # each backend has its own errors
-        why = f"{scheme}:// cannot be used ({_reason(error)})."
-        raise ConfigError([f"files_uri: {why}"]) from None
+        why = f"cannot be used ({_reason(error)})."
+    raise ConfigError([f"files_uri: {scheme}:// {why}"])
 
 
 def ensure_stored(
@@ -126,11 +90,7 @@ def ensure_stored(
 ) -> Stored:
     """Fetch a file and store it, unless the store already has it.
 
-    Args:
-        store: The store.
-        keys: The key to use, and another one for the case that it holds other content.
-        upload: The file's size and checksum in the archive.
-        content: Starts reading the file.
+    The second key is used if the first one holds other content.
 
     Raises:
         StoreError: The file cannot be stored.
@@ -140,25 +100,26 @@ def ensure_stored(
     for key in keys:
         found = store.find(key)
         if found is None:
-            sha256 = store.write(key, content(), upload)
-            return Stored(store.uri(key), sha256, was_there=False)
+            return Stored(store.uri(key), store.write(key, content(), upload), was_there=False)
         if found.size == upload.size and found.crc32 in {None, upload.crc32}:
-            if found.crc32 is None or found.sha256 is None:
-                found = _checksums(store.read(key))
-                store.record_checksums(key, found)
-            if (found.size, found.crc32) == (upload.size, upload.crc32) and found.sha256:
-                return Stored(store.uri(key), found.sha256, was_there=True)
+            sha256 = found.sha256
+            if found.crc32 is None or sha256 is None:
+                size, crc32, sha256 = _checksums(store.read(key))
+                store.record_sha256(key, sha256)
+                if (size, crc32) != (upload.size, upload.crc32):
+                    continue
+            return Stored(store.uri(key), sha256, was_there=True)
     raise StoreError("its name is taken by other files.", is_of_file=True)
 
 
-def _checksums(chunks: Iterator[bytes]) -> StoredFile:
+def _checksums(chunks: Iterator[bytes]) -> tuple[int, int, str]:
     size = crc32 = 0
     sha256 = hashlib.sha256()
     for chunk in chunks:
         size += len(chunk)
         crc32 = zlib.crc32(chunk, crc32)
         sha256.update(chunk)
-    return StoredFile(size, crc32, sha256.hexdigest())
+    return size, crc32, sha256.hexdigest()
 
 
 @contextmanager
@@ -191,14 +152,19 @@ def _reason(error: BaseException) -> str:
 
 
 class DirectoryStore:
-    """Files below a directory; see `Store`."""
+    """Files below a directory.
+
+    Raises:
+        StoreError: An operation failed permanently.
+        TryAgainError: An operation failed; a retry may succeed.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._parts: set[Path] = set()
 
     def check(self) -> None:
-        """Check that files can be written."""
+        """Check that files can be written; if not, raise ConfigError."""
         probe = self._root / f"{_PROBE}-{secrets.token_hex(4)}"
         try:
             self._root.mkdir(parents=True, exist_ok=True)
@@ -223,27 +189,30 @@ class DirectoryStore:
                 yield block
 
     def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:  # noqa: ARG002
-        """Write a file under a temporary name; rename it after it is synced to disk."""
+        """Write a file under a temporary name, and rename it after it is synced to disk.
+
+        If `chunks` raises, nothing is left behind.
+
+        Returns:
+            Its sha256.
+        """
         path = self._root / key
         part = path.with_name(f".{secrets.token_hex(8)}.part")
-        sha256 = hashlib.sha256()
         with _errors_from("the directory"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._parts.add(part)
             try:
                 with part.open("xb") as file:
-                    for chunk in chunks:
-                        sha256.update(chunk)
-                        file.write(chunk)
+                    sha256 = _copy(chunks, file)
                     file.flush()
                     os.fsync(file.fileno())
                 part.replace(path)
             finally:
                 part.unlink(missing_ok=True)
                 self._parts.discard(part)
-        return sha256.hexdigest()
+            return sha256
 
-    def record_checksums(self, key: str, found: StoredFile) -> None:
+    def record_sha256(self, key: str, sha256: str) -> None:
         """Do nothing: a directory has no place for checksums."""
 
     def uri(self, key: str) -> str:
@@ -251,17 +220,21 @@ class DirectoryStore:
         return (self._root / key).absolute().as_uri()
 
     def abandon(self) -> None:
-        """Remove incomplete files."""
+        """Remove incomplete files, because the process is ending."""
         for part in self._parts.copy():
             with suppress(OSError):
                 part.unlink()
 
 
 class FsspecStore:
-    """Files in any storage that fsspec supports; see `Store`.
+    """Files in any storage that fsspec supports.
 
     Args:
         uri: The prefix of all keys.
+
+    Raises:
+        StoreError: An operation failed permanently.
+        TryAgainError: An operation failed; a retry may succeed.
     """
 
     def __init__(self, uri: str) -> None:
@@ -283,11 +256,12 @@ class FsspecStore:
         self._may_tag = True
 
     def check(self) -> None:
-        """Check that files can be written and looked up; remove the empty test file."""
+        """Check that files can be written and looked up; if not, raise ConfigError."""
         probe = self._path(_PROBE)
         try:
             with self._errors_from():
-                self._make_folder(probe)
+                if not self._is_object_store:
+                    self._files.makedirs(self._root, exist_ok=True)
                 self._files.pipe_file(probe, b"")
             # Without permission to list, S3 answers 403 instead of 404 for a missing file.
             self.find(f"{_PROBE}-{secrets.token_hex(4)}")
@@ -319,16 +293,21 @@ class FsspecStore:
                 yield block
 
     def write(self, key: str, chunks: Iterator[bytes], upload: Upload) -> str:
-        """Write a file: at once if it is small, else in a multipart upload."""
+        """Write a file: at once if it is small, else in a multipart upload.
+
+        If `chunks` raises, nothing that others can see is left behind.
+
+        Returns:
+            Its sha256.
+        """
         path = self._path(key)
         sums = {"size": str(upload.size), "crc32": f"{upload.crc32:08x}"}
         with self._errors_from():
-            self._make_folder(path)
             if not self._is_object_store:
                 return self._write_and_move(path, chunks)
             if upload.size > BLOCK:
                 sha256 = self._write_blocks(path, chunks, sums)
-                self._set_tag(path, sha256)
+                self.record_sha256(key, sha256)
                 return sha256
             whole = BytesIO()  # joining a list of chunks would hold the data twice
             sha256 = _copy(chunks, whole)
@@ -337,10 +316,17 @@ class FsspecStore:
             )
             return sha256
 
-    def record_checksums(self, key: str, found: StoredFile) -> None:
+    def record_sha256(self, key: str, sha256: str) -> None:
         """Record a file's sha256 in S3, as a tag."""
-        if found.sha256:
-            self._set_tag(self._path(key), found.sha256)
+        if self._is_s3 and self._may_tag:
+            try:
+                self._files.put_tags(self._path(key), {"sha256": sha256})
+            except Exception as error:  # noqa: BLE001  # the file is stored anyway
+                self._may_tag = False
+                logger.info(
+                    "The store refuses tags (%s): large files will be read again for their sha256.",
+                    _reason(error),
+                )
 
     def uri(self, key: str) -> str:
         """Return a file's URI."""
@@ -354,10 +340,6 @@ class FsspecStore:
 
     def _errors_from(self) -> Any:
         return _errors_from(f"the store ({self._scheme}://)")
-
-    def _make_folder(self, path: str) -> None:
-        if not self._is_object_store:
-            self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
 
     def _write_blocks(self, path: str, chunks: Iterator[bytes], sums: dict[str, str]) -> str:
         file = self._files.open(path, "wb", block_size=BLOCK, **self._metadata_options(sums))
@@ -374,7 +356,9 @@ class FsspecStore:
         return sha256
 
     def _write_and_move(self, path: str, chunks: Iterator[bytes]) -> str:
-        part = f"{path.rpartition('/')[0]}/.{secrets.token_hex(8)}.part"
+        folder = path.rpartition("/")[0]
+        part = f"{folder}/.{secrets.token_hex(8)}.part"
+        self._files.makedirs(folder, exist_ok=True)
         try:
             with self._files.open(part, "wb", block_size=BLOCK) as file:
                 sha256 = _copy(chunks, file)
@@ -388,22 +372,14 @@ class FsspecStore:
     def _metadata_options(self, sums: dict[str, str]) -> dict[str, Any]:
         return {"Metadata": sums} if self._is_s3 else {}
 
-    def _set_tag(self, path: str, sha256: str) -> None:
-        """Record the sha256 as a tag, so that later runs need not read the file."""
-        if self._is_s3 and self._may_tag:
-            try:
-                self._files.put_tags(path, {"sha256": sha256})
-            except Exception as error:  # noqa: BLE001  # the file is stored anyway
-                self._may_tag = False
-                logger.info(
-                    "The store refuses tags (%s): large files will be read again for their sha256.",
-                    _reason(error),
-                )
-
     def _tag(self, path: str) -> str | None:
         with suppress(Exception):  # without the tag, the file is read
             return str(self._files.get_tags(path)["sha256"])
         return None
+
+
+# Both have the same methods.
+Store = DirectoryStore | FsspecStore
 
 
 def _copy(chunks: Iterator[bytes], file: Any) -> str:

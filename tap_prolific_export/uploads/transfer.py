@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tap_prolific_export.errors import (
     DataCollectionError,
@@ -21,7 +21,8 @@ from tap_prolific_export.errors import (
     TapError,
 )
 from tap_prolific_export.http import RetryPolicy, retry
-from tap_prolific_export.uploads.content_types import content_type_of, is_unknown
+from tap_prolific_export.model import size_text
+from tap_prolific_export.uploads.content_types import UNKNOWN, content_type_of
 from tap_prolific_export.uploads.names import collision_key, store_keys
 from tap_prolific_export.uploads.store import ensure_stored, open_store
 
@@ -63,12 +64,9 @@ class Selection:
         return cls(settings.files_include, settings.files_max_bytes)
 
     def takes(self, size: int, names: Collection[str], content_type: str | None = None) -> bool:
-        """Whether a file is stored.
+        """Whether a file of so many bytes is stored.
 
-        Args:
-            size: Size in bytes.
-            names: Its names. Without a content type, the first known extension decides.
-            content_type: Its content type, if known.
+        If the content type is not known, the first known extension of its names decides.
         """
         if self.max_bytes is not None and size > self.max_bytes:
             return False
@@ -84,15 +82,15 @@ class Selection:
         return (
             any("/" in item for item in self.include)
             and (self.max_bytes is None or size <= self.max_bytes)
-            and is_unknown(_type_of(names, content_type))
+            and _type_of(names, content_type) in UNKNOWN
             and not self.takes(size, names, content_type)
         )
 
 
 def _type_of(names: Iterable[str], content_type: str | None) -> str:
-    """Return a file's content type, in lower case and without parameters; see `is_unknown`."""
+    """Return a file's content type, in lower case and without parameters; see `UNKNOWN`."""
     told = (content_type or "").partition(";")[0].strip().lower()
-    if is_unknown(told):
+    if told in UNKNOWN:
         return next(filter(None, map(content_type_of, names)), told)
     return told
 
@@ -101,10 +99,11 @@ class _StoppedError(TapError):
     """The run is ending, so the transfer stops."""
 
 
+@dataclass(frozen=True)
 class Transfers:
     """Stores uploaded files.
 
-    Args:
+    Attributes:
         store: The store to write to.
         selection: Which files to store.
         concurrency: Number of files to transfer at once.
@@ -113,22 +112,12 @@ class Transfers:
         log_every: Seconds between two log lines on the progress.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        selection: Selection,
-        *,
-        concurrency: int,
-        sleep: Sleep | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-        log_every: float = LOG_EVERY_SECONDS,
-    ) -> None:
-        self.store = store
-        self.selection = selection
-        self.concurrency = concurrency
-        self.sleep = sleep
-        self.monotonic = monotonic
-        self.log_every = log_every
+    store: Store
+    selection: Selection
+    concurrency: int
+    sleep: Sleep | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    log_every: float = LOG_EVERY_SECONDS
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Transfers | None:
@@ -141,24 +130,15 @@ class Transfers:
             return None
         store = open_store(settings.files_uri)
         store.check()
-        return cls(store, Selection.of(settings), concurrency=settings.files_concurrency)
+        return cls(store, Selection.of(settings), settings.files_concurrency)
 
     def stored(
-        self,
-        rows: Iterable[Row],
-        archive: ExportArchive,
-        data_collection_id: str,
-        what: str,
+        self, rows: Iterable[Row], archive: ExportArchive, data_collection_id: str, what: str
     ) -> Iterator[Row]:
         """Yield each row of `files` once its file is stored, with `uri` and `sha256`.
 
-        Memory use does not depend on the number or size of the files.
-
-        Args:
-            rows: Rows from `rows.files.FileFinder`.
-            archive: The archive that holds the files.
-            data_collection_id: The data collection that the files belong to.
-            what: The data collection, for logs and errors.
+        Memory use does not depend on the number or size of the files. `what` is the data
+        collection, for logs and errors.
 
         Raises:
             FilesError: Some files cannot be stored; the rows of the others were yielded.
@@ -166,7 +146,7 @@ class Transfers:
             ReplacedError: The archive was replaced.
         """
         transfer = _Transfer(self, archive, data_collection_id, what)
-        with _Pool(self.concurrency, self.store.abandon) as pool:
+        with _Pool(self.concurrency, transfer.store, self.store.abandon) as pool:
             for row in rows:
                 if not transfer.selects(row):
                     yield row
@@ -175,34 +155,12 @@ class Transfers:
                     yield from transfer.finish(pool)
                 if transfer.cannot_continue:
                     break
-                pool.put(transfer.job(row))
+                pool.put(row)
             while pool.pending:
                 yield from transfer.finish(pool)
         transfer.log_progress("stored")
         transfer.log_without_type()
         transfer.raise_failures()
-
-
-class _Job:
-    """A file to be stored, and its result.
-
-    Args:
-        row: The file's row, without `uri` and `sha256`.
-        store: Stores the file.
-    """
-
-    def __init__(self, row: Row, store: Callable[[threading.Event], Stored]) -> None:
-        self.row = row
-        self.stored: Stored | None = None
-        self.error: BaseException | None = None
-        self._store = store
-
-    def run(self, stop: threading.Event) -> None:
-        """Store the file; keep an exception for the thread that waits for the result."""
-        try:
-            self.stored = self._store(stop)
-        except BaseException as error:  # noqa: BLE001  # re-raised in the waiting thread
-            self.error = error
 
 
 class _Transfer:
@@ -234,26 +192,22 @@ class _Transfer:
         self._without_type += selection.lacks_type(size, names, type_)
         return selection.takes(size, names, type_)
 
-    def job(self, row: Row) -> _Job:
-        """Return the job that stores a row's file."""
+    def store(self, row: Row, stop: threading.Event) -> Stored:
+        """Store a row's file; called in the threads."""
         path = row["path"]
         upload = self._archive.uploads[path]
         keys = store_keys(self._id, path, upload, collides=self._names[collision_key(path)] > 1)
+        # Wake a waiting thread when the run ends.
+        sleep: Callable[[float], Any] = self._config.sleep or stop.wait
+        policy = RetryPolicy(sleep, self._what, "store an uploaded file", _ADVICE)
+        content = partial(self._content, path, stop)
 
-        def store(stop: threading.Event) -> Stored:
-            # Wake a waiting thread when the run ends.
-            sleep = self._config.sleep or partial(_wait, stop)
-            policy = RetryPolicy(sleep, self._what, "store an uploaded file", _ADVICE)
-            content = partial(self._content, path, stop)
+        def attempt() -> Stored:
+            if stop.is_set():
+                raise _StoppedError
+            return ensure_stored(self._config.store, keys, upload, content)
 
-            def attempt() -> Stored:
-                if stop.is_set():
-                    raise _StoppedError
-                return ensure_stored(self._config.store, keys, upload, content)
-
-            return retry(attempt, policy)
-
-        return _Job(row, store)
+        return retry(attempt, policy)
 
     def _content(self, path: str, stop: threading.Event) -> Iterator[bytes]:
         for chunk in self._archive.content(path):
@@ -264,19 +218,20 @@ class _Transfer:
             yield chunk
 
     def finish(self, pool: _Pool) -> Iterator[Row]:
-        """Wait for a job to finish, and yield its row if the file is stored."""
-        while (job := pool.get(self._config.log_every)) is None:
+        """Wait for a thread to finish a file, and yield its row if the file is stored."""
+        while (done := pool.get(self._config.log_every)) is None:
             self.log_progress("storing")
         if self._config.monotonic() - self._logged_at >= self._config.log_every:
             self.log_progress("storing")
-        if isinstance(job.error, TapError):
-            self._failed.append(job.error)
-        elif job.error:
-            raise job.error
-        elif job.stored:
+        row, result = done
+        if isinstance(result, TapError):
+            self._failed.append(result)
+        elif isinstance(result, BaseException):
+            raise result
+        else:
             self._done += 1
-            self._already_stored += job.stored.was_there
-            yield {**job.row, "uri": job.stored.uri, "sha256": job.stored.sha256}
+            self._already_stored += result.was_there
+            yield {**row, "uri": result.uri, "sha256": result.sha256}
 
     def log_progress(self, doing: str) -> None:
         """Log the progress."""
@@ -289,10 +244,10 @@ class _Transfer:
             self._done,
             max(self._files, self._done),
             self._already_stored,
-            _size(self._bytes),
-            _size(max(self._size, self._bytes)),
+            size_text(self._bytes),
+            size_text(max(self._size, self._bytes)),
             seconds,
-            _size(self._bytes / seconds),
+            size_text(self._bytes / seconds),
         )
 
     def log_without_type(self) -> None:
@@ -327,23 +282,26 @@ class _Transfer:
 
 
 class _Pool:
-    """Threads that run jobs.
+    """Threads that store files.
 
-    They are daemon threads, so that a process can end while one waits for a server.
-
-    Args:
-        size: Number of threads.
-        abandon: Called if threads are still running when the pool is left.
+    They are daemon threads, so that a process can end while one waits for a server. If any are
+    still running when the pool is left, `abandon` is called.
     """
 
-    def __init__(self, size: int, abandon: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        size: int,
+        store: Callable[[Row, threading.Event], Stored],
+        abandon: Callable[[], None],
+    ) -> None:
         self._stop = threading.Event()
         self.pending = 0
         self._size = size
+        self._store = store
         self._abandon = abandon
         self._threads: list[threading.Thread] = []
-        self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Row, Stored | BaseException]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -361,46 +319,37 @@ class _Pool:
 
     @property
     def is_full(self) -> bool:
-        """Whether enough jobs are queued to keep all threads busy."""
+        """Whether enough rows are queued to keep all threads busy."""
         return self.pending >= 2 * self._size
 
-    def put(self, job: _Job) -> None:
-        """Queue a job; start another thread if needed."""
+    def put(self, row: Row) -> None:
+        """Queue a row; start another thread if needed."""
         self.pending += 1
-        self._todo.put(job)
+        self._todo.put(row)
         if len(self._threads) < min(self._size, self.pending):
             thread = threading.Thread(target=self._work, daemon=True)
             self._threads.append(thread)
             thread.start()
 
-    def get(self, timeout: float) -> _Job | None:
-        """Return a finished job; None if none finishes within the timeout."""
+    def get(self, timeout: float) -> tuple[Row, Stored | BaseException] | None:
+        """Return a row and what became of its file; None if none is done within the timeout."""
         try:
-            job = self._done.get(timeout=timeout)
+            done = self._done.get(timeout=timeout)
         except queue.Empty:
             return None
         self.pending -= 1
-        return job
+        return done
 
     def _work(self) -> None:
-        while (job := self._todo.get()) and not self._stop.is_set():
-            job.run(self._stop)
-            self._done.put(job)
-
-
-def _wait(stop: threading.Event, seconds: float) -> None:
-    stop.wait(seconds)
+        while (row := self._todo.get()) and not self._stop.is_set():
+            result: Stored | BaseException
+            try:
+                result = self._store(row, self._stop)
+            except BaseException as error:  # noqa: BLE001  # re-raised in the waiting thread
+                result = error
+            self._done.put((row, result))
 
 
 def _is_of_file(error: TapError) -> bool:
     """Whether the error concerns only one file."""
     return isinstance(error, MemberError) or (isinstance(error, StoreError) and error.is_of_file)
-
-
-def _size(count: float) -> str:
-    """Format a number of bytes for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
-            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

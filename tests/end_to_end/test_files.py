@@ -46,9 +46,9 @@ def large(number: int) -> bytes:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have nobody wait before trying again to store a file."""
-    defaults = Transfers.__init__.__kwdefaults__
+    defaults = Transfers.__init__.__defaults__
     assert defaults
-    monkeypatch.setitem(defaults, "sleep", lambda _: None)
+    monkeypatch.setattr(Transfers.__init__, "__defaults__", (lambda _: None, *defaults[1:]))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.http_source import Downloader
 from tap_prolific_export.prolific.client import ProlificAPI
 from tap_prolific_export.prolific.export_jobs import JobStarter
 from tap_prolific_export.prolific.exports import Exporter
@@ -65,13 +64,8 @@ def make_source(
         "api_token": stand_in.world.token,
         "api_url": stand_in.api_url,
         "collection_ids": [each.id for each in hosted],
+        "poll_interval_seconds": POLL_SECONDS,
+        "export_timeout_seconds": TIMEOUT_SECONDS,
     }
-    api = make_api(stand_in, clock, timeout=timeout)
-    job_starter = make_job_starter(api)
-    return SnapshotSource(
-        Settings.from_config(config, {}),
-        api=api,
-        job_starter=job_starter,
-        exporter=make_exporter(api, job_starter, clock),
-        downloader=Downloader(timeout=timeout, sleep=clock.sleep, max_retry_after=TIMEOUT_SECONDS),
-    )
+    values = {**vars(Settings.from_config(config, {})), "request_timeout_seconds": timeout}
+    return SnapshotSource(Settings(**values), sleep=clock.sleep, monotonic=clock)

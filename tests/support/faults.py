@@ -69,7 +69,7 @@ def deliver(source: SnapshotSource) -> list[str]:
     """Return the submissions of all snapshots."""
     found = []
     history = NoHistory()
-    for due in source.due(with_archive=True, history=history):
+    for due in source.due(history):
         with source.open(due, history) as snapshot:
             assert snapshot
             blocks = snapshot.responses()

@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from tap_prolific_export.archive.export_archive import Part
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from tap_prolific_export.model import DataCollectionRef
-    from tap_prolific_export.snapshots.bookmarks import Context, Identity
+from tap_prolific_export.snapshots.bookmarks import Bookmarks
+from tap_prolific_export.snapshots.progress import Progress
 
 
-class NoHistory:
-    """There was no earlier run; which jobs are ours is known for this one.
+@dataclass
+class StreamOfLines:
+    """A stream that is made of lines."""
 
-    Args:
-        reads: What is going to be read of the archives, besides the metadata.
-    """
+    name: str
+    reads: frozenset[Part] = frozenset({Part.LINES})
+    is_emitted: bool = True
+    replication_key: str | None = "exported_at"
+    is_full_run: bool = False
+    fingerprint: str = "f"
 
-    def __init__(self, reads: Collection[Part] = (Part.LINES,)) -> None:
-        self.reads = reads
-        self._ours: dict[str, list[str]] = {}
 
-    def ours(self, ref: DataCollectionRef) -> list[str]:
-        """Return the jobs of this run."""
-        return list(self._ours.get(ref.id, ()))
+class NoHistory(Progress):
+    """There was no earlier run; which jobs are ours is known for this one."""
 
-    def take(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that a job is ours."""
-        self._ours.setdefault(ref.id, []).append(export_id)
-
-    def release(self, ref: DataCollectionRef, export_id: str) -> None:
-        """Note that it is no more."""
-        self._ours[ref.id].remove(export_id)
-
-    def since(self, context: Context) -> None:
-        """Return None: all responses are wanted."""
-
-    def latest(self, context: Context) -> None:
-        """Return None: no archive was delivered."""
-
-    def has(self, context: Context, archive: Identity) -> bool:  # noqa: ARG002
-        """Return False: nothing was delivered."""
-        return False
-
-    def confirm(self, context: Context, archive: Identity, exported_at: datetime) -> None:
-        """Note nothing."""
+    def __init__(self) -> None:
+        super().__init__(Bookmarks({}), [StreamOfLines("responses")], 0, lambda: None)

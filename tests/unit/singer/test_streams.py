@@ -230,7 +230,7 @@ def test_a_schema_is_not_written_again_for_each_of_many(runner: Runner, world: W
 def test_looking_ahead_fails_nothing(runner: Runner, world: World, collection: Hosted) -> None:
     config = {"collection_ids": [collection.id], "workspace_ids": ["w"]}
     settings = Settings.from_config({**runner.config, **config})
-    source = SnapshotSource.from_settings(settings)
+    source = SnapshotSource(settings)
     world.faults = [Fault("api", "workspace_id=w", times=99, status=403)]
     assert len(foreseen(source)) == 1
     world.faults = [Fault("api", "", times=99, status=401)]

@@ -97,13 +97,13 @@ def one_run(source: SnapshotSource, history: NoHistory) -> tuple[dict[str, set[s
     found: dict[str, set[str]] = {}
     said = ""
     try:
-        for due in source.due(with_archive=True, history=history):
-            assert due.source.ref
+        for due in source.due(history):
+            assert due.ref
             try:
                 with source.open(due, history) as snapshot:
                     assert snapshot
                     every = (response for block in snapshot.responses() for response in block)
-                    found[due.source.ref.id] = {str(response.submission_id) for response in every}
+                    found[due.ref.id] = {str(response.submission_id) for response in every}
                 source.discard(due, history)
             except DataCollectionError as error:
                 said += f"{error}\n"

@@ -32,6 +32,41 @@ def test_what_phones_and_browsers_send_is_known(extensions: str, type_: str) -> 
             assert (content_type_of(name) or "").startswith(type_), name
 
 
+@pytest.mark.parametrize(
+    ("extensions", "type_"),
+    [
+        ("gif", "image/gif"),
+        ("heic", "image/heic"),
+        ("heif", "image/heif"),
+        ("ico", "image/vnd.microsoft.icon"),
+        ("jpeg jpg", "image/jpeg"),
+        ("png", "image/png"),
+        ("svg", "image/svg+xml"),
+        ("tif tiff", "image/tiff"),
+        ("mov", "video/quicktime"),
+        ("mp4", "video/mp4"),
+        ("mpeg mpg", "video/mpeg"),
+        ("webm", "video/webm"),
+        ("aac", "audio/aac"),
+        ("mp3", "audio/mpeg"),
+        ("opus", "audio/opus"),
+        ("csv", "text/csv"),
+        ("doc", "application/msword"),
+        ("html", "text/html"),
+        ("json", "application/json"),
+        ("pdf", "application/pdf"),
+        ("ppt", "application/vnd.ms-powerpoint"),
+        ("tsv", "text/tab-separated-values"),
+        ("txt", "text/plain"),
+        ("xls", "application/vnd.ms-excel"),
+        ("xml", "text/xml"),
+        ("zip", "application/zip"),
+    ],
+)
+def test_no_version_of_python_calls_it_otherwise(extensions: str, type_: str) -> None:
+    assert {content_type_of(f"x.{each}") for each in extensions.split()} == {type_}
+
+
 @pytest.mark.parametrize("name", ["", "x", "files/x", ".png", "files/.png", "x.", "a.png/x", "x.?"])
 def test_nothing_is_made_up(name: str) -> None:
     assert content_type_of(name) is None
