@@ -12,15 +12,13 @@ from tap_prolific_export.rows.answers import (
     ColumnKind,
     ColumnType,
     ScalarType,
-    boolean_of,
     chosen,
     fit_values,
     is_elsewhere,
-    number_of,
-    text_of,
     upload_path,
 )
 from tap_prolific_export.rows.entries import Value, is_described, read
+from tap_prolific_export.rows.scalars import as_boolean, as_number, scalar_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,22 +74,30 @@ def value_rows(
 def _told(value: Value, column: AnswerColumn | None, uploads: Uploads) -> Told:
     """Return `VALUE_COLUMNS` of one value, but for ``raw``."""
     column_type = column.column_type if column else ColumnType(ColumnKind.JSON)
-    labels = column.labels if column else {}
     if (option := chosen(value.value, column_type)) is not value.value:
         value = replace(value, value=option)
-    number, boolean = number_of(value, column_type), boolean_of(value, column_type)
+    scalar = value.value
+    # In other columns a text is a text, whatever it looks like.
+    is_text = isinstance(scalar, str)
+    number = boolean = None
+    if not is_text or column_type.scalar is ScalarType.NUMBER:
+        number = as_number(scalar)
+    if not is_text or column_type.scalar is ScalarType.BOOLEAN:
+        boolean = as_boolean(scalar)
     is_file = value.file or column_type.kind is ColumnKind.FILES
     path = upload_path(value, uploads) if is_file else None
-    is_whole = number is not None and number == number // 1
-    same = (int(number), float(number)) if number is not None and is_whole else ()
-    spelled = [
-        json_text(each) for each in (value.value, number, boolean, *same) if each is not None
-    ]
+    label = None
+    if column and column.labels:
+        spelled = [scalar, number, boolean]
+        if number is not None and number == number // 1:
+            spelled += [int(number), float(number)]
+        texts = (json_text(each) for each in spelled if each is not None)
+        label = next((column.labels[text] for text in texts if text in column.labels), None)
     return (
-        None if path is not None else text_of(value),
+        None if path is not None or scalar is None else scalar_text(scalar),
         number,
         boolean,
-        next((labels[text] for text in spelled if text in labels), None),
+        label,
         value.unit,
         value.explanation,
         path,

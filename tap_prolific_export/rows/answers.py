@@ -228,25 +228,6 @@ def path_in(path: str, uploads: Collection[str]) -> str:
     return by_name if path not in uploads and by_name in uploads else path
 
 
-def number_of(value: Value, column_type: ColumnType) -> float | int | None:
-    """Return a value as a number, if it is one or is numeric text in a column of numbers."""
-    if isinstance(value.value, str) and column_type.scalar is not ScalarType.NUMBER:
-        return None
-    return as_number(value.value)
-
-
-def boolean_of(value: Value, column_type: ColumnType) -> bool | None:
-    """Return a value as a boolean, if it is one or is the text of one in a column of booleans."""
-    if isinstance(value.value, str) and column_type.scalar is not ScalarType.BOOLEAN:
-        return None
-    return as_boolean(value.value)
-
-
-def text_of(value: Value) -> str | None:
-    """Return a value as text: a string itself, anything else as JSON; None for an upload."""
-    return None if value.value is None else scalar_text(value.value)
-
-
 def _fit_one(values: Sequence[Value], column_type: ColumnType, _: Mapping[str, Upload]) -> Scalar:
     return _scalar(_only(values), column_type)
 
