@@ -9,15 +9,21 @@ from __future__ import annotations
 import re
 from operator import attrgetter
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, NewType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from tap_prolific_export.archive.safe_json import MAX_DEPTH, depth_of, may_be_deep
 from tap_prolific_export.rows.responses import KNOWN, NESTS, Fields, merged, response_of
-from tap_prolific_export.rows.scalars import Scalar
-from tap_prolific_export.rows.usual_answers import AnswerType, struct, usual_answer
+from tap_prolific_export.rows.usual_answers import (
+    LOOSE,
+    ODD,
+    AnswerType,
+    fits,
+    loose,
+    struct,
+    usual_answer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -29,18 +35,6 @@ if TYPE_CHECKING:
 # To have more names, or to make the types anew more often, would take longer than it saves.
 _MAX_NAMES, _MAX_CHANGES = 1000, 50
 _NO_NAME = re.compile(r'["\\\x00-\x1f\ud800-\udfff]')  # msgspec has no fields of such names
-_ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
-
-
-def _holding(items: Any) -> Any:
-    # A type with a name is not taken apart for each field: types are then made in half the time.
-    made: Any = NewType
-    return made("Holding", Scalar | dict[str, items] | list[items])
-
-
-# What has no type of its own is decoded as one of these, of which only the last may be too deep.
-_Flat = _holding(Scalar)
-_LOOSE = (_Flat, _holding(_holding(_Flat)), Any)
 _Id = Annotated[str, Meta(min_length=1)]
 _Fields = dict[str, Raw]
 _decode_fields = msgspec.json.Decoder(_Fields).decode
@@ -65,11 +59,11 @@ class LineDecoder:
     ) -> None:
         self._columns = columns
         self._answers = {
-            id_: usual_answer(column, uploads or {}) or AnswerType(_Flat)
+            id_: usual_answer(column, uploads or {}) or AnswerType(LOOSE[0])
             for id_, column in columns.items()
         }
         # Of the other fields of lines and tasks.
-        self._others: dict[str, Any] = dict.fromkeys(KNOWN, _Flat)
+        self._others: dict[str, Any] = dict.fromkeys(KNOWN, LOOSE[0])
         self._changes = 0
         self._make_types()
 
@@ -77,21 +71,14 @@ class LineDecoder:
         """Return the responses of a line; None if it needs a closer look."""
         try:
             found = self._decode(text)
-        except _ODD:
+        except ODD:
             return self.decode(text) if self._learn(text) else None
         line = self._fields(found)
         if found.tasks is UNSET:
-            return None if self._is_deep(text, line) else [response_of(line)]
-        tasks = [*map(self._fields, found.tasks)]
-        if line.answers is not None or self._is_deep(text, line, *tasks):
+            return [response_of(line)]
+        if line.answers is not None:
             return None
-        return [*map(response_of, merged(tasks, line))]
-
-    def _is_deep(self, text: bytes, *fields: Fields) -> bool:
-        if not self._has_nests or not may_be_deep(text):
-            return False
-        # A task is two levels below its line, and answers are one below that.
-        return depth_of([[[[each.rest, each.answers]]] for each in fields]) >= MAX_DEPTH
+        return [*map(response_of, merged(map(self._fields, found.tasks), line))]
 
     def _fields(self, found: Any) -> Fields:
         """Return the fields of a line or task."""
@@ -118,18 +105,16 @@ class LineDecoder:
             tasks = msgspec.json.decode(line.pop("tasks", b"[]"), type=list[_Fields])
             for fields in (line, *tasks):
                 for id_, raw in _decode_fields(fields.pop("responses", b"{}")).items():
-                    if id_ not in answers or not _fits(raw, answers[id_].type):
-                        answers[id_] = AnswerType(_loose(raw))
+                    if id_ not in answers or not fits(raw, answers[id_].type):
+                        answers[id_] = AnswerType(loose(raw))
                 for name, raw in fields.items():
-                    others[name] = _loose(raw, others.get(name, _Flat))
-        except _ODD:
+                    others[name] = loose(raw, others.get(name, LOOSE[0]))
+        except ODD:
             return False
-        if (others, answers) == (self._others, self._answers):
-            return False
+        is_new = (others, answers) != (self._others, self._answers)
         # These are no fields, but nests; and that is one answer, and no object of answers.
-        if not others.keys().isdisjoint(NESTS) or "instruction_id" in answers:
-            return False
-        if not _are_names((*others, *answers)):
+        is_other = not others.keys().isdisjoint(NESTS) or "instruction_id" in answers
+        if is_other or not is_new or not _are_names((*others, *answers)):
             return False
         self._others, self._answers = others, answers
         self._make_types()
@@ -140,10 +125,10 @@ class LineDecoder:
         for number, (id_, (type_, default, value)) in enumerate(self._answers.items()):
             name = f"a{number}"
             fields.append((name, type_, msgspec.field(name=id_, default=default)))
-            if type_ in _LOOSE:
+            if type_ in LOOSE:
                 self._untyped.append((id_, attrgetter(name)))
             if id_ in self._columns:
-                places.append("no_value" if type_ in _LOOSE else name + value)
+                places.append("no_value" if type_ in LOOSE else name + value)
         self._typed: Callable[[Any], tuple[Any, ...]] = attrgetter(*places)
         names = [f"f{number}" for number, _ in enumerate(self._others)]
         self._known: Callable[[Any], tuple[Any, ...]] = attrgetter(*names[: len(KNOWN)])
@@ -160,21 +145,7 @@ class LineDecoder:
         tasks = Annotated[tasks, Meta(min_length=1)] | UnsetType
         line = [("f0", _Id, msgspec.field(name=KNOWN[0])), *both, ("tasks", tasks, UNSET)]
         self._decode = msgspec.json.Decoder(struct(line)).decode
-        self._has_nests = Any in self._others.values() or AnswerType(Any) in self._answers.values()
 
 
 def _are_names(names: Collection[str]) -> bool:
     return len(names) <= _MAX_NAMES and not any(map(_NO_NAME.search, names))
-
-
-def _loose(raw: Raw, type_: Any = _Flat) -> Any:
-    """Return a type that fits, and none stricter than this one."""
-    return next((each for each in _LOOSE[_LOOSE.index(type_) :] if _fits(raw, each)), Any)
-
-
-def _fits(raw: Raw, type_: Any) -> bool:
-    try:
-        msgspec.json.decode(raw, type=type_)
-    except _ODD:
-        return False
-    return True

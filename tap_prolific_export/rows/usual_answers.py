@@ -8,14 +8,14 @@ what has a type, they would tell the same.
 from __future__ import annotations
 
 from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NewType
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 from msgspec.structs import force_setattr
 
 from tap_prolific_export.rows.answers import ColumnKind, ScalarType, path_in
-from tap_prolific_export.rows.scalars import LARGE
+from tap_prolific_export.rows.scalars import LARGE, Scalar
 from tap_prolific_export.rows.upload_keys import in_archives_form
 
 if TYPE_CHECKING:
@@ -30,6 +30,33 @@ _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.BOOLEAN: bool,
     ScalarType.NUMBER: _Integer | float,
 }
+ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+
+def _holding(items: Any, levels: int) -> Any:
+    if not levels:
+        return items
+    # A type with a name is not taken apart for each field: types are then made in half the time.
+    made: Any = NewType
+    return _holding(made("Holding", Scalar | dict[str, items] | list[items]), levels - 1)
+
+
+# What has no type of its own is decoded as one of these, so that nothing is nested too deeply.
+LOOSE = tuple(_holding(Scalar, levels) for levels in (1, 3, 6))
+
+
+def loose(raw: Raw, type_: Any = LOOSE[0]) -> Any:
+    """Return the first of the loose types that fits, beginning with one; the last if none does."""
+    return next((each for each in LOOSE[LOOSE.index(type_) :] if fits(raw, each)), LOOSE[-1])
+
+
+def fits(raw: Raw, type_: Any) -> bool:
+    """Whether a value can be decoded as a type."""
+    try:
+        msgspec.json.decode(raw, type=type_)
+    except ODD:
+        return False
+    return True
 
 
 class AnswerType(NamedTuple):
