@@ -172,7 +172,7 @@ class ResponseTable:
         ids = ("response_id", "submission_id", "participant_id", "study_id", "task_id")
         names = (*ids, "submitted_at", "answers", "additional_fields")
         self._row = row_type(names, facts.as_row())
-        self._typed_answers = typed_answers(columns) if can_be_typed(columns) else None
+        self._typed_answers: Any = typed_answers(columns) if can_be_typed(columns) else None
         # Names of its fields.
         self._names = {column.key: f"a{n}" for n, column in enumerate(columns.values())}
         self._hidden_names = [
@@ -237,8 +237,6 @@ class ResponseTable:
 
     def _with_typed(self, typed: tuple[Any, ...], others: Row) -> Any:
         """Return ``answers`` of those that came typed and of the others."""
-        if self._typed_answers is None:
-            raise AssertionError  # then none can come
         answers = self._typed_answers(*typed)
         for name in self._hidden_names:
             setattr(answers, name, UNSET)

@@ -622,7 +622,7 @@ class TestProgress:
         times = iter([10.0])
         stores = Stores(root, monotonic=lambda: next(times, 14.0))
         assert len([*stores(Source(some(3, 1000) | there))]) == 4
-        said = "files: 4 of 4 (1 already stored), 3.0 KB of 3.5 KB, in 4 s (750 B/s)."
+        said = "files: 4 of 4 (1 already stored), 3.0 kB of 3.5 kB, in 4 s (750 B/s)."
         assert log.messages == [f"{WHAT}: stored uploaded {said}"]
 
     @pytest.mark.parametrize("log_every", [0.02, LIMIT])
