@@ -148,6 +148,8 @@ class RetryPolicy:
         self.tries = 0
         self._tries_without_answer = 0
         self._waited = 0.0
+        self._waits = backoff.expo(base=2, factor=1, max_value=MAX_WAIT_SECONDS)
+        self._waits.send(None)
 
     def wait(self, error: TryAgainError) -> None:
         """Wait before the next try, as long as the server asks if it does.
@@ -193,7 +195,7 @@ class RetryPolicy:
         return is_long_enough or self._cooldown.remaining <= 0
 
     def _next_wait(self, error: TryAgainError) -> float:
-        longest = min(2.0 ** (self.tries - 1), MAX_WAIT_SECONDS)
+        longest = next(self._waits)
         own = longest / 2 + backoff.full_jitter(longest / 2)
         if error.retry_after is None:
             return own
