@@ -124,9 +124,12 @@ class TapProlificExport(SdkTap):
         return answers_schema(collections, AnswerNames(self._settings.answer_keys))
 
     def sync_all(self) -> None:  # type: ignore[misc]
-        """Deliver everything that is due; raise FatalError if something failed.
+        """Deliver everything that is due; see `sync.Sync`.
 
         Final in the SDK, whose own loop walks stream by stream, not snapshot by snapshot.
+
+        Raises:
+            FatalError: Something failed.
         """
         self._sync()
 
@@ -136,6 +139,9 @@ class TapProlificExport(SdkTap):
         """Write a few records of each stream (``--test``). No file is stored, no bookmark moves.
 
         Final in the SDK, as `sync_all` is.
+
+        Raises:
+            FatalError: Something failed.
         """
         for stream in self.streams.values() if streams is None else streams:
             stream.selected = True
