@@ -112,8 +112,7 @@ class ExportArchive:
         skipped: By member, the lines that the last complete reading skipped.
         has_lines: Whether the lines of the responses hold any; None until they were read.
         is_unanswered: Whether there are no responses yet; False until the metadata was read.
-        ahead: Estimate of how much more the lines hold that are being read, from what those before
-            held.
+        left: How much of the lines being read is still to come, as a multiple of what came.
 
     Raises:
         DataCollectionError: It is not a ZIP, or has different members of one name.
@@ -123,7 +122,7 @@ class ExportArchive:
     def __init__(self, source: ByteSource, name: str, limits: Limits = Limits()) -> None:
         self.name = name
         self.skipped: dict[str, Skipped] = {}
-        self.ahead = 0
+        self.left = 0.0
         self.has_lines: bool | None = None
         self.is_unanswered = False
         self._source = source
@@ -275,9 +274,10 @@ class ExportArchive:
         """Read the lines of a member, without bad ones if `skip_bad_lines` is set."""
         limit = self._limits.max_line_bytes
         bad = first = 0
-        number = held = size = 0  # of the lines before
+        number = size = 0  # of the lines before
         for block in whole_lines(self._content(name, name, keep=True), limit):
             size += len(block or b"")
+            self.left = max(0, self._members[name].size - size) / max(1, size)
             has_nul = block is not None and block.rfind(_NUL) >= 0
             for count, texts in lines_in(block, is_first=not number):
                 found = None if has_nul else _decode_usual(texts, limit, read, decode)
@@ -294,8 +294,6 @@ class ExportArchive:
                         bad += 1
                         first = first or number + after
                 number += count
-                held += len(found or ())
-                self.ahead = held * max(0, self._members[name].size - size) // max(1, size)
                 if found:
                     yield found
         if bad:

@@ -24,7 +24,7 @@ _GROUP_SHIFT = 8 * _HASH_BYTES + 1
 def distinct(
     read: Callable[[], Iterable[list[Response]]],
     wants: Callable[[Response], bool] | None = None,
-    ahead: Callable[[], int] = lambda: 0,
+    left: Callable[[], float] = lambda: 0,
     ids: Callable[[], Iterable[list[str]]] | None = None,
 ) -> Iterator[list[Response]]:
     """Yield each wanted response once, and different responses with one id under unique ids.
@@ -41,18 +41,18 @@ def distinct(
     Args:
         read: Starts a new reading of all responses, in blocks.
         wants: Whether a response is wanted; None: all are.
-        ahead: Returns an estimate of how many responses follow.
+        left: Returns how much is still to be read, as a multiple of what was read.
         ids: Starts a reading of all ids, to know those that are shared before anything is yielded.
     """
     seen = SeenIds()
     repeated: set[int] = set()
     for found in ids() if ids else ():
-        repeated.update(hash_of(found[place]) for place in seen.add_all(found, ahead()))
+        repeated.update(hash_of(found[place]) for place in seen.add_all(found, left()))
     for block in read():
         if ids:
             if repeated:
                 block[:] = [each for each in block if hash_of(each.id) not in repeated]
-        elif again := seen.add_all([response.id for response in block], ahead()):
+        elif again := seen.add_all([response.id for response in block], left()):
             repeated.update(hash_of(block[place].id) for place in again)
             for place in reversed(again):
                 del block[place]
@@ -168,16 +168,16 @@ class SeenIds:
             place = place + 1 if place + 1 < self._size else 0
         return False
 
-    def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
+    def add_all(self, ids: Sequence[str], left: float = 0) -> list[int]:
         """Add ids; return the indexes of those that were in the set, or whose hash was.
 
         Args:
             ids: The ids to add.
-            ahead: An estimate of how many more will follow.
+            left: How much is still to come, as an estimate and a multiple of what came.
         """
         # One function with no calls in its loop, because this runs for every response.
         while self._room <= len(ids):
-            self._grow(len(ids) + ahead)
+            self._grow(len(ids), left)
         table, size = self._table, self._size
         repeated = []
         for index, hashed in enumerate(map(hash, ids)):
@@ -195,11 +195,11 @@ class SeenIds:
         self._room -= len(ids) - len(repeated)
         return repeated
 
-    def _grow(self, more: int) -> None:
-        """Make room for more ids: up to 8 times the size, as `more` may be a wrong estimate."""
+    def _grow(self, more: int, left: float) -> None:
+        """Make room for more ids: up to 8 times the size, as `left` may be a wrong estimate."""
         old = self._table
-        used = self._size * 3 // 4 - self._room
-        wanted = (used + more) * 7 // 5
+        used = self._size * 3 // 4 - self._room + more
+        wanted = int(used * (1 + left)) * 7 // 5
         while wanted > self._size * 8:  # equal steps, so that the last one ends at the full size
             wanted = wanted // 8 + 1
         self._resize(max(wanted, self._size * 3 // 2))

@@ -108,7 +108,7 @@ class Snapshot:
         # Make ids unique before filtering: an id must not depend on the filter.
         wants = None if self.is_unfiltered else self.wants
         ids = self._ids if final_ids else None
-        yield from distinct(read, wants, lambda: archive.ahead, ids)
+        yield from distinct(read, wants, lambda: archive.left, ids)
 
     def _ids(self) -> Iterator[list[str]]:
         """Yield the ids of all responses in blocks, as their lines have them."""
@@ -192,7 +192,8 @@ class Tasks:
     def _is_new(self, id_: str, datapoint: Any) -> bool:
         """Whether a task is new, or comes with other data than before."""
         ids = [id_] if datapoint is None else [id_, f"{id_} {json_text(datapoint)}"]
-        return len(self._seen.add_all(ids)) < len(ids)
+        archive = self._snapshot.archive
+        return len(self._seen.add_all(ids, archive.left if archive else 0)) < len(ids)
 
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""

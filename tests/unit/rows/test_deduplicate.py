@@ -122,8 +122,8 @@ def test_two_ids_of_one_hash_lose_nothing(given_: list[Response]) -> None:
     class Colliding(SeenIds):
         """Takes every id for the same."""
 
-        def add_all(self, ids: Sequence[str], ahead: int = 0) -> list[int]:
-            return super().add_all(["same" for _ in ids], ahead)
+        def add_all(self, ids: Sequence[str], left: float = 0) -> list[int]:
+            return super().add_all(["same" for _ in ids], left)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tap_prolific_export.rows.deduplicate.SeenIds", Colliding)
@@ -140,12 +140,12 @@ def test_an_id_is_seen_from_its_second_time_on(ids: list[str]) -> None:
         assert seen.add_all([id_]) == ([0] if id_ in ids[:place] else [])
 
 
-@given(st.lists(st.lists(st.text(max_size=2))), st.integers(0, 10_000))
-def test_several_at_once_are_seen_as_one_by_one(several: list[list[str]], ahead: int) -> None:
+@given(st.lists(st.lists(st.text(max_size=2))), st.floats(0, 10_000))
+def test_several_at_once_are_seen_as_one_by_one(several: list[list[str]], left: float) -> None:
     together, alone = SeenIds(), SeenIds()
     for ids in several:
         again = [place for place, id_ in enumerate(ids) if alone.add_all([id_])]
-        assert together.add_all(ids, ahead) == again
+        assert together.add_all(ids, left) == again
 
 
 def test_for_what_is_only_foretold_there_is_no_more_room_than_for_eight_times_as_many() -> None:
@@ -160,7 +160,8 @@ def test_what_is_foretold_has_room_without_a_last_growth(count: int) -> None:
     seen = SeenIds()
     sizes = []
     for begin in range(0, count, 500):
-        seen.add_all([f"id-{n}" for n in range(begin, begin + 500)], count - begin - 500)
+        end = begin + 500
+        seen.add_all([f"id-{n}" for n in range(begin, end)], (count - end) / end)
         sizes.append(len(seen._table))
     # While it grows, there are two.
     before = max((size for size in sizes if size < sizes[-1]), default=0)
