@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tap_prolific_export.archive.export_archive import Part
+from tap_prolific_export.archive.export_archive import BY_TASK, Part
 from tap_prolific_export.rows import tables
 from tap_prolific_export.rows.catalog_answers import CatalogAnswers, as_written
 from tap_prolific_export.rows.files import FileFinder
@@ -84,6 +84,17 @@ class TaskRows(LineRows):
         """Return the tasks of responses."""
         facts, of = self.snapshot.facts, self._tasks.of
         return [tables.task_row(facts, task) for each in responses for task in of(each)]
+
+    def end(self) -> Iterable[Row]:
+        """Warn of lines of the file by task that have no row."""
+        if self._tasks.unnamed:
+            logger.warning(
+                "%s: %d lines of %s name no task, so they have no row in tasks.",
+                self.snapshot.collection.ref,
+                self._tasks.unnamed,
+                BY_TASK,
+            )
+        return ()
 
 
 class ResponseRows(LineRows):

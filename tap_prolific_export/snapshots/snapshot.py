@@ -161,9 +161,14 @@ class Snapshot:
 
 
 class Tasks:
-    """The tasks of a snapshot, each once, and again if it comes with other data."""
+    """The tasks of a snapshot, each once, and again if it comes with other data.
+
+    Attributes:
+        unnamed: How many lines of the file by task name no task.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
+        self.unnamed = 0
         self._snapshot = snapshot
         self._seen = SeenIds()  # ids of tasks, and ids with data
 
@@ -198,7 +203,7 @@ class Tasks:
     def _wanted(self) -> Iterator[Task]:
         """Yield the wanted tasks of the file by task."""
         snapshot = self._snapshot
-        blocks = snapshot.archive.lines_by_task(tasks) if snapshot.archive else ()
+        blocks = snapshot.archive.lines_by_task(self._read) if snapshot.archive else ()
         found = (each for block in blocks for each in block)
         if snapshot.is_unfiltered:
             yield from found
@@ -209,3 +214,8 @@ class Tasks:
             # A task without answers belongs to no study and has no time.
             if each.id in answered or not (each.answered or snapshot.only.study_id):
                 yield each
+
+    def _read(self, line: dict[str, Any], as_it_came: dict[str, Any] | None) -> list[Task]:
+        found = tasks(line, as_it_came)
+        self.unnamed += not found
+        return found

@@ -97,6 +97,20 @@ class TestTasks:
         assert (row["task_id"], row["datapoint"]) == ("t", None)
         assert json.loads(row["additional_fields"]) == {"n": 1}
 
+    def test_lines_of_the_file_by_task_that_name_no_task_are_counted_in_a_warning(
+        self,
+        runner: Runner,
+        world: World,
+        batch: Hosted,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        by_task = '{"task_id": "t"}\n{"n": 1}\n{"task_id": ""}\n'
+        lines = {"responses-by-submission": "", "responses-by-task": by_task}
+        world.faults = [Fault("archives", "", status=200, body=pack_export(batch="{}", **lines))]
+        out = runner.sync(**ids(batch))
+        assert [row["task_id"] for row in out.rows("tasks")] == ["t"]
+        assert "2 lines of responses-by-task.jsonl name no task" in caplog.text
+
     def test_other_data_of_the_same_task_is_not_lost(
         self, runner: Runner, world: World, batch: Hosted
     ) -> None:
