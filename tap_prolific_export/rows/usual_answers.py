@@ -30,10 +30,12 @@ _SCALARS: Mapping[ScalarType, Any] = {
     ScalarType.BOOLEAN: bool,
     ScalarType.NUMBER: _Integer | float,
 }
+# What is raised for a text that is not of a type.
 ODD = (msgspec.MsgspecError, RecursionError, UnicodeError)
 
 
 def _holding(items: Any, levels: int) -> Any:
+    """Return the type of a scalar, or of objects and lists that hold others, down to some level."""
     if not levels:
         return items
     # A type with a name is not taken apart for each field: types are then made in half the time.
