@@ -44,7 +44,7 @@ def _holding(items: Any, levels: int) -> Any:
 
 
 # What has no type of its own is decoded as one of these, so that nothing is nested too deeply.
-LOOSE = tuple(_holding(Scalar, levels) for levels in (1, 3, 6))
+LOOSE = tuple(_holding(Scalar, levels) for levels in (1, 3, 6, 9))
 
 
 def loose(raw: Raw, type_: Any = LOOSE[0]) -> Any:
