@@ -85,7 +85,7 @@ def sha256_hex(text: str, length: int) -> str:
 def size_text(count: float) -> str:
     """Format a number of bytes for people."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004
+        if count < 1000:  # noqa: PLR2004  # that is what k means
             return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
